@@ -1,0 +1,56 @@
+"""One family of errors.
+
+Each error also derives from the built-in that a caller would catch, and its message is one line that
+says what was given, what was expected and what to do. The command line prints that line and nothing
+else.
+"""
+
+from __future__ import annotations
+
+
+class A2M2Error(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ArgumentError(A2M2Error, ValueError):
+    """An argument is outside what the function accepts."""
+
+
+class DependencyError(A2M2Error, ImportError):
+    """An optional package is needed for what was asked and is not installed."""
+
+
+class VideoError(A2M2Error, ValueError):
+    """A clip cannot be decoded, or holds nothing that can be used."""
+
+
+class VideoNotFoundError(VideoError, FileNotFoundError):
+    """There is no file, folder or array behind the clip that was named."""
+
+
+class VideoLimitError(VideoError):
+    """A clip is larger, longer or slower to decode than the limits in force."""
+
+
+class EpisodeError(A2M2Error, ValueError):
+    """Supports and queries do not make an episode: too few classes, clips or labels."""
+
+
+class BankError(A2M2Error, ValueError):
+    """A support bank is broken or belongs to another model."""
+
+
+class CheckpointError(A2M2Error, ValueError):
+    """A checkpoint is missing, broken, or not the one that was announced."""
+
+
+class ModelNotFoundError(A2M2Error, LookupError):
+    """No model goes by that name."""
+
+
+class WeightsNotReleasedError(A2M2Error, LookupError):
+    """The model is planned; nobody has trained and published its weights yet."""
+
+
+class SaveError(A2M2Error, OSError):
+    """A result could not be written. Nothing half-written was left behind."""
