@@ -1,0 +1,55 @@
+"""Few-shot video action recognition: a handful of labelled clips, one query clip, the action.
+
+>>> from a2m2_zoo import build_episode
+>>> episode = build_episode({"wave": ["a.mp4", "b.mp4"], "jump": ["c.mp4", "d.mp4"]}, way=2)
+>>> episode.class_names
+('jump', 'wave')
+
+The public names load on first use, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from a2m2_zoo._version import __version__
+
+if TYPE_CHECKING:
+    from a2m2_zoo.api import build_bank, classify, load_model
+    from a2m2_zoo.bank import SupportBank
+    from a2m2_zoo.episode import Episode, Prediction, build_episode
+    from a2m2_zoo.hub.manifest import list_models
+
+_HOMES = {
+    "load_model": "a2m2_zoo.api",
+    "classify": "a2m2_zoo.api",
+    "build_bank": "a2m2_zoo.api",
+    "build_episode": "a2m2_zoo.episode",
+    "Episode": "a2m2_zoo.episode",
+    "Prediction": "a2m2_zoo.episode",
+    "SupportBank": "a2m2_zoo.bank",
+    "list_models": "a2m2_zoo.hub.manifest",
+}
+
+__all__ = [
+    "Episode",
+    "Prediction",
+    "SupportBank",
+    "__version__",
+    "build_bank",
+    "build_episode",
+    "classify",
+    "list_models",
+    "load_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'a2m2_zoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

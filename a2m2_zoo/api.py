@@ -1,0 +1,430 @@
+"""The verbs: load_model, build_bank, classify. The only module that joins hub, methods and video."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from a2m2_zoo.backbones import build_backbone
+from a2m2_zoo.bank import SupportBank
+from a2m2_zoo.episode import Episode, Plan, Prediction, Source, Supports, as_mapping
+from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, EpisodeError, ModelNotFoundError
+from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.hub.manifest import BackboneEntry, package_file, read_manifest
+from a2m2_zoo.methods import build_method
+from a2m2_zoo.model import Model
+from a2m2_zoo.video import Clip, Limits, Preprocess, read_clips
+
+DEFAULT_MODEL = "a2m2-lite0"
+_default_lock = threading.Lock()
+
+
+def load_model(
+    name: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype | None = None,
+    offline: bool | None = None,
+) -> Model:
+    """Load a recogniser.
+
+    Args:
+        name: A name that ``list_models`` gives, a checkpoint file, or a folder with one checkpoint.
+        device: ``auto`` takes CUDA where there is one and the CPU elsewhere; or any torch device.
+        dtype: Precision of the backbone; float32 by default. The head always computes in float32.
+        offline: Never use the network. The models of this version are all in the package or on disk,
+            so nothing changes; ``hf-hub:`` names are refused either way.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        ModelNotFoundError: No model goes by that name; the nearest names are given.
+        CheckpointError: A file is missing, damaged, or not a model.
+        ArgumentError: The device is not there.
+
+    >>> load_model("a2m2-lite0").id
+    'a2m2-lite0'
+    """
+    text = os.fspath(name)
+    if text.startswith("hf-hub:"):
+        raise ModelNotFoundError(
+            f"{text!r} lies on the Hugging Face Hub, which this version does not fetch from yet; "
+            "download the checkpoint and give its path, or use an embedded model: "
+            + ", ".join(read_manifest().models)
+        )
+    path = Path(text)
+    if path.suffix == ".safetensors" or path.exists():
+        found = checkpoint.load(_checkpoint_file(path), kind="model")
+    else:
+        entry = read_manifest().model(text)
+        found = checkpoint.load(package_file(entry.file), kind="model", sha256=entry.sha256)
+    model = _assembled(found, source=text)
+    return model.to(_device(device), dtype)
+
+
+@cache
+def _default_model_once() -> Model:
+    return load_model()
+
+
+def default_model() -> Model:
+    """The default model, loaded once per process even when several threads ask at once."""
+    with _default_lock:
+        return _default_model_once()
+
+
+def build_bank(
+    supports: str | os.PathLike[str] | Supports | Episode,
+    *,
+    model: Model | None = None,
+    workers: int | None = None,
+    limits: Limits | None = None,
+    on_clip: Callable[[Source, A2M2Error | None], None] | None = None,
+) -> SupportBank:
+    """Decode and encode supports once, to classify many queries against them.
+
+    Args:
+        supports: A folder with one folder per class, a mapping {class: [clips]}, or an episode.
+        model: The model to encode with; the default model if None.
+        workers: Clips decoded in parallel; by default one per processor, at most 8.
+        limits: Bounds on each file; see ``a2m2_zoo.video.Limits``.
+        on_clip: Called after each clip with the clip and None, or the error that it gave. With it, broken
+            clips are left out as long as every class keeps one; without it the first one is raised.
+
+    Raises:
+        EpisodeError: A class is left without a clip.
+        VideoError: A clip cannot be read and ``on_clip`` is not given.
+    """
+    model = model or default_model()
+    labelled = _labelled(supports)
+    sources = [clip for _, clip in labelled]
+    read: list[tuple[str, Clip]] = []
+    results = read_clips(sources, model.preprocess, workers=workers, limits=limits or Limits())
+    for (name, source), clip in zip(labelled, results, strict=True):
+        failed = clip if isinstance(clip, A2M2Error) else None
+        if failed is not None and on_clip is None:
+            raise failed
+        if not isinstance(clip, A2M2Error):
+            read.append((name, clip))
+        if on_clip is not None:
+            on_clip(source, failed)
+    for name in sorted({name for name, _ in labelled} - {name for name, _ in read}):
+        raise EpisodeError(f"no clip of class {name!r} could be read; give it at least one sound clip")
+    return SupportBank.build(read, model)
+
+
+@overload
+def classify(
+    query: Source,
+    supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
+    *,
+    model: Model | None = ...,
+    top_k: int | None = ...,
+    reject_below: float | None = ...,
+    batch_size: int | None = ...,
+    workers: int | None = ...,
+    limits: Limits | None = ...,
+    on_error: Literal["raise", "return"] = ...,
+) -> Prediction: ...
+@overload
+def classify(
+    query: Sequence[Source],
+    supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
+    *,
+    model: Model | None = ...,
+    top_k: int | None = ...,
+    reject_below: float | None = ...,
+    batch_size: int | None = ...,
+    workers: int | None = ...,
+    limits: Limits | None = ...,
+    on_error: Literal["raise"] = ...,
+) -> list[Prediction]: ...
+@overload
+def classify(
+    query: Sequence[Source],
+    supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
+    *,
+    model: Model | None = ...,
+    top_k: int | None = ...,
+    reject_below: float | None = ...,
+    batch_size: int | None = ...,
+    workers: int | None = ...,
+    limits: Limits | None = ...,
+    on_error: Literal["return"],
+) -> list[Prediction | A2M2Error]: ...
+def classify(
+    query: Source | Sequence[Source],
+    supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
+    *,
+    model: Model | None = None,
+    top_k: int | None = None,
+    reject_below: float | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    limits: Limits | None = None,
+    on_error: Literal["raise", "return"] = "raise",
+) -> Any:
+    """Name the action of one clip, or of many, given a few labelled clips per action.
+
+    Args:
+        query: A clip (a video file, a folder of image frames, or a uint8 array (T, H, W, 3)), or a list
+            of clips.
+        supports: A mapping {class: [clips]}, a folder with one folder per class, a saved bank's file, an
+            ``Episode`` or a ``SupportBank``.
+        model: A model; the default model, loaded once per process, if None.
+        top_k: Keep the probabilities of the k most probable classes only.
+        reject_below: Mark a prediction as rejected when its probability is lower than this.
+        batch_size: Clips that go through the backbone together. It changes speed, not answers.
+        workers: Clips decoded in parallel.
+        limits: Bounds on each file.
+        on_error: What a clip that cannot be read does: ``raise``, or ``return`` its error in its place so
+            that the others are still answered.
+
+    Returns:
+        A ``Prediction`` for one clip, a list in the order given for many.
+
+    Raises:
+        VideoError: A clip cannot be read and ``on_error`` is ``raise``.
+        EpisodeError: The supports are no choice: fewer than two classes, or a class without clips.
+        BankError: The bank was made by another model.
+        ArgumentError: An option is out of range.
+    """
+    if on_error not in ("raise", "return"):
+        raise ArgumentError(f"on_error is {on_error!r}; expected 'raise' or 'return'")
+    model = model or default_model()
+    bank = resolve_bank(supports, model=model, workers=workers, limits=limits)
+    single = isinstance(query, (str, os.PathLike, np.ndarray, Tensor))
+    queries: Sequence[Any] = [query] if single else list(query)
+    answers = iter_classify(
+        queries,
+        bank,
+        model=model,
+        top_k=top_k,
+        reject_below=reject_below,
+        batch_size=batch_size,
+        workers=workers,
+        limits=limits,
+    )
+    found: list[Prediction | A2M2Error] = []
+    for answer in answers:
+        if isinstance(answer, A2M2Error) and (single or on_error == "raise"):
+            raise answer
+        found.append(answer)
+    return found[0] if single else found
+
+
+def iter_classify(
+    queries: Sequence[Source],
+    bank: SupportBank,
+    *,
+    model: Model,
+    top_k: int | None = None,
+    reject_below: float | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    limits: Limits | None = None,
+) -> Iterator[Prediction | A2M2Error]:
+    """The answers one after the other as they come, an error in place of a clip that cannot be read.
+
+    Arguments are those of ``classify``. Memory does not grow with the number of queries.
+    """
+    bank.check(model)
+    way = len(bank.class_names)
+    if way < 2:
+        raise EpisodeError(
+            f"the supports have one class, {bank.class_names[0]!r}; expected two or more to choose from"
+        )
+    if top_k is not None and top_k < 1:
+        raise ArgumentError(f"top_k is {top_k}; expected 1 or more")
+    if reject_below is not None and not 0 <= reject_below <= 1:
+        raise ArgumentError(f"reject_below is {reject_below}; expected a probability, 0 to 1")
+    return _answers(queries, bank, model, top_k, reject_below, batch_size or 1, workers, limits)
+
+
+def resolve_bank(
+    supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
+    *,
+    model: Model,
+    workers: int | None = None,
+    limits: Limits | None = None,
+    on_clip: Callable[[Source, A2M2Error | None], None] | None = None,
+) -> SupportBank:
+    """A bank from anything that ``classify`` takes as supports."""
+    if isinstance(supports, SupportBank):
+        return supports
+    if isinstance(supports, (str, os.PathLike)) and not Path(supports).is_dir():
+        return SupportBank.load(supports)
+    return build_bank(supports, model=model, workers=workers, limits=limits, on_clip=on_clip)
+
+
+def _answers(
+    queries: Sequence[Source],
+    bank: SupportBank,
+    model: Model,
+    top_k: int | None,
+    reject_below: float | None,
+    batch_size: int,
+    workers: int | None,
+    limits: Limits | None,
+) -> Iterator[Prediction | A2M2Error]:
+    labels, way = bank.label_tensor, len(bank.class_names)
+    scale = model.scale(bank.descriptors, labels=labels, way=way)
+    clips = read_clips(queries, model.preprocess, workers=workers, limits=limits or Limits())
+    started = time.perf_counter()
+    held: list[Clip | A2M2Error] = []
+    for position, clip in enumerate(clips, start=1):
+        held.append(clip)
+        if len(held) < batch_size and position < len(queries):
+            continue
+        sound = [c for c in held if not isinstance(c, A2M2Error)]
+        answered = iter(_predict(sound, bank, model, scale, top_k, reject_below, started))
+        for item in held:
+            yield item if isinstance(item, A2M2Error) else next(answered)
+        held, started = [], time.perf_counter()
+
+
+def _predict(
+    clips: list[Clip],
+    bank: SupportBank,
+    model: Model,
+    scale: float,
+    top_k: int | None,
+    reject_below: float | None,
+    started: float,
+) -> list[Prediction]:
+    if not clips:
+        return []
+    encoded = model.encode(clips, batch_size=len(clips))
+    labels, way = bank.label_tensor, len(bank.class_names)
+    logits = model.logits(encoded, bank.descriptors, labels=labels, way=way)
+    probabilities = (logits.double() * scale).softmax(-1)
+    plans = model.frame_plans(encoded, bank.descriptors)
+    seconds = (time.perf_counter() - started) / len(clips)
+    found = []
+    for q, clip in enumerate(clips):
+        ranked = sorted(
+            zip(bank.class_names, probabilities[q].tolist(), strict=True), key=lambda item: -item[1]
+        )
+        best, second = ranked[0][1], ranked[1][1]
+        found.append(
+            Prediction(
+                query=clip.source,
+                label=ranked[0][0],
+                probabilities=dict(ranked[:top_k]),
+                margin=best - second,
+                rejected=reject_below is not None and best < reject_below,
+                frames=clip.indices,
+                model=model.id,
+                seconds=seconds,
+                warnings=clip.warnings,
+                plans=_plans(plans, q, bank) if plans else {},
+            )
+        )
+    return found
+
+
+def _plans(plans: tuple[Tensor, Tensor], q: int, bank: SupportBank) -> dict[str, Plan]:
+    """For every class its best matching support and how the frames were matched."""
+    transport, similarity = plans[0][q], plans[1][q]
+    value = (transport * similarity).sum((-2, -1))
+    best = {}
+    for label, name in enumerate(bank.class_names):
+        members = (bank.label_tensor == label).nonzero()[:, 0]
+        n = int(members[value[members].argmax()])
+        best[name] = Plan(n, transport[n].numpy().copy(), similarity[n].numpy().copy())
+    return best
+
+
+def _labelled(
+    supports: str | os.PathLike[str] | Supports | Episode,
+) -> list[tuple[str, Source]]:
+    if isinstance(supports, Episode):
+        return [
+            (supports.class_names[label], clip)
+            for clip, label in zip(supports.supports, supports.support_labels, strict=True)
+        ]
+    return [(name, clip) for name, clips in as_mapping(supports).items() for clip in clips]
+
+
+def _checkpoint_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    files = sorted(path.glob("*.safetensors"))
+    if len(files) != 1:
+        raise CheckpointError(
+            f"the folder {str(path)!r} holds {len(files)} .safetensors files; expected one, or give the "
+            "path of the file"
+        )
+    return files[0]
+
+
+def _assembled(found: checkpoint.Checkpoint, *, source: str) -> Model:
+    record = found.record
+    try:
+        method = build_method(record["method"], record["config"])
+        preprocess = Preprocess.from_dict(record["preprocess"])
+        scales = {int(shot): float(value) for shot, value in record["scales"].items()}
+        name, backbone = str(record["id"]), str(record["backbone"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"the header of {source!r} does not describe a model: {error}") from error
+    if not scales or min(scales) < 1 or not all(0 < v < float("inf") for v in scales.values()):
+        raise CheckpointError(f"the header of {source!r} has no sound calibration scales")
+    entry = read_manifest().backbones.get(backbone)
+    if entry is None:
+        raise CheckpointError(
+            f"{source!r} stands on backbone {backbone!r}; this version has "
+            f"{', '.join(read_manifest().backbones)}"
+        )
+    _load_strictly(method, found.tensors, source)
+    return Model(
+        id=name,
+        weights_hash=hashlib.sha256(f"{found.sha256}{entry.sha256}".encode()).hexdigest(),
+        method_name=str(record["method"]),
+        backbone_name=backbone,
+        backbone=_backbone(entry).eval(),
+        method=method.eval(),
+        preprocess=preprocess,
+        scales=scales,
+    )
+
+
+def _backbone(entry: BackboneEntry) -> Any:
+    weights = checkpoint.read_tensors(package_file(entry.file), sha256=entry.sha256)
+    return build_backbone(entry.architecture, weights=weights)
+
+
+def _load_strictly(method: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    own = method.state_dict()
+    for problem, names in (
+        ("lacks", sorted(set(own) - set(tensors))),
+        ("has the unknown", sorted(set(tensors) - set(own))),
+        ("has the wrong shape of", sorted(n for n in set(own) & set(tensors) if own[n].shape != tensors[n].shape)),
+    ):
+        if names:
+            raise CheckpointError(f"{source!r} {problem} {', '.join(names[:8])}; it is another model's")
+    method.load_state_dict(tensors)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ArgumentError(
+            f"device {str(device)!r} cannot be used here ({str(error).splitlines()[0]}); "
+            "use 'auto' or 'cpu'"
+        ) from error
+    return chosen

@@ -1,0 +1,207 @@
+"""What every backbone has in common: one signature, frames in pieces, weights loaded strictly."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from .._typing import Float
+from ..errors import ArgumentError, CheckpointError
+
+StateDict = Mapping[str, Tensor]
+
+#: Largest piece of one clip that goes through at once on a CPU, and of the whole batch elsewhere.
+#: The first bounds memory (lite: 10 MB of activations a frame), the second keeps a GPU busy.
+CPU_FRAMES = 32
+ACCELERATOR_FRAMES = 128
+
+
+class Preprocess(TypedDict):
+    """What pixels a backbone was trained on; plain values, ready for a manifest.
+
+    ``mean`` and ``std`` belong to RGB values in 0..1, ``size`` is the side of the square input in
+    pixels, ``interpolation`` the way images were resized to it.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    size: int
+    interpolation: str
+
+
+IMAGENET_PREPROCESS = Preprocess(
+    mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size=224, interpolation="bilinear"
+)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a backbone gives for a batch of clips.
+
+    Attributes:
+        maps: Stage name → feature maps (b, t, c, h, w); c, h and w differ from stage to stage.
+        pooled: One vector per frame (b, t, c).
+    """
+
+    maps: dict[str, Float[Tensor, "b t _ _ _"]]
+    pooled: Float[Tensor, "b t _"]
+
+
+class Backbone(nn.Module, ABC):
+    """A network over frames: (b, t, 3, h, w) → maps at named stages and one vector per frame.
+
+    Subclasses set the attributes and write `_encode` for a flat batch of frames. Device and
+    precision are the caller's, by ``.to()``; so are ``.eval()`` and ``torch.inference_mode()``
+    (`build_backbone` hands networks out in evaluation mode).
+
+    Attributes:
+        name: The name `build_backbone` knows it by.
+        stages: Stage name → number of channels, from shallow to deep.
+        pooled_channels: Length of a pooled vector.
+        default_preprocess: What pixels the published weights expect.
+    """
+
+    name: str
+    stages: dict[str, int]
+    pooled_channels: int
+    default_preprocess: Preprocess
+
+    @abstractmethod
+    def _encode(
+        self, frames: Float[Tensor, "n 3 h w"]
+    ) -> tuple[dict[str, Float[Tensor, "n _ _ _"]], Float[Tensor, "n _"]]:
+        """Give maps at every stage and the pooled vector for a flat batch of frames."""
+
+    def forward(
+        self,
+        frames: Float[Tensor, "b t 3 h w"],
+        *,
+        chunk: int | None = None,
+        stages: Sequence[str] | None = None,
+    ) -> Features:
+        """Encode clips.
+
+        Frames are moved to the network's device and precision piece by piece, so a long batch may
+        wait in main memory. On a CPU a piece never crosses a clip unless `chunk` says so: kernels
+        may sum in another order for another number of frames, and this way the result for a clip
+        is the same to the last bit whatever else is in the batch.
+
+        Args:
+            frames: Normalised frames (b, t, 3, h, w), floating point.
+            chunk: Frames per piece, counted over the whole batch. By default pieces of one clip
+                (at most 32 frames) on a CPU and 128 frames elsewhere.
+            stages: The stages whose maps are kept; all by default, an empty list for none.
+
+        Returns:
+            Maps of the stages asked for, in the network's order, and the pooled vectors.
+
+        Raises:
+            ArgumentError: If the frames have another shape or type, or a stage is unknown.
+        """
+        kept = self._kept(stages)
+        _check_frames(frames)
+        if chunk is not None and chunk < 1:
+            raise ArgumentError(f"chunk is {chunk}; give a number of frames of at least 1, or None")
+        b, t = frames.shape[:2]
+        weight = next(self.parameters())
+        maps: dict[str, list[Tensor]] = {stage: [] for stage in kept}
+        pooled: list[Tensor] = []
+        flat = frames.flatten(0, 1)
+        for piece in _pieces(b, t, chunk=chunk, cpu=weight.device.type == "cpu"):
+            some, vectors = self._encode(flat[piece].to(weight.device, weight.dtype))
+            pooled.append(vectors)
+            for stage, parts in maps.items():
+                parts.append(some[stage].contiguous())
+        return Features(
+            {stage: torch.cat(parts).unflatten(0, (b, t)) for stage, parts in maps.items()},
+            torch.cat(pooled).unflatten(0, (b, t)),
+        )
+
+    def _kept(self, stages: Sequence[str] | None) -> list[str]:
+        if stages is None:
+            return list(self.stages)
+        if isinstance(stages, str):
+            raise ArgumentError(f"stages is the string {stages!r}; give a list such as [{stages!r}]")
+        for stage in stages:
+            if stage not in self.stages:
+                known = ", ".join(self.stages) or "none"
+                raise ArgumentError(f"{self.name} has no stage {stage!r}; its stages are: {known}")
+        return [stage for stage in self.stages if stage in stages]
+
+
+def load_weights(module: nn.Module, state: StateDict, *, source: str) -> None:
+    """Load a state dict whose keys and shapes must be exactly those of the module.
+
+    Parameters keep the module's precision (float32 as built), whatever the state dict holds. A
+    module built on the meta device receives its storage here.
+
+    Args:
+        module: The network to fill.
+        state: Key → tensor.
+        source: What to call the weights in an error.
+
+    Raises:
+        CheckpointError: If a key is missing or left over, or a shape is another one.
+    """
+    own = module.state_dict()
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    # Checkpoints from before PyTorch 0.4.1 do not count batches; nothing reads the count at rest.
+    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    wrong = [k for k in own if k in state and own[k].shape != state[k].shape]
+    if missing or extra or wrong:
+        some = [f"{n} {what} (first: {keys[0]})" for n, what, keys in (
+            (len(missing), "missing", missing),
+            (len(extra), "unknown", extra),
+            (len(wrong), "of another shape", wrong),
+        ) if n]
+        raise CheckpointError(
+            f"{source} does not fit {type(module).__name__}: {', '.join(some)}; "
+            "give the state dict of this architecture"
+        )
+    module.load_state_dict({k: v.to(own[k].dtype, copy=True) for k, v in state.items()}, assign=True)
+
+
+def read_safetensors(path: str | Path) -> dict[str, Tensor]:
+    """Read every tensor of a safetensors file.
+
+    Args:
+        path: A local file.
+
+    Raises:
+        CheckpointError: If the file is missing or is not safetensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not Path(path).is_file():
+        raise CheckpointError(f"there is no weights file {path}; give the path of a local file")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a readable safetensors file ({error}); convert or fetch it again"
+        ) from error
+
+
+def _check_frames(frames: Tensor) -> None:
+    given = f"{tuple(frames.shape)} {frames.dtype}"
+    if frames.ndim != 5 or frames.shape[2] != 3 or 0 in frames.shape:
+        raise ArgumentError(
+            f"frames are {given}; expected (clips, frames, 3, height, width), none of them zero"
+        )
+    if not frames.is_floating_point():
+        raise ArgumentError(f"frames are {given}; normalise them to floating point first")
+
+
+def _pieces(b: int, t: int, *, chunk: int | None, cpu: bool) -> Iterator[slice]:
+    """Cut b·t frames into slices; without `chunk` a CPU's slices begin anew at every clip."""
+    run, step = (t, CPU_FRAMES) if cpu and chunk is None else (b * t, chunk or ACCELERATOR_FRAMES)
+    for start in range(0, b * t, run):
+        for at in range(start, start + run, step):
+            yield slice(at, min(at + step, start + run))

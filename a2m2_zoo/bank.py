@@ -1,0 +1,214 @@
+"""A support bank: labelled clips, encoded once, kept in one file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from a2m2_zoo._typing import Int, UInt8
+from a2m2_zoo.data.index import check_class_names
+from a2m2_zoo.errors import BankError, CheckpointError
+from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.methods.base import concatenate, take
+
+if TYPE_CHECKING:
+    from a2m2_zoo.model import Model
+    from a2m2_zoo.video import Clip
+
+_THUMBNAIL = 80  # pixels at most; enough to recognise a frame in the explanation picture
+
+
+@dataclass(frozen=True)
+class SupportBank:
+    """Encoded supports. Immutable: adding and removing give a new bank.
+
+    Attributes:
+        class_names: The classes, sorted.
+        labels: Index into ``class_names`` for each of the N supports.
+        descriptors: The model's descriptors by name, the support is the first axis of each.
+        thumbnails: (N, T, h, w, 3) small pictures of the frames that were looked at.
+        sources: File name of each support.
+        model: Name of the model that encoded them.
+        weights_hash: Hash of that model's weights.
+    """
+
+    class_names: tuple[str, ...]
+    labels: tuple[int, ...]
+    descriptors: dict[str, Tensor]
+    thumbnails: UInt8[Tensor, "n t h w 3"]
+    sources: tuple[str, ...]
+    model: str
+    weights_hash: str
+
+    @classmethod
+    def build(cls, clips: Sequence[tuple[str, Clip]], model: Model) -> SupportBank:
+        """Encode (class name, clip) pairs with ``model``.
+
+        Raises:
+            BankError: There is no clip.
+            EpisodeError: Two class names differ only in case or spacing.
+        """
+        if not clips:
+            raise BankError("there is no support clip; give at least one")
+        names = tuple(sorted({name for name, _ in clips}))
+        check_class_names(names)
+        return cls(
+            class_names=names,
+            labels=tuple(names.index(name) for name, _ in clips),
+            descriptors=model.encode([clip for _, clip in clips]),
+            thumbnails=torch.stack([torch.from_numpy(_thumbnails(clip)) for _, clip in clips]),
+            sources=tuple(clip.source for _, clip in clips),
+            model=model.id,
+            weights_hash=model.weights_hash,
+        )
+
+    @property
+    def label_tensor(self) -> Int[Tensor, " n"]:
+        """The labels as a tensor."""
+        return torch.tensor(self.labels)
+
+    def counts(self) -> dict[str, int]:
+        """Number of supports per class."""
+        return {name: self.labels.count(i) for i, name in enumerate(self.class_names)}
+
+    def check(self, model: Model) -> None:
+        """Refuse to be used with another model than the one that encoded the supports.
+
+        Raises:
+            BankError: The name or the hash of the weights differs.
+        """
+        if (self.model, self.weights_hash) != (model.id, model.weights_hash):
+            raise BankError(
+                f"the bank was made by model {self.model!r} (weights {self.weights_hash[:12]}) and "
+                f"the model in use is {model.id!r} (weights {model.weights_hash[:12]}); use that model "
+                "or create the bank again from the clips"
+            )
+
+    def add(self, other: SupportBank) -> SupportBank:
+        """The supports of both banks; classes of the same name are joined.
+
+        Raises:
+            BankError: The banks were made by different models.
+            EpisodeError: Two class names differ only in case or spacing.
+        """
+        if (self.model, self.weights_hash) != (other.model, other.weights_hash):
+            raise BankError(
+                f"a bank of model {other.model!r} cannot be added to one of model {self.model!r}"
+            )
+        names = tuple(sorted({*self.class_names, *other.class_names}))
+        check_class_names(names)
+        labels = [names.index(bank.class_names[i]) for bank in (self, other) for i in bank.labels]
+        return SupportBank(
+            class_names=names,
+            labels=tuple(labels),
+            descriptors=concatenate([self.descriptors, other.descriptors]),
+            thumbnails=torch.cat([self.thumbnails, other.thumbnails]),
+            sources=self.sources + other.sources,
+            model=self.model,
+            weights_hash=self.weights_hash,
+        )
+
+    def remove(self, names: Collection[str]) -> SupportBank:
+        """The bank without the classes ``names``.
+
+        Raises:
+            BankError: A class is not in the bank, or none would be left.
+        """
+        strangers = sorted(set(names) - set(self.class_names))
+        if strangers:
+            raise BankError(
+                f"the bank has no class {', '.join(map(repr, strangers))}; it has "
+                f"{', '.join(self.class_names)}"
+            )
+        left = tuple(name for name in self.class_names if name not in set(names))
+        if not left:
+            raise BankError("every class would be removed; delete the bank's file instead")
+        keep = [n for n, label in enumerate(self.labels) if self.class_names[label] in left]
+        return SupportBank(
+            class_names=left,
+            labels=tuple(left.index(self.class_names[self.labels[n]]) for n in keep),
+            descriptors=take(self.descriptors, torch.tensor(keep)),
+            thumbnails=self.thumbnails[keep],
+            sources=tuple(self.sources[n] for n in keep),
+            model=self.model,
+            weights_hash=self.weights_hash,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the bank as one safetensors file.
+
+        Raises:
+            SaveError: It could not be written; a bank that was there before is untouched.
+        """
+        tensors = {f"descriptor.{name}": value for name, value in self.descriptors.items()}
+        tensors["thumbnails"] = self.thumbnails
+        record = {
+            "class_names": list(self.class_names),
+            "labels": list(self.labels),
+            "sources": list(self.sources),
+            "model": self.model,
+            "weights_hash": self.weights_hash,
+        }
+        checkpoint.save(path, tensors, kind="bank", record=record)
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SupportBank:
+        """Read a bank that ``save`` wrote.
+
+        Raises:
+            BankError: The file is missing, broken, or no bank.
+        """
+        try:
+            found = checkpoint.load(path, kind="bank")
+            bank = cls._parsed(found.record, found.tensors)
+        except CheckpointError as error:
+            raise BankError(str(error)) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise BankError(
+                f"{Path(path).name!r} is not a sound support bank: {error}; create it again"
+            ) from error
+        return bank
+
+    @classmethod
+    def _parsed(cls, record: dict[str, Any], tensors: dict[str, Tensor]) -> SupportBank:
+        thumbnails = tensors["thumbnails"]
+        bank = cls(
+            class_names=tuple(str(name) for name in record["class_names"]),
+            labels=tuple(int(label) for label in record["labels"]),
+            descriptors={
+                key.removeprefix("descriptor."): value
+                for key, value in tensors.items()
+                if key.startswith("descriptor.")
+            },
+            thumbnails=thumbnails,
+            sources=tuple(str(source) for source in record["sources"]),
+            model=str(record["model"]),
+            weights_hash=str(record["weights_hash"]),
+        )
+        n = len(bank.labels)
+        if sorted(set(bank.labels)) != list(range(len(bank.class_names))):
+            raise ValueError("its labels do not match its classes")
+        sizes = {len(bank.sources), *(len(t) for t in (thumbnails, *bank.descriptors.values()))}
+        if sizes != {n} or not bank.descriptors:
+            raise ValueError("its tensors do not match its labels")
+        if thumbnails.dtype != torch.uint8 or thumbnails.ndim != 5 or thumbnails.shape[-1] != 3:
+            raise ValueError("its thumbnails are not pictures")
+        check_class_names(bank.class_names)
+        return bank
+
+
+def _thumbnails(clip: Clip) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The clip's frames shrunk by a whole factor, each pixel the mean of a block."""
+    t, height, width, _ = clip.frames.shape
+    factor = -(-max(height, width) // _THUMBNAIL)
+    h, w = height // factor, width // factor
+    blocks = clip.frames[:, : h * factor, : w * factor].reshape(t, h, factor, w, factor, 3)
+    return np.asarray(blocks.mean(axis=(2, 4), dtype=np.float32).round(), dtype=np.uint8)

@@ -1,0 +1,36 @@
+"""The tree of commands. Every command is a few lines over a public function."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from a2m2_zoo._version import __version__
+from a2m2_zoo.cli import bank, classify, demo, episode, models
+
+app = typer.Typer(
+    name="a2m2",
+    help="Few-shot video action recognition: a handful of labelled clips, one query clip, the action.",
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("classify")(classify.classify)
+app.command("episode")(episode.episode)
+app.command("demo")(demo.demo)
+app.add_typer(bank.app, name="bank")
+app.add_typer(models.app, name="models")
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Few-shot video action recognition."""
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+

@@ -1,0 +1,118 @@
+"""`a2m2 bank`: labelled clips, encoded once, kept in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from a2m2_zoo.cli import FAILED, options, output
+from a2m2_zoo.cli.classify import read_supports
+from a2m2_zoo.errors import BankError
+
+if TYPE_CHECKING:
+    from a2m2_zoo.bank import SupportBank
+
+app = typer.Typer(help="Encode supports once and keep them in a file.", no_args_is_help=True)
+BankArgument = Annotated[Path, typer.Argument(metavar="BANK", help="The bank's file (.safetensors).")]
+DataArgument = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A folder with one folder of clips per class.")
+]
+
+
+@app.command()
+def create(
+    data: DataArgument,
+    bank: Annotated[Path, typer.Option("--out", "-o", help="The file to write (.safetensors).")],
+    model: options.ModelOption = "a2m2-lite0",
+    device: options.DeviceOption = "auto",
+    workers: options.WorkersOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bank that is there.")] = False,
+    max_megapixels: options.MegapixelsOption = 16.0,
+    max_frames: options.FramesOption = 20_000,
+    max_seconds: options.SecondsOption = 60.0,
+) -> None:
+    """Encode every clip of DATA and write the bank."""
+    if bank.exists() and not force:
+        raise BankError(f"{str(bank)!r} exists; add to it with `a2m2 bank add`, or give --force")
+    limits = options.limits(max_megapixels, max_frames, max_seconds)
+    recogniser = options.open_model(model, device)
+    made, broken = read_supports(data, recogniser, workers=workers, limits=limits)
+    made.save(bank)
+    _show(made, bank)
+    if broken:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def add(
+    bank: BankArgument,
+    data: DataArgument,
+    device: options.DeviceOption = "auto",
+    model: Annotated[
+        str | None, typer.Option("--model", help="Where the bank's model lies, if not by its name.")
+    ] = None,
+    workers: options.WorkersOption = None,
+    max_megapixels: options.MegapixelsOption = 16.0,
+    max_frames: options.FramesOption = 20_000,
+    max_seconds: options.SecondsOption = 60.0,
+) -> None:
+    """Add the clips of DATA to BANK: new classes, or more supports of classes it has."""
+    from a2m2_zoo.bank import SupportBank
+
+    before = SupportBank.load(bank)
+    limits = options.limits(max_megapixels, max_frames, max_seconds)
+    recogniser = options.open_model(model or before.model, device)
+    before.check(recogniser)
+    more, broken = read_supports(data, recogniser, workers=workers, limits=limits)
+    after = before.add(more)
+    after.save(bank)
+    _show(after, bank)
+    if broken:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def remove(
+    bank: BankArgument,
+    classes: Annotated[list[str], typer.Argument(metavar="CLASS...", help="Classes to take out.")],
+) -> None:
+    """Take classes out of BANK; the others are untouched."""
+    from a2m2_zoo.bank import SupportBank
+
+    after = SupportBank.load(bank).remove(classes)
+    after.save(bank)
+    _show(after, bank)
+
+
+@app.command()
+def show(bank: BankArgument, json: options.JsonOption = False) -> None:
+    """Show what BANK holds."""
+    from a2m2_zoo.bank import SupportBank
+
+    found = SupportBank.load(bank)
+    if json:
+        output.write_json(
+            {
+                "model": found.model,
+                "weights_hash": found.weights_hash,
+                "classes": found.counts(),
+                "sources": list(found.sources),
+            }
+        )
+    else:
+        _show(found, bank)
+
+
+def _show(bank: SupportBank, path: Path) -> None:
+    made = output.table("class", "supports", right=("supports",))
+    for name, count in bank.counts().items():
+        made.add_row(output.escape(name), str(count))
+    console = output.stdout()
+    console.print(made)
+    console.print(
+        f"{path}: {len(bank.class_names)} classes, {len(bank.labels)} supports, model {bank.model}",
+        highlight=False,
+        markup=False,
+    )

@@ -1,0 +1,159 @@
+"""`a2m2 classify`: name the action of clips, given a few labelled clips per action."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from a2m2_zoo.cli import FAILED, INTERRUPTED, options, output
+from a2m2_zoo.errors import A2M2Error, VideoError, VideoNotFoundError
+
+if TYPE_CHECKING:
+    from a2m2_zoo.bank import SupportBank
+    from a2m2_zoo.episode import Prediction
+    from a2m2_zoo.model import Model
+    from a2m2_zoo.video import Limits
+
+
+def classify(
+    query: Annotated[list[Path], typer.Argument(help="Clips, or folders of clips.")],
+    supports: options.SupportsOption,
+    model: options.ModelOption = "a2m2-lite0",
+    top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Keep the k best classes.")] = None,
+    reject_below: Annotated[
+        float | None,
+        typer.Option("--reject-below", min=0, max=1, help="Below this probability say unknown."),
+    ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option("--explain", help="Draw why, as a picture; with several queries, numbered."),
+    ] = None,
+    device: options.DeviceOption = "auto",
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1)] = None,
+    workers: options.WorkersOption = None,
+    json: options.JsonOption = False,
+    csv: options.CsvOption = False,
+    max_megapixels: options.MegapixelsOption = 16.0,
+    max_frames: options.FramesOption = 20_000,
+    max_seconds: options.SecondsOption = 60.0,
+) -> None:
+    """Name the action of clips, given a few labelled clips per action.
+
+    Exit code 0: all answered; 1: some clips failed, the others are answered; 2: the call is wrong.
+    """
+    form = options.form(json=json, csv=csv)
+    limits = options.limits(max_megapixels, max_frames, max_seconds)
+    if explain is not None:
+        from a2m2_zoo.report.explain import check_ready
+
+        check_ready(explain)
+    clips, failures = expand(query)
+    recogniser = options.open_model(model, device)
+    from a2m2_zoo.api import iter_classify
+
+    bank, broken = read_supports(supports, recogniser, workers=workers, limits=limits)
+    answers = iter_classify(
+        clips,
+        bank,
+        model=recogniser,
+        top_k=top_k,
+        reject_below=reject_below,
+        batch_size=batch_size,
+        workers=workers,
+        limits=limits,
+    )
+    found: list[tuple[Path, Prediction]] = []
+    interrupted = False
+    with output.progress("classifying", len(clips)) as bar:
+        try:
+            for clip, answer in zip(clips, answers, strict=True):
+                if isinstance(answer, A2M2Error):
+                    failures.append(answer)
+                else:
+                    found.append((clip, answer))
+                bar.advance(bar.task_ids[0])
+        except KeyboardInterrupt:
+            interrupted = True
+    show([p for _, p in found], form)
+    for failure in failures:
+        output.complain(failure)
+    if explain is not None:
+        draw(explain, found, bank, recogniser, limits)
+    if interrupted:
+        output.complain(f"interrupted; {len(clips) - len(found)} clip(s) have no answer")
+        raise typer.Exit(INTERRUPTED)
+    if failures or broken:
+        raise typer.Exit(FAILED)
+
+
+def expand(queries: list[Path]) -> tuple[list[Path], list[A2M2Error]]:
+    """Clips behind the arguments, folders opened at any depth; a folder without clips is a failure."""
+    from a2m2_zoo.data.index import clips_in, is_frame_folder
+
+    clips: list[Path] = []
+    failures: list[A2M2Error] = []
+    for path in queries:
+        if not path.is_dir() or is_frame_folder(path):
+            clips.append(path)
+            continue
+        folders = [path, *sorted(p for p in path.rglob("*") if p.is_dir() and not is_frame_folder(p))]
+        inside = [clip for folder in folders for clip in clips_in(folder)]
+        if not inside:
+            failures.append(VideoNotFoundError(f"the folder {str(path)!r} holds no clip"))
+        clips += inside
+    return clips, failures
+
+
+def read_supports(
+    supports: Path, model: Model, *, workers: int | None, limits: Limits
+) -> tuple[SupportBank, list[A2M2Error]]:
+    """The bank behind ``--supports``; broken clips are named and left out while their class has others."""
+    from a2m2_zoo.api import resolve_bank
+    from a2m2_zoo.data.index import class_folders
+
+    total = sum(map(len, class_folders(supports).values())) if supports.is_dir() else 1
+    broken: list[A2M2Error] = []
+    with output.progress("reading supports", total) as bar:
+
+        def advance(_: object, failure: A2M2Error | None) -> None:
+            if failure is not None:
+                broken.append(failure)
+                output.complain(f"support left out: {failure}")
+            bar.advance(bar.task_ids[0])
+
+        bank = resolve_bank(supports, model=model, workers=workers, limits=limits, on_clip=advance)
+    return bank, broken
+
+
+def show(predictions: list[Prediction], form: options.Form) -> None:
+    """Write the predictions to stdout."""
+    if form is options.Form.JSON:
+        output.write_json([prediction.to_dict() for prediction in predictions])
+    elif form is options.Form.CSV:
+        output.write_csv(output.prediction_rows(predictions))
+    elif predictions:
+        output.stdout().print(output.predictions_table(predictions))
+
+
+def draw(
+    target: Path,
+    found: list[tuple[Path, Prediction]],
+    bank: SupportBank,
+    model: Model,
+    limits: Limits,
+) -> None:
+    """One explanation picture per answer; with several, ``name-001.png`` and so on."""
+    from a2m2_zoo.report.explain import explain
+    from a2m2_zoo.video import read_clip
+
+    for i, (path, prediction) in enumerate(found, start=1):
+        file = target if len(found) == 1 else target.with_stem(f"{target.stem}-{i:03d}")
+        try:
+            clip = read_clip(path, model.preprocess, limits=limits)
+        except VideoError as error:
+            output.complain(error)
+            continue
+        explain(prediction, clip, bank, file)
+        output.stderr.print(f"picture: {file}", highlight=False)

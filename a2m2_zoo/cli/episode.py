@@ -1,0 +1,81 @@
+"""`a2m2 episode`: draw an episode from a data set, classify it, show truth against prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from a2m2_zoo.cli import FAILED, options, output
+from a2m2_zoo.errors import A2M2Error
+
+
+def episode(
+    data: Annotated[Path, typer.Argument(help="A folder with one folder of clips per class.")],
+    way: Annotated[int, typer.Option("--way", min=2, help="Classes.")] = 5,
+    shot: Annotated[int, typer.Option("--shot", min=1, help="Supports per class.")] = 1,
+    query: Annotated[int, typer.Option("--query", min=1, help="Queries per class.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same episode.")] = 0,
+    model: options.ModelOption = "a2m2-lite0",
+    device: options.DeviceOption = "auto",
+    workers: options.WorkersOption = None,
+    json: options.JsonOption = False,
+    csv: options.CsvOption = False,
+    max_megapixels: options.MegapixelsOption = 16.0,
+    max_frames: options.FramesOption = 20_000,
+    max_seconds: options.SecondsOption = 60.0,
+) -> None:
+    """Draw a W-way K-shot episode, classify its queries, and show how many are right."""
+    from a2m2_zoo.episode import build_episode
+
+    form = options.form(json=json, csv=csv)
+    limits = options.limits(max_megapixels, max_frames, max_seconds)
+    drawn = build_episode(data, way=way, shot=shot, query=query, seed=seed)
+    recogniser = options.open_model(model, device)
+    from a2m2_zoo.api import build_bank, iter_classify
+
+    with output.progress("reading supports", len(drawn.supports)) as bar:
+        bank = build_bank(
+            drawn,
+            model=recogniser,
+            workers=workers,
+            limits=limits,
+            on_clip=lambda *_: bar.advance(bar.task_ids[0]),
+        )
+    answers = iter_classify(drawn.queries, bank, model=recogniser, workers=workers, limits=limits)
+    predictions, truths, failures = [], [], []
+    with output.progress("classifying", len(drawn.queries)) as bar:
+        for label, answer in zip(drawn.query_labels, answers, strict=True):
+            bar.advance(bar.task_ids[0])
+            if isinstance(answer, A2M2Error):
+                failures.append(answer)
+                continue
+            predictions.append(answer)
+            truths.append(drawn.class_names[label])
+    right = sum(p.label == truth for p, truth in zip(predictions, truths, strict=True))
+    if form is options.Form.JSON:
+        output.write_json(
+            {
+                "way": way,
+                "shot": shot,
+                "query": query,
+                "seed": seed,
+                "model": recogniser.id,
+                "accuracy": right / len(predictions) if predictions else None,
+                "predictions": [
+                    {"truth": truth, **p.to_dict()}
+                    for p, truth in zip(predictions, truths, strict=True)
+                ],
+            }
+        )
+    elif form is options.Form.CSV:
+        rows = output.prediction_rows(predictions)
+        output.write_csv([{"truth": t, **row} for t, row in zip(truths, rows, strict=True)])
+    else:
+        output.stdout().print(output.predictions_table(predictions, truths))
+        output.stdout().print(f"{right} of {len(predictions)} right, {way}-way {shot}-shot")
+    for failure in failures:
+        output.complain(failure)
+    if failures:
+        raise typer.Exit(FAILED)

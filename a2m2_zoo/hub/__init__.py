@@ -1,0 +1,1 @@
+"""Names to verified local files: the manifest, the checkpoint format. Knows no model class."""

@@ -1,0 +1,103 @@
+"""What every few-shot method is: encode, score, losses.
+
+Evaluation, banks, the cache and the command line know only these three, so a new method is one file and
+one row in the registry.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from a2m2_zoo._typing import Float, Int
+from a2m2_zoo.backbones import Features
+
+#: What a method keeps of a batch of clips: tensors by name, the clip is the first axis of each.
+Descriptors: TypeAlias = Mapping[str, Tensor]
+
+
+class Method(nn.Module, ABC):
+    """A head over the feature maps of a frozen or tuned backbone.
+
+    Attributes:
+        stages: Names of the backbone's maps that ``encode`` reads.
+    """
+
+    stages: tuple[str, ...] = ()
+
+    @abstractmethod
+    def encode(self, features: Features) -> Descriptors:
+        """Descriptors of B clips, each computed from that clip alone.
+
+        Args:
+            features: Maps (B, T, C, h, w) of every stage in ``stages`` and the pooled (B, T, C).
+        """
+
+    @abstractmethod
+    def score(
+        self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
+    ) -> Float[Tensor, "q w"]:
+        """Logits of Q queries over the W classes, from N supports with labels in 0..W-1."""
+
+    def losses(
+        self,
+        query: Descriptors,
+        support: Descriptors,
+        *,
+        labels: Int[Tensor, " n"],
+        way: int,
+        query_labels: Int[Tensor, " q"],
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Named training losses of one episode; their sum is what is minimised."""
+        logits = self.score(query, support, labels=labels, way=way)
+        return {"episode": functional.cross_entropy(logits, query_labels)}
+
+    def frame_plans(
+        self, query: Descriptors, support: Descriptors
+    ) -> tuple[Float[Tensor, "q n t t"], Float[Tensor, "q n t t"]] | None:
+        """Transport plan and similarity between the frames of every pair; None where there is none."""
+        return None
+
+
+class PairwiseMethod(Method):
+    """A method whose score of a class is a rule over scores of (query, support) pairs.
+
+    Such scores do not depend on the episode, so a protocol computes each pair once.
+    """
+
+    @abstractmethod
+    def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "q n"]:
+        """Similarity of every query to every support; larger is more alike."""
+
+    def score(
+        self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
+    ) -> Float[Tensor, "q w"]:
+        """Mean over the supports of each class of the pair scores."""
+        return mean_over_shots(self.pairs(query, support), labels, way=way)
+
+
+def mean_over_shots(
+    scores: Float[Tensor, "*q n"], labels: Int[Tensor, " n"], *, way: int
+) -> Float[Tensor, "*q w"]:
+    """Mean pair score of each class.
+
+    >>> mean_over_shots(torch.tensor([[1.0, 3.0, 5.0]]), torch.tensor([0, 0, 1]), way=2)
+    tensor([[2., 5.]])
+    """
+    member = functional.one_hot(labels, way).to(scores.dtype)
+    return scores @ (member / member.sum(0))
+
+
+def take(descriptors: Descriptors, index: Tensor | slice) -> dict[str, Tensor]:
+    """The clips at ``index``."""
+    return {name: tensor[index] for name, tensor in descriptors.items()}
+
+
+def concatenate(parts: list[Descriptors]) -> dict[str, Tensor]:
+    """The clips of all parts in order."""
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,131 @@
+"""A recogniser in memory: backbone, method, preprocessing and calibration that belong together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from a2m2_zoo._typing import Float, Int
+from a2m2_zoo.backbones import Backbone
+from a2m2_zoo.calibration import fitted_scale, leave_one_out_logits, shipped_scale
+from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.methods import method_config
+from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod, concatenate
+from a2m2_zoo.video import Clip, Preprocess, normalise
+
+
+@dataclass(frozen=True)
+class Model:
+    """A few-shot recogniser, ready to use. Made by ``load_model``; safe to share between threads.
+
+    Attributes:
+        id: Its name.
+        weights_hash: sha256 over all of its weights; a bank made by other weights is refused.
+        method_name: Name in the registry of methods.
+        backbone_name: Name of the backbone's weights in the manifest.
+        backbone: Frames to maps.
+        method: Maps to descriptors, descriptors to scores.
+        preprocess: How clips become frames.
+        scales: Shots → factor on the logits, fitted on generated classes.
+    """
+
+    id: str
+    weights_hash: str
+    method_name: str
+    backbone_name: str
+    backbone: Backbone
+    method: Method
+    preprocess: Preprocess
+    scales: Mapping[int, float]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.backbone.parameters()).device
+
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Model:
+        """The same model elsewhere; ``dtype`` is the backbone's precision, the head stays float32."""
+        return replace(
+            self,
+            backbone=self.backbone.to(device=device, dtype=dtype),
+            method=self.method.to(device),
+        )
+
+    @torch.inference_mode()
+    def encode(self, clips: Sequence[Clip], *, batch_size: int | None = None) -> dict[str, Tensor]:
+        """Descriptors of clips, on the CPU, the same whatever the batch size.
+
+        Args:
+            clips: Decoded clips, at least one.
+            batch_size: Clips that go through the backbone together; by default 1 on a CPU, where more
+                gain nothing, and 16 elsewhere.
+        """
+        size = batch_size or (1 if self.device.type == "cpu" else 16)
+        if size < 1:
+            raise ArgumentError(f"batch_size is {batch_size}; expected 1 or more")
+        parts: list[Descriptors] = []
+        for start in range(0, len(clips), size):
+            frames = torch.stack([torch.from_numpy(c.frames) for c in clips[start : start + size]])
+            pixels = normalise(frames, self.preprocess)
+            features = self.backbone(pixels, stages=self.method.stages)
+            parts.append({k: v.cpu() for k, v in self.method.encode(features).items()})
+        return concatenate(parts)
+
+    @torch.inference_mode()
+    def logits(
+        self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
+    ) -> Float[Tensor, "q w"]:
+        """Raw scores of queries over classes; larger is more alike."""
+        return self.method.score(
+            self._here(query), self._here(support), labels=labels.to(self.device), way=way
+        ).cpu()
+
+    @torch.inference_mode()
+    def scale(self, support: Descriptors, *, labels: Int[Tensor, " n"], way: int) -> float:
+        """Factor that turns logits into calibrated log-odds, see ``a2m2_zoo.calibration``."""
+        prior = shipped_scale(self.scales, len(labels) / way)
+        if not isinstance(self.method, PairwiseMethod) or len(labels) == way:
+            return prior
+        here = self._here(support)
+        pairs = self.method.pairs(here, here).cpu()
+        return fitted_scale(*leave_one_out_logits(pairs, labels, way=way), prior=prior)
+
+    @torch.inference_mode()
+    def frame_plans(
+        self, query: Descriptors, support: Descriptors
+    ) -> tuple[Float[Tensor, "q n t t"], Float[Tensor, "q n t t"]] | None:
+        """How the frames of every pair are matched, see ``Method.frame_plans``."""
+        found = self.method.frame_plans(self._here(query), self._here(support))
+        return found and (found[0].cpu(), found[1].cpu())
+
+    def record(self) -> dict[str, Any]:
+        """What the header of its checkpoint says."""
+        return {
+            "id": self.id,
+            "method": self.method_name,
+            "backbone": self.backbone_name,
+            "config": method_config(self.method),
+            "preprocess": self.preprocess.to_dict(),
+            "scales": {str(shot): value for shot, value in self.scales.items()},
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> str:
+        """Write the head as a checkpoint that ``load_model(path)`` takes; return its sha256.
+
+        The backbone's weights are named, not copied.
+
+        Raises:
+            SaveError: It could not be written.
+        """
+        return checkpoint.save(path, self.method.state_dict(), kind="model", record=self.record())
+
+    def _here(self, descriptors: Descriptors) -> dict[str, Tensor]:
+        return {name: tensor.to(self.device) for name, tensor in descriptors.items()}
+
+
