@@ -15,8 +15,7 @@ from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.calibration import fitted_scale, leave_one_out_logits, shipped_scale
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.methods import method_config
-from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod, concatenate
+from a2m2_zoo.methods.base import Descriptors, Method, as_pairwise, concatenate
 from a2m2_zoo.video import Clip, Preprocess, normalise
 
 
@@ -90,10 +89,11 @@ class Model:
     def scale(self, support: Descriptors, *, labels: Int[Tensor, " n"], way: int) -> float:
         """Factor that turns logits into calibrated log-odds, see ``a2m2_zoo.calibration``."""
         prior = shipped_scale(self.scales, len(labels) / way)
-        if not isinstance(self.method, PairwiseMethod) or len(labels) == way:
+        method = as_pairwise(self.method)
+        if method is None or len(labels) == way:
             return prior
         here = self._here(support)
-        pairs = self.method.pairs(here, here).cpu()
+        pairs = method.pairs(here, here).cpu()
         return fitted_scale(*leave_one_out_logits(pairs, labels, way=way), prior=prior)
 
     @torch.inference_mode()
@@ -110,7 +110,7 @@ class Model:
             "id": self.id,
             "method": self.method_name,
             "backbone": self.backbone_name,
-            "config": method_config(self.method),
+            "config": self.method.config.to_dict(),
             "preprocess": self.preprocess.to_dict(),
             "scales": {str(shot): value for shot, value in self.scales.items()},
         }

@@ -1,1 +1,1 @@
-"""Data: the five benchmarks as facts, folders and lists, episode plans, features, and a generator."""
+"""Data sets, plans of episodes, and the generator of moving figures."""

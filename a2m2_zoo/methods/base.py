@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from a2m2_zoo._typing import Float, Int
 from a2m2_zoo.backbones import Features
+from a2m2_zoo.ops.shots import mean_over_shots
 
 #: What a method keeps of a batch of clips: tensors by name, the clip is the first axis of each.
 Descriptors: TypeAlias = Mapping[str, Tensor]
@@ -29,6 +30,9 @@ class Method(nn.Module, ABC):
     """
 
     stages: tuple[str, ...] = ()
+
+    #: The frozen dataclass it was built from, with ``to_dict`` and ``from_dict``.
+    config: Any
 
     @abstractmethod
     def encode(self, features: Features) -> Descriptors:
@@ -68,7 +72,12 @@ class PairwiseMethod(Method):
     """A method whose score of a class is a rule over scores of (query, support) pairs.
 
     Such scores do not depend on the episode, so a protocol computes each pair once.
+
+    Attributes:
+        pairwise: Whether the configured rule is the mean over pairs; see ``as_pairwise``.
     """
+
+    pairwise: bool = True
 
     @abstractmethod
     def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "q n"]:
@@ -81,16 +90,9 @@ class PairwiseMethod(Method):
         return mean_over_shots(self.pairs(query, support), labels, way=way)
 
 
-def mean_over_shots(
-    scores: Float[Tensor, "*q n"], labels: Int[Tensor, " n"], *, way: int
-) -> Float[Tensor, "*q w"]:
-    """Mean pair score of each class.
-
-    >>> mean_over_shots(torch.tensor([[1.0, 3.0, 5.0]]), torch.tensor([0, 0, 1]), way=2)
-    tensor([[2., 5.]])
-    """
-    member = functional.one_hot(labels, way).to(scores.dtype)
-    return scores @ (member / member.sum(0))
+def as_pairwise(method: Method) -> PairwiseMethod | None:
+    """``method`` if its class score is the mean of its pair scores, else None."""
+    return method if isinstance(method, PairwiseMethod) and method.pairwise else None
 
 
 def take(descriptors: Descriptors, index: Tensor | slice) -> dict[str, Tensor]:

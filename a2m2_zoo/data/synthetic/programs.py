@@ -373,6 +373,7 @@ def _exchanged(rng: Generator, base: MotionProgram) -> MotionProgram:
     index = int(rng.integers(len(base.steps)))
     if base.prop is not None:
         index = len(base.steps) - 1
+        base = replace(base, prop=base.prop if index else None)
     fresh = _draw_step(rng, {one.name for one in base.steps})
     steps = (*base.steps[:index], fresh, *base.steps[index + 1 :])
     return replace(base, steps=steps, kinship="exchanged")

@@ -138,19 +138,3 @@ def place_joints(
         joints[:, joint] = joints[:, parent] + frames[parent] @ bones[joint]
         frames.append(frames[parent] @ local[:, joint])
     return joints
-
-
-def mirrored(poses: Float[np.ndarray, "t 32"]) -> Float[np.ndarray, "t 32"]:
-    """The same poses seen in a mirror: left and right limbs change places.
-
-    Args:
-        poses: One pose a row, in the order of `CHANNELS`.
-
-    Returns:
-        Mirrored poses.
-    """
-    result = poses.copy()
-    result[:, 12:22], result[:, 22:32] = poses[:, 22:32], poses[:, 12:22]
-    for name in ("side", "yaw", "roll", "lean", "twist", "tilt", "look"):
-        result[:, CHANNEL[name]] *= -1.0
-    return result

@@ -1,0 +1,148 @@
+"""A²M²-Net: multi-scale second moments (M²), adaptively aligned (A²).
+
+Gao, Wang, Zhang, Hu and Li, "A²M²-Net: Adaptively Aligned Multi-Scale Moment for Few-Shot Action
+Recognition" (IJCV 2025). A reconstruction: no official code or weights are public; ``docs/method.md`` says
+what is known and what is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from a2m2_zoo._typing import Float, Int
+from a2m2_zoo.backbones import Features
+from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.methods.base import Descriptors, PairwiseMethod
+from a2m2_zoo.modules import A2Config, A2Module, Candidates, M2Block, M2Config, join_layouts
+
+
+@dataclass(frozen=True)
+class A2M2Config:
+    """The blocks of an A²M²-Net.
+
+    Attributes:
+        m2: Stage of the backbone → the M² block that reads its maps; equal ``dim`` everywhere.
+        a2: The alignment.
+        shots: Rule for several supports: ``scores``, ``descriptors`` or ``pooled``.
+        pool: Weight of the cosine between mean-pooled frame features, beside the alignment's weights.
+        frames: Frames per clip (T).
+    """
+
+    m2: Mapping[str, M2Config]
+    a2: A2Config
+    shots: str = "scores"
+    pool: float = 0.0
+    frames: int = 8
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "m2": {stage: config.to_dict() for stage, config in self.m2.items()},
+            "a2": self.a2.to_dict(),
+            "shots": self.shots,
+            "pool": self.pool,
+            "frames": self.frames,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> A2M2Config:
+        """The configuration behind ``to_dict``'s values.
+
+        Raises:
+            ArgumentError: A key is unknown or missing, or a value is refused.
+        """
+        expected = {"m2", "a2", "shots", "pool", "frames"}
+        if set(data) != expected:
+            wrong = sorted(set(data) ^ expected)
+            raise ArgumentError(f"an A2M2Config has the keys {sorted(expected)}; wrong: {wrong}")
+        return cls(
+            m2={str(stage): M2Config.from_dict(config) for stage, config in data["m2"].items()},
+            a2=A2Config.from_dict(data["a2"]),
+            shots=data["shots"],
+            pool=float(data["pool"]),
+            frames=int(data["frames"]),
+        )
+
+
+class A2M2(PairwiseMethod):
+    """The network without its backbone.
+
+    Descriptors of a clip are ``moments`` (S, D), unit vectors of all stages side by side, and ``pooled``
+    (C,), the unit mean of the frame vectors.
+    """
+
+    def __init__(self, config: A2M2Config) -> None:
+        super().__init__()
+        if not config.m2:
+            raise ArgumentError("m2 names no stage; give at least one")
+        self.config = config
+        self.stages = tuple(config.m2)
+        self.pairwise = config.shots == "scores"
+        self.blocks = nn.ModuleDict({stage: M2Block(m2) for stage, m2 in config.m2.items()})
+        layouts = [M2Block(m2).layout(config.frames) for m2 in config.m2.values()]
+        self.layout = join_layouts(layouts, names=self.stages)
+        self.align = A2Module(config.a2, groups=self.layout.groups(config.a2.groups))
+
+    def encode(self, features: Features) -> Descriptors:
+        """Descriptors of B clips.
+
+        Raises:
+            ArgumentError: The clips have another number of frames than configured.
+        """
+        frames = features.pooled.shape[1]
+        if frames != self.config.frames:
+            raise ArgumentError(
+                f"clips have {frames} frames; this model was built for {self.config.frames}"
+            )
+        parts = [self.blocks[stage](features.maps[stage].float()) for stage in self.stages]
+        return {
+            "moments": torch.cat([part.descriptors for part in parts], 1),
+            "pooled": functional.normalize(features.pooled.float().mean(1), dim=-1),
+        }
+
+    def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "q n"]:
+        """Aligned similarity of every pair."""
+        scores = self.align.scores(self._candidates(query), self._candidates(support))
+        return scores + self._pool_term(query["pooled"], support["pooled"])
+
+    def score(
+        self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
+    ) -> Float[Tensor, "q w"]:
+        """Logits by the configured rule over shots."""
+        if self.pairwise:
+            return super().score(query, support, labels=labels, way=way)
+        scores = self.align.score_shots(
+            self._candidates(query),
+            self._candidates(support),
+            labels=labels,
+            way=way,
+            rule=self.config.shots,
+        )
+        member = functional.one_hot(labels, way).to(scores.dtype)
+        prototypes = functional.normalize((member / member.sum(0)).mT @ support["pooled"], dim=-1)
+        return scores + self._pool_term(query["pooled"], prototypes)
+
+    def frame_plans(
+        self, query: Descriptors, support: Descriptors
+    ) -> tuple[Float[Tensor, "q n t t"], Float[Tensor, "q n t t"]] | None:
+        """Plan and similarity between frames: the mean over the stages' groups of single frames."""
+        names = self.align.groups
+        fine = [g for g, name in enumerate(names) if name.endswith("frames/1")]
+        if not fine:
+            return None
+        found = self.align(self._candidates(query), self._candidates(support))
+        frames = int(found.query_mask[0, fine[0]].sum())
+        plan = found.plan[:, :, fine, :frames, :frames].mean(2)
+        return plan, found.similarity[:, :, fine, :frames, :frames].mean(2)
+
+    def _pool_term(self, query: Tensor, support: Tensor) -> Tensor:
+        return self.align.temperature * self.config.pool * (query @ support.mT)
+
+    def _candidates(self, descriptors: Descriptors) -> Candidates:
+        return Candidates(descriptors["moments"], self.layout)

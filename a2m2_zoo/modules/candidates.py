@@ -1,0 +1,165 @@
+"""Candidates: the descriptors of a clip's windows, and where and when each window looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from a2m2_zoo._typing import Bool, Float, Int
+from a2m2_zoo.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the S candidates of a clip are, the same for every clip of one length.
+
+    Attributes:
+        times: (centre, extent) of each candidate in relative time, the clip being [0, 1].
+        group: For each candidate its place in ``names``.
+        names: Groups as ``branch/scale``; candidates are compared within a group, or within a
+            branch.
+    """
+
+    times: tuple[tuple[float, float], ...]
+    group: tuple[int, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """The names before the last slash, each once."""
+        return tuple(dict.fromkeys(name.rpartition("/")[0] or name for name in self.names))
+
+    def groups(self, mode: str) -> tuple[str, ...]:
+        """The names of what is compared separately: branches (``"joint"``) or groups (``"scale"``).
+
+        Raises:
+            ArgumentError: Another mode.
+        """
+        if mode not in ("joint", "scale"):
+            raise ArgumentError(f"groups is {mode!r}; expected 'joint' or 'scale'")
+        return self.branches if mode == "joint" else self.names
+
+    def partition(self, mode: str, device: torch.device | None = None) -> Partition:
+        """Candidates by group, padded to the largest."""
+        return _partition(self, mode, device or torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Candidates gathered by group.
+
+    Attributes:
+        index: (G, S) place of each group's candidates in the layout; 0 where there is none.
+        mask: (G, S) whether there is one.
+        times: (G, S, 2) centre and extent; 0 where there is none.
+    """
+
+    index: Int[Tensor, "g s"]
+    mask: Bool[Tensor, "g s"]
+    times: Float[Tensor, "g s 2"]
+
+
+@lru_cache(maxsize=64)
+def _partition(layout: Layout, mode: str, device: torch.device) -> Partition:
+    names = layout.groups(mode)
+    members: list[list[int]] = [[] for _ in names]
+    for i, group in enumerate(layout.group):
+        name = layout.names[group]
+        members[names.index(name if mode == "scale" else name.rpartition("/")[0] or name)].append(i)
+    size = max(map(len, members))
+    with torch.inference_mode(False):  # the cache outlives the caller's mode
+        index = torch.tensor([row + [0] * (size - len(row)) for row in members])
+        mask = torch.arange(size) < torch.tensor([len(row) for row in members])[:, None]
+        times = torch.tensor(layout.times)[index] * mask[..., None]
+        return Partition(index.to(device), mask.to(device), times.to(device))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Descriptors of B clips.
+
+    Attributes:
+        descriptors: (B, S, D).
+        layout: What the S candidates are.
+    """
+
+    descriptors: Float[Tensor, "b s d"]
+    layout: Layout
+
+    def __post_init__(self) -> None:
+        if self.descriptors.shape[1] != len(self.layout):
+            raise ArgumentError(
+                f"{self.descriptors.shape[1]} candidates came with a layout of {len(self.layout)}; "
+                "take the layout of the block that made them, for their number of frames"
+            )
+
+    @property
+    def centres(self) -> Float[Tensor, "s 2"]:
+        """Centre and extent of each candidate in relative time."""
+        return torch.tensor(self.layout.times)
+
+    @property
+    def group(self) -> tuple[int, ...]:
+        """For each candidate its place in ``names``."""
+        return self.layout.group
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the groups, ``branch/scale``."""
+        return self.layout.names
+
+
+def sequence_layout(steps: int) -> Layout:
+    """Layout of plain per-frame descriptors: one group, evenly spread.
+
+    >>> sequence_layout(2).times
+    ((0.25, 0.5), (0.75, 0.5))
+    """
+    if steps < 1:
+        raise ArgumentError(f"steps is {steps}; a sequence has 1 or more")
+    return Layout(
+        times=tuple(((i + 0.5) / steps, 1 / steps) for i in range(steps)),
+        group=(0,) * steps,
+        names=("frames/1",),
+    )
+
+
+def join_layouts(layouts: Sequence[Layout], *, names: Sequence[str]) -> Layout:
+    """Candidates of several blocks side by side; each block's groups get its name in front.
+
+    Raises:
+        ArgumentError: Names do not match the layouts one to one, or repeat.
+    """
+    if len(layouts) != len(names) or len(set(names)) != len(names) or not names:
+        raise ArgumentError(
+            f"{len(layouts)} layouts came with names {list(names)}; give one distinct name each"
+        )
+    group: list[int] = []
+    joined: list[str] = []
+    for name, layout in zip(names, layouts, strict=True):
+        group += [len(joined) + i for i in layout.group]
+        joined += [f"{name}/{group_name}" for group_name in layout.names]
+    times = tuple(time for layout in layouts for time in layout.times)
+    return Layout(times=times, group=tuple(group), names=tuple(joined))
+
+
+def join_candidates(parts: Sequence[Candidates], *, names: Sequence[str]) -> Candidates:
+    """Candidates of several blocks (maps of several stages) as one set; D must be the same.
+
+    Raises:
+        ArgumentError: Sizes differ, or names do not match.
+    """
+    sizes = {part.descriptors.shape[-1] for part in parts}
+    if len(sizes) > 1:
+        raise ArgumentError(f"descriptors of sizes {sorted(sizes)} cannot be joined; use equal dim")
+    return Candidates(
+        torch.cat([part.descriptors for part in parts], 1),
+        join_layouts([part.layout for part in parts], names=names),
+    )

@@ -1,0 +1,1 @@
+"""Pure tensor functions: moments, windows, marginals, transport, alignment, shots, fusion."""

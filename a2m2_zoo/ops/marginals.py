@@ -1,0 +1,68 @@
+"""How much mass each candidate of a video brings to the transport.
+
+A mask says which candidates exist (sets of different sizes are padded); masses of a set add up to
+one.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from a2m2_zoo._typing import Bool, Float
+
+_FLOOR = (
+    1e-3  # DeepEMD's: no candidate is without mass, and a still clip falls back to equal masses
+)
+
+
+def normalise_mass(
+    weight: Float[Tensor, "*b s"], mask: Bool[Tensor, "*b s"]
+) -> Float[Tensor, "*b s"]:
+    """Weights → masses: zero where masked, sum one."""
+    kept = weight.where(mask, 0.0)
+    return kept / kept.sum(-1, keepdim=True)
+
+
+def uniform(mask: Bool[Tensor, "*b s"]) -> Float[Tensor, "*b s"]:
+    """Equal masses.
+
+    >>> import torch
+    >>> uniform(torch.tensor([True, True, False]))
+    tensor([0.5000, 0.5000, 0.0000])
+    """
+    weight = mask.float()
+    return weight / weight.sum(-1, keepdim=True)
+
+
+def cross_reference(
+    relevance: Float[Tensor, "*b s"], mask: Bool[Tensor, "*b s"]
+) -> Float[Tensor, "*b s"]:
+    """Masses in proportion to ReLU(mean similarity to the other video's candidates) + 1e-3.
+
+    After DeepEMD (Zhang et al., CVPR 2020): what finds no counterpart weighs little.
+    """
+    return normalise_mass(relevance.clamp_min(0) + _FLOOR, mask)
+
+
+def distinctiveness(
+    similarity: Float[Tensor, "*b s s"], mask: Bool[Tensor, "*b s"]
+) -> Float[Tensor, "*b s"]:
+    """How unlike the rest of its own video each candidate is.
+
+    1 − mean similarity to the *other* candidates, at least 1e-3.     High where the video does something it does not do elsewhere; low in still or repeated
+    stretches. A video of one candidate gives 1.
+
+    Args:
+        similarity: Similarities within one video; 0 where either candidate is masked.
+        mask: Which candidates exist.
+    """
+    others = mask.sum(-1, keepdim=True) - 1
+    total = similarity.sum(-1) - similarity.diagonal(dim1=-2, dim2=-1)
+    return (1 - total / others.clamp_min(1)).clamp_min(_FLOOR)
+
+
+def distinct(
+    own: Float[Tensor, "*b s"], mask: Bool[Tensor, "*b s"], *, power: float = 1.0
+) -> Float[Tensor, "*b s"]:
+    """Masses in proportion to ``distinctiveness`` to a power (0: uniform)."""
+    return normalise_mass(own.pow(power), mask)

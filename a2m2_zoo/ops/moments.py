@@ -1,0 +1,244 @@
+"""Second moments of feature maps and their power normalisation.
+
+Everything here runs in float32 at least, also under autocast: a covariance of half-precision sums
+is mostly rounding, and the Newton–Schulz iteration amplifies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from a2m2_zoo._typing import Float
+from a2m2_zoo.errors import ArgumentError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Below this norm a descriptor holds rounding, not content; see ``l2_normalise``.
+FLOOR = 1e-4
+
+
+def promote(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """``x`` in float32 if it was lower, unchanged otherwise."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def without_autocast(function: Callable[P, R]) -> Callable[P, R]:
+    """Run ``function`` with autocast switched off on the device of its first argument."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        first: Any = args[0]
+        with torch.autocast(first.device.type, enabled=False):
+            return function(*args, **kwargs)
+
+    return run
+
+
+@without_autocast
+def frame_sums(
+    x: Float[Tensor, "*b p d"],
+) -> tuple[Float[Tensor, "*b d"], Float[Tensor, "*b d d"]]:
+    """Sum and sum of outer products over the positions of each frame.
+
+    These two are all a window of frames needs: moments of windows are sums of moments of frames.
+
+    Args:
+        x: d channels at P positions, any leading axes (clip, frame).
+
+    Returns:
+        Σx (…, d) and Σxxᵀ (…, d, d), float32 or float64.
+
+    >>> first, second = frame_sums(torch.ones(2, 3, 5, 4))
+    >>> first.shape, second.shape, second[0, 0, 0, 0].item()
+    (torch.Size([2, 3, 4]), torch.Size([2, 3, 4, 4]), 5.0)
+    """
+    x = promote(x)
+    return x.sum(-2), x.mT @ x
+
+
+@without_autocast
+def covariance_from_sums(
+    first: Float[Tensor, "*b d"], second: Float[Tensor, "*b d d"], count: Tensor | float
+) -> Float[Tensor, "*b d d"]:
+    """Population covariance Σxxᵀ/n − μμᵀ from the sums over n samples.
+
+    The difference cancels digits when the mean is large against the spread: take the clip's mean
+    off ``x`` before summing (the covariance does not see it).
+
+    Args:
+        first: Σx.
+        second: Σxxᵀ.
+        count: n, one number or one per leading axis (broadcast against ``first[..., 0]``).
+    """
+    n = torch.as_tensor(count, dtype=first.dtype, device=first.device)
+    mean = first / n[..., None]
+    return second / n[..., None, None] - mean[..., :, None] * mean[..., None, :]
+
+
+@without_autocast
+def newton_schulz_sqrt(
+    a: Float[Tensor, "*b d d"],
+    *,
+    iterations: int = 5,
+    normaliser: str = "trace",
+    eps: float = 1e-12,
+) -> Float[Tensor, "*b d d"]:
+    """Square roots of positive semi-definite matrices by the coupled Newton–Schulz iteration.
+
+    Y₀ = A/s, Z₀ = I; T = (3I − ZY)/2; Y ← YT, Z ← TZ; the root is √s·Y (Higham 2008, ch. 6; as a
+    layer of a network: Li et al., CVPR 2018). It needs 0 ≤ A/s ≤ 1, which holds for s = trace and
+    for the smaller s = Frobenius norm, which converges faster. Z₀ = I saves two of the 3k
+    products, and the last Z is never needed: 3k − 3 products for k ≥ 2 iterations.
+
+    A zero matrix gives zeros and a finite gradient (``eps`` is added to s on both sides, so it
+    does not bias the root); so do rank-deficient ones, whose null directions stay zero.
+
+    Args:
+        a: The matrices.
+        iterations: k ≥ 1. Three leave 40–60 % of the error to the root on real covariances; 12 are
+            the root.
+        normaliser: ``"trace"`` or ``"frobenius"``.
+        eps: Added to s.
+
+    Returns:
+        Approximate roots, float32 or float64 (16-bit input is promoted).
+
+    Raises:
+        ArgumentError: ``iterations`` < 1 or an unknown normaliser.
+
+    >>> newton_schulz_sqrt(torch.tensor([[4.0, 0.0], [0.0, 9.0]]), iterations=12)
+    tensor([[2.0000, 0.0000],
+            [0.0000, 3.0000]])
+    """
+    if iterations < 1:
+        raise ArgumentError(f"iterations is {iterations}; give 1 or more")
+    a = promote(a)
+    matrices = a.reshape(-1, *a.shape[-2:])
+    scale = _scale(matrices, normaliser)[:, None, None] + eps
+    y = matrices / scale
+    identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+    z = torch.add(1.5 * identity, y, alpha=-0.5)
+    y = torch.baddbmm(y, y, y, beta=1.5, alpha=-0.5)
+    for step in range(1, iterations):
+        t = torch.baddbmm(identity, z, y, beta=1.5, alpha=-0.5)
+        y = torch.bmm(y, t)
+        if step < iterations - 1:
+            z = torch.bmm(t, z)
+    return (y * scale.sqrt()).reshape(a.shape)
+
+
+def _scale(matrices: Tensor, normaliser: str) -> Tensor:
+    if normaliser == "trace":
+        return matrices.diagonal(dim1=-2, dim2=-1).sum(-1).clamp_min(0)
+    if normaliser == "frobenius":
+        # The largest entry goes first: squares of huge entries overflow, of tiny ones vanish.
+        largest = matrices.detach().abs().amax((-2, -1)).clamp_min(torch.finfo(matrices.dtype).tiny)
+        scaled = matrices / largest[:, None, None]
+        square = scaled.square().sum((-2, -1))
+        return square.where(square > 0, 1.0).sqrt() * largest
+    raise ArgumentError(f"normaliser is {normaliser!r}; expected 'trace' or 'frobenius'")
+
+
+class _SpectralLog1p(torch.autograd.Function):
+    """log(I + A) by eigenvalues, with the Daleckii–Krein derivative.
+
+    The derivative of ``torch.linalg.eigh`` divides by differences of eigenvalues, and covariances
+    of few samples have many equal ones (zero). The derivative of a matrix *function* needs divided
+    differences of that function instead, which have a limit where eigenvalues meet.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor) -> Tensor:
+        values, vectors = torch.linalg.eigh(a)
+        values = values.clamp_min(0)
+        ctx.save_for_backward(values, vectors)
+        logarithm: Tensor = (vectors * values.log1p()[..., None, :]) @ vectors.mT
+        return logarithm
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Tensor:
+        values, vectors = ctx.saved_tensors
+        x, y = values[..., :, None], values[..., None, :]
+        # (log(1+x) − log(1+y))/(x − y) = log1p(r)/r / (1+y) with r = (x−y)/(1+y): no cancellation.
+        r = (x - y) / (1 + y)
+        near = r.abs() < 1e-3
+        series = 1 - r / 2 + r.square() / 3 - r.pow(3) / 4
+        divided = torch.where(near, series, r.log1p() / r.where(~near, 1.0)) / (1 + y)
+        grad: Tensor = vectors @ (divided * (vectors.mT @ grads[0] @ vectors)) @ vectors.mT
+        return grad
+
+
+@without_autocast
+def matrix_log(
+    a: Float[Tensor, "*b d d"], *, floor: float = 1e-2, eps: float = 1e-12
+) -> Float[Tensor, "*b d d"]:
+    """Logarithm log(I + A/τ) of positive semi-definite matrices, τ = ``floor`` × mean eigenvalue.
+
+    The plain logarithm of a rank-deficient covariance is −∞ in its null directions, and with a
+    floor the floor dominates the descriptor. Counting from the floor (log(A + τI) − log τ) gives
+    those directions exactly zero, and the result does not depend on the scale of A.
+
+    Args:
+        a: The matrices.
+        floor: Eigenvalues well below ``floor`` × the mean eigenvalue count as zero.
+        eps: Added to τ, so that a zero matrix gives zeros.
+
+    Raises:
+        ArgumentError: ``floor`` is not positive.
+
+    >>> matrix_log(torch.zeros(2, 2))
+    tensor([[0., 0.],
+            [0., 0.]])
+    """
+    if not floor > 0:
+        raise ArgumentError(f"floor is {floor}; give a positive number")
+    a = promote(a)
+    tau = floor * a.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(0) + eps
+    scaled: Tensor = _SpectralLog1p.apply(a / tau[..., None, None])  # type: ignore[no-untyped-call]
+    return scaled
+
+
+@lru_cache(maxsize=16)
+def _triangle(size: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode(False):  # the cache outlives the caller's mode
+        row, column = torch.triu_indices(size, size, device=device)
+        weight = torch.where(row == column, 1.0, 2.0**0.5).to(dtype)
+        return row * size + column, weight
+
+
+def upper_triangle(a: Float[Tensor, "*b d d"]) -> Float[Tensor, "*b D"]:
+    """Upper triangle as a vector, D = d(d+1)/2, off-diagonals × √2.
+
+    With the √2 the inner product of two vectors is the inner product of the symmetric matrices.
+
+    >>> upper_triangle(torch.tensor([[1.0, 2.0], [2.0, 3.0]]))
+    tensor([1.0000, 2.8284, 3.0000])
+    """
+    index, weight = _triangle(a.shape[-1], a.device, a.dtype)
+    flat = a.reshape(-1, a.shape[-1] ** 2)
+    return (flat.index_select(-1, index) * weight).reshape(*a.shape[:-2], -1)
+
+
+def l2_normalise(x: Float[Tensor, "*b d"], *, floor: float = FLOOR) -> Float[Tensor, "*b d"]:
+    """Unit vectors; vectors of norm ≤ ``floor`` become zero, with zero gradient.
+
+    A still clip has no motion: its motion descriptor is rounding noise, and neither that noise nor
+    its gradient (of size 1/noise) may enter.
+
+    >>> l2_normalise(torch.tensor([[3.0, 4.0], [0.0, 1e-6]]))
+    tensor([[0.6000, 0.8000],
+            [0.0000, 0.0000]])
+    """
+    x = promote(x)
+    # max-abs first: squares of very large entries would overflow
+    largest = x.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    norm = functional.normalize(x / largest, dim=-1)
+    size = torch.linalg.vector_norm((x / largest).detach(), dim=-1, keepdim=True) * largest
+    return norm.where(size > floor, 0.0)

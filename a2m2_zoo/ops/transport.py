@@ -1,0 +1,131 @@
+"""Optimal transport between sets of candidates: log-domain Sinkhorn, exact solvers on NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from a2m2_zoo._typing import Float
+from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.ops.moments import promote, without_autocast
+
+_NO_MASS = (
+    1e-30  # stands for zero in the logarithm; far below float32's resolution of any real mass
+)
+
+
+@without_autocast
+def sinkhorn(
+    cost: Float[Tensor, "*b n m"],
+    a: Float[Tensor, "*b n"],
+    b: Float[Tensor, "*b m"],
+    *,
+    epsilon: float | Tensor = 0.02,
+    iterations: int = 40,
+    rounding: bool = False,
+) -> Float[Tensor, "*b n m"]:
+    """Entropic transport plans of many problems at once (Cuturi 2013).
+
+    In the log domain, float32 at least. A fixed number of alternating updates of the two log-scalings; the gradient is that of the
+    unrolled iteration. The last update is of the columns, so column marginals hold and row
+    marginals hold as far as the iteration has converged: what decides that is ε against the spread
+    of the costs. Candidates of mass zero take part without effect, so sets of different sizes can
+    be padded.
+
+    Args:
+        cost: Costs.
+        a: Masses of the rows, each problem's sum the same as that of ``b``.
+        b: Masses of the columns.
+        epsilon: Weight of the entropy, in the unit of the cost; a number or one per problem.
+        iterations: Pairs of updates.
+        rounding: Correct the plan so that both marginals hold exactly (``round_plan``).
+
+    Raises:
+        ArgumentError: ``iterations`` < 1 or ``epsilon`` ≤ 0.
+
+    >>> half = torch.tensor([0.5, 0.5])
+    >>> sinkhorn(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), half, half, epsilon=0.05)
+    tensor([[5.0000e-01, 1.0306e-09],
+            [1.0306e-09, 5.0000e-01]])
+    """
+    if iterations < 1:
+        raise ArgumentError(f"iterations is {iterations}; give 1 or more")
+    if not isinstance(epsilon, Tensor) and not epsilon > 0:
+        raise ArgumentError(f"epsilon is {epsilon}; give a positive number")
+    cost, a, b = promote(cost), promote(a), promote(b)
+    if isinstance(epsilon, Tensor):
+        epsilon = epsilon.to(cost)[..., None, None]
+    # The plan does not change when a constant is added to the cost; starting at 0 keeps the digits.
+    kernel = (cost.amin((-2, -1), keepdim=True) - cost) / epsilon
+    log_a, log_b = a.clamp_min(_NO_MASS).log(), b.clamp_min(_NO_MASS).log()
+    v = torch.zeros_like(log_b)
+    u = torch.zeros_like(log_a)
+    for _ in range(iterations):
+        u = log_a - torch.logsumexp(kernel + v[..., None, :], -1)
+        v = log_b - torch.logsumexp(kernel + u[..., :, None], -2)
+    plan = (kernel + u[..., :, None] + v[..., None, :]).exp()
+    return round_plan(plan, a, b) if rounding else plan
+
+
+def round_plan(
+    plan: Float[Tensor, "*b n m"], a: Float[Tensor, "*b n"], b: Float[Tensor, "*b m"]
+) -> Float[Tensor, "*b n m"]:
+    """The nearest-by-construction plan whose marginals are exactly ``a`` and ``b``.
+
+    Rows, then columns, that hold too much are scaled down; the missing mass is added as a product
+    of what rows and columns lack (Altschuler, Weed and Rigollet 2017, algorithm 2).
+    """
+    tiny = torch.finfo(plan.dtype).tiny
+    plan = plan * (a / plan.sum(-1).clamp_min(tiny)).clamp_max(1)[..., :, None]
+    plan = plan * (b / plan.sum(-2).clamp_min(tiny)).clamp_max(1)[..., None, :]
+    lack_a, lack_b = (a - plan.sum(-1)).clamp_min(0), (b - plan.sum(-2)).clamp_min(0)
+    share = lack_a / lack_a.sum(-1, keepdim=True).clamp_min(tiny)
+    return plan + share[..., :, None] * lack_b[..., None, :]
+
+
+def exact_plan(
+    cost: Float[Tensor, "*b n m"], a: Float[Tensor, "*b n"], b: Float[Tensor, "*b m"]
+) -> Float[Tensor, "*b n m"]:
+    """Optimal plans without entropy, on the CPU and without gradient.
+
+    Square problems with equal masses are assignments (SciPy); the others go through POT's network
+    simplex on NumPy arrays, one after the other, which on torch tensors is several times slower.
+
+    Args:
+        cost: Costs.
+        a: Masses of the rows.
+        b: Masses of the columns; scaled to the sum of ``a``.
+
+    >>> half = torch.tensor([0.5, 0.5])
+    >>> exact_plan(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), half, half)
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.5000]])
+    """
+    n, m = cost.shape[-2:]
+    costs, rows, columns = (
+        np.ascontiguousarray(x.detach().cpu().reshape(-1, *shape).numpy(), dtype=np.float64)
+        for x, shape in ((promote(cost), (n, m)), (promote(a), (n,)), (promote(b), (m,)))
+    )
+    columns = columns * (rows.sum(-1) / columns.sum(-1))[:, None]
+    equal = n == m and np.allclose(rows, rows[:, :1]) and np.allclose(columns, columns[:, :1])
+    plans = _assignments(costs, rows) if equal else _network_simplex(costs, rows, columns)
+    return torch.from_numpy(plans).to(cost).reshape(cost.shape)
+
+
+def _assignments(costs: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    from scipy.optimize import linear_sum_assignment
+
+    plans = np.zeros_like(costs)
+    for plan, cost, mass in zip(plans, costs, rows[:, 0], strict=True):
+        plan[linear_sum_assignment(cost)] = mass
+    return plans
+
+
+def _network_simplex(costs: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    import ot
+
+    plans = np.zeros_like(costs)
+    for plan, cost, a, b in zip(plans, costs, rows, columns, strict=True):
+        plan[:] = ot.emd(a, b, cost)
+    return plans

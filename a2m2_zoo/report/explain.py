@@ -1,0 +1,203 @@
+"""One picture that says why: the query, the clips it was matched to, and how.
+
+The query's frames run through the middle. Above them lie the frames of the winning class's best support,
+below them those of the runner-up; a line joins each query frame to the frames it was matched to, as wide
+as the mass that was moved. Left the probabilities, right the transport plans.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from a2m2_zoo._files import write_atomically
+from a2m2_zoo.errors import ArgumentError, DependencyError, SaveError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from a2m2_zoo.bank import SupportBank
+    from a2m2_zoo.episode import Plan, Prediction
+    from a2m2_zoo.video import Clip
+
+_FORMATS = (".png", ".pdf", ".svg", ".jpg", ".webp")
+_WIN, _NEXT, _REST, _INK = "#0a7d5a", "#c8641b", "#b9bec6", "#22272e"
+_MAX_FRAMES, _MAX_CLASSES = 12, 10
+
+
+def check_ready(path: Path) -> None:
+    """Refuse early what would only fail after the work is done.
+
+    Raises:
+        DependencyError: matplotlib is not installed.
+        ArgumentError: The picture's format is unknown.
+        SaveError: The folder is missing.
+    """
+    if path.suffix.lower() not in _FORMATS:
+        raise ArgumentError(f"the picture {path.name!r} should end in {', '.join(_FORMATS)}")
+    if not path.parent.is_dir():
+        raise SaveError(f"the folder {str(path.parent)!r} for the picture does not exist; create it")
+    _matplotlib()
+
+
+def explain(prediction: Prediction, clip: Clip, bank: SupportBank, path: Path) -> Path:
+    """Draw why ``clip`` got its label and write the picture.
+
+    Args:
+        prediction: The answer; its plans say how frames were matched.
+        clip: The query, as the model saw it.
+        bank: The supports the plans refer to.
+        path: File to write; its suffix names the format.
+
+    Raises:
+        DependencyError: matplotlib is not installed.
+        SaveError: The picture could not be written.
+    """
+    check_ready(path)
+    plot = _matplotlib()
+    ranked = list(prediction.probabilities)[:2]
+    figure = plot.figure(figsize=(15.2, 6.2), dpi=110, facecolor="white")
+    outer = figure.add_gridspec(
+        1, 3, width_ratios=[2.3, 10, 1.75], left=0.015, right=0.985, top=0.87, bottom=0.05, wspace=0.06
+    )
+    _headline(figure, prediction)
+    _bars(figure.add_subplot(outer[0]), prediction)
+    shown = [(name, prediction.plans[name]) for name in ranked if name in prediction.plans]
+    _matches(figure.add_subplot(outer[1]), clip, shown, bank)
+    maps = outer[2].subgridspec(2, 1, hspace=0.45)
+    for row, (name, plan) in enumerate(shown):
+        _heat(figure.add_subplot(maps[row]), name, plan, _WIN if row == 0 else _NEXT)
+    try:
+        return write_atomically(
+            path, lambda scratch: figure.savefig(scratch, metadata=_metadata(path))
+        )
+    finally:
+        plot.close(figure)
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise DependencyError(
+            "pictures need matplotlib, which is not installed: "
+            'run `pip install "a2m2_zoo[pictures]"`'
+        ) from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _metadata(path: Path) -> dict[str, Any] | None:
+    # No date and no version in the file: the same answer gives the same picture.
+    return {"Software": None} if path.suffix.lower() == ".png" else None
+
+
+def _headline(figure: Any, prediction: Prediction) -> None:
+    verdict = f"{prediction.label}, probability {prediction.probability:.2f}"
+    if prediction.rejected:
+        verdict = f"unknown (best guess {verdict})"
+    name = Path(prediction.query).name
+    figure.text(0.015, 0.945, verdict, fontsize=19, color=_INK, weight="bold", va="center")
+    note = f"{name}   ·   {prediction.model}   ·   margin {prediction.margin:.2f}"
+    figure.text(0.985, 0.945, note, fontsize=11, color="#5b6470", ha="right", va="center")
+    if prediction.warnings:
+        text = "; ".join(prediction.warnings)
+        figure.text(0.015, 0.895, text, fontsize=9.5, color=_NEXT, va="center")
+
+
+def _bars(axes: Any, prediction: Prediction) -> None:
+    items = list(prediction.probabilities.items())[:_MAX_CLASSES]
+    colours = [_WIN, _NEXT] + [_REST] * len(items)
+    for row, (name, value) in enumerate(items):
+        axes.barh(row, value, height=0.34, color=colours[row], align="edge")
+        axes.text(0, row - 0.06, _short(name, 24), fontsize=10.5, color=_INK, va="bottom")
+        axes.text(value + 0.02, row + 0.17, f"{value:.2f}", fontsize=10, color=_INK, va="center")
+    axes.set_xlim(0, 1.22)
+    axes.set_ylim(max(len(items), 5) - 0.4, -0.5)
+    axes.axis("off")
+
+
+def _matches(
+    axes: Any, clip: Clip, shown: list[tuple[str, Plan]], bank: SupportBank
+) -> None:
+    """Query in the middle row, winner above, runner-up below, lines for the mass between them."""
+    query = clip.frames
+    keep = np.unique(np.linspace(0, len(query) - 1, min(len(query), _MAX_FRAMES)).round().astype(int))
+    places = np.arange(len(keep)) + 0.5
+    rows = {"query": 0.0, "win": 1.95, "next": -1.95}
+    _strip(axes, query[keep], places, rows["query"], _INK)
+    for (name, plan), key, colour in zip(shown, ("win", "next"), (_WIN, _NEXT), strict=False):
+        frames = bank.thumbnails[plan.support].numpy()
+        _strip(axes, frames[keep], places, rows[key], colour)
+        sign = 1 if key == "win" else -1
+        _lines(axes, plan.transport[np.ix_(keep, keep)], places, sign, colour)
+        who = "winner" if key == "win" else "runner-up"
+        text = f"{who}: {_short(name, 30)}   ({_short(Path(bank.sources[plan.support]).name, 40)})"
+        axes.text(
+            0.04, rows[key] + 0.56, text, fontsize=10.5, color=colour, weight="bold", va="center"
+        )
+    axes.text(
+        -0.05, 0, "query", rotation=90, fontsize=10.5, color=_INK, weight="bold", ha="right", va="center"
+    )
+    axes.set_xlim(-0.1, len(keep))
+    axes.set_ylim(-2.5, 2.75)
+    axes.axis("off")
+
+
+def _strip(
+    axes: Any, frames: npt.NDArray[np.uint8], places: npt.NDArray[Any], row: float, colour: str
+) -> None:
+    half = 0.47
+    for frame, x in zip(frames, places, strict=True):
+        box = (x - half, x + half, row - half, row + half)
+        axes.imshow(frame, extent=box, aspect="auto", interpolation="antialiased", zorder=3)
+        axes.plot(
+            [box[0], box[1], box[1], box[0], box[0]],
+            [box[2], box[2], box[3], box[3], box[2]],
+            color=colour,
+            linewidth=1.3,
+            zorder=4,
+        )
+
+
+def _lines(
+    axes: Any, transport: npt.NDArray[Any], places: npt.NDArray[Any], sign: int, colour: str
+) -> None:
+    total = transport.max()
+    if total <= 0:
+        return
+    for i, j in zip(*np.nonzero(transport > 0.08 * total), strict=True):
+        strength = float(transport[i, j] / total)
+        axes.plot(
+            [places[i], places[j]],
+            [sign * 0.49, sign * 1.46],
+            color=colour,
+            linewidth=0.6 + 4.4 * strength,
+            alpha=0.2 + 0.7 * strength,
+            solid_capstyle="round",
+            zorder=2,
+        )
+
+
+def _heat(axes: Any, name: str, plan: Plan, colour: str) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    shades = LinearSegmentedColormap.from_list("plan", ["#f6f7f9", colour])
+    axes.imshow(plan.transport, cmap=shades, vmin=0, aspect="equal", interpolation="nearest")
+    axes.set_title(f"plan: {_short(name, 18)}", fontsize=10, color=colour, weight="bold")
+    axes.set_xlabel("support frame", fontsize=8.5, labelpad=2)
+    axes.set_ylabel("query frame", fontsize=8.5, labelpad=2)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_color("#d5d9df")
+
+
+def _short(text: str, width: int) -> str:
+    # A dollar sign would switch matplotlib to mathematics.
+    plain = text.replace("$", r"\$")
+    return plain if len(text) <= width else plain[: width - 3] + "..."

@@ -1,0 +1,202 @@
+"""Opening a video file without trusting it, and listing its packets without decoding them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import av
+from av.error import FFmpegError
+from av.stream import Disposition
+
+from a2m2_zoo.errors import VideoError, VideoLimitError
+from a2m2_zoo.video.clip import Limits, Watch, check_size
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+# Containers that hold their own pictures. Playlists (hls, concat, dash, image2, ...) are absent on
+# purpose: with them a small text file makes the library open other files, under any name it likes.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,asf,ogg,gif,apng,nut,mxf,"
+    "ivf,h263,h264,hevc,obu,av1,dv,yuv4mpegpipe"
+)
+_HELD_BYTES = 64 * 2**20
+_PACKETS_PER_FRAME_LIMIT = 50
+
+
+@dataclass(frozen=True)
+class Table:
+    """The packets of a video stream in decoding order, described.
+
+    Attributes:
+        times: Presentation time of each packet in ticks, or None where the container has none.
+        shown: Whether the packet's picture is to be shown (not cut away by an edit list).
+        keys: Ordinals of the packets that decoding can start from.
+        last: Stay of the last shown picture in ticks, 0 if unknown.
+        time_base: Seconds per tick.
+        announced: Length of the stream by its header in seconds, None if it has no opinion.
+        broken: The file ended in the middle of something.
+        held: The packets themselves, or None where they are too large to keep in memory.
+    """
+
+    times: tuple[int | None, ...]
+    shown: tuple[bool, ...]
+    keys: tuple[int, ...]
+    last: int
+    time_base: Fraction
+    announced: float | None
+    broken: bool
+    held: tuple[Packet[VideoStream], ...] | None
+
+
+def open_video(
+    path: str | Path, name: str, limits: Limits, *, probe: bool
+) -> tuple[InputContainer, VideoStream]:
+    """Open a file and find its video.
+
+    Args:
+        path: A regular file.
+        name: What to call it in messages.
+        limits: The largest picture.
+        probe: Decode a few frames to learn what the header leaves out. Without it, MP4 and Matroska
+            open many times faster, and their headers say all that is needed.
+
+    Returns:
+        The container, to be closed by the caller, and its first video stream that is not a cover.
+
+    Raises:
+        VideoError: If it cannot be opened or holds no video.
+        VideoLimitError: If its picture is too large.
+    """
+    # max_pixels makes the decoder itself refuse; the slack is for sizes padded to whole blocks.
+    options = {
+        "format_whitelist": FORMATS,
+        "protocol_whitelist": "file",
+        "max_pixels": decoder_pixels(limits),
+    }
+    if not probe and _states_everything(path, name):
+        options["skip_frame"] = "all"
+    try:
+        # An absolute path cannot be taken for a protocol ("concat:a|b").
+        container = av.open(os.path.abspath(path), options=options, metadata_errors="ignore")
+    except (FFmpegError, ValueError) as error:
+        raise VideoError(
+            f"{name}: not a video that can be read ({reason(error)}): give an mp4, mkv, webm, avi, mov "
+            "or similar file"
+        ) from None
+    try:
+        stream = _pick(container, name)
+        check_size(name, stream.codec_context.width, stream.codec_context.height, limits)
+    except BaseException:
+        container.close()
+        raise
+    return container, stream
+
+
+def list_packets(
+    container: InputContainer, stream: VideoStream, name: str, limits: Limits, watch: Watch
+) -> Table:
+    """Read every packet of the stream once, decoding none.
+
+    Raises:
+        VideoLimitError: If there are absurdly many, or it takes too long.
+    """
+    most = _PACKETS_PER_FRAME_LIMIT * limits.frames
+    times: list[int | None] = []
+    shown: list[bool] = []
+    keys: list[int] = []
+    held: list[Packet[VideoStream]] | None = []
+    room, broken, latest, last = _HELD_BYTES, False, None, 0
+    # VP8 stores pictures that are only referred to as packets of their own.
+    hidden_pictures = stream.codec_context.name == "vp8"
+    try:
+        for packet in demux(container, stream):
+            watch.check()
+            if len(times) >= most:
+                raise VideoLimitError(
+                    f"{name}: more than {most} packets of video: cut it or raise Limits.frames"
+                )
+            show = not packet.is_discard
+            if show and hidden_pictures:
+                show = bool(memoryview(packet)[0] & 0x10)
+            if packet.is_keyframe:
+                keys.append(len(times))
+            if show and packet.pts is not None and (latest is None or packet.pts > latest):
+                latest, last = packet.pts, packet.duration or 0
+            times.append(packet.pts)
+            shown.append(show)
+            broken = broken or packet.is_corrupt
+            if held is not None:
+                room -= packet.size
+                held.append(packet)
+                if room < 0:
+                    held = None
+    except FFmpegError:
+        broken = True
+    return Table(
+        tuple(times),
+        tuple(shown),
+        tuple(keys),
+        last,
+        stream.time_base or Fraction(1, 1000),
+        _announced(container, stream),
+        broken,
+        None if held is None else tuple(held),
+    )
+
+
+def demux(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """Yield the stream's packets, without the empty one PyAV ends with."""
+    return (packet for packet in container.demux(stream) if packet.size)
+
+
+def decoder_pixels(limits: Limits) -> str:
+    """Return the decoder option that keeps it from allocating larger pictures."""
+    return str(int(limits.pixels * 1.05) + 65_536)
+
+
+def reason(error: BaseException) -> str:
+    """Return what FFmpeg said, in one line and without the path."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())
+
+
+def _states_everything(path: str | Path, name: str) -> bool:
+    """Tell whether the file starts like MP4 or Matroska, which keep presentation times themselves."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise VideoError(f"{name}: cannot be opened: {error.strerror}") from None
+    return head[:4] == b"\x1aE\xdf\xa3" or head[4:] in (b"ftyp", b"moov", b"mdat", b"free", b"wide")
+
+
+def _pick(container: InputContainer, name: str) -> VideoStream:
+    streams = container.streams.video
+    films = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+    if not films:
+        inside = "only a cover picture" if streams else "no video stream"
+        sound = " and sound" if streams and container.streams.audio else ""
+        sound = ", only sound" if not streams and container.streams.audio else sound
+        raise VideoError(f"{name}: holds {inside}{sound}: give a file with moving pictures")
+    stream = films[0]
+    # PyAV leaves the context out where its FFmpeg has no decoder.
+    if cast("object", stream.codec_context) is None:
+        raise VideoError(f"{name}: no decoder for its video stream: convert it to H.264")
+    return stream
+
+
+def _announced(container: InputContainer, stream: VideoStream) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    # The container's length is that of its longest stream, so it counts only where there is one.
+    if container.duration and len(container.streams) == 1:
+        return container.duration / 1e6
+    return None

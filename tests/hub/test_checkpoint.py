@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from a2m2_zoo.errors import CheckpointError, SaveError
+from a2m2_zoo.hub import checkpoint
+
+TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.float16)}
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    path = tmp_path / "m.safetensors"
+    checkpoint.save(path, TENSORS, kind="model", record={"id": "x"})
+    return path
+
+
+def test_round_trip(sound: Path) -> None:
+    found = checkpoint.load(sound, kind="model")
+    assert found.record == {"id": "x"}
+    for name, tensor in TENSORS.items():
+        assert torch.equal(found.tensors[name], tensor)
+    assert checkpoint.load(sound, kind="model", sha256=found.sha256).record == found.record
+    assert checkpoint.read_tensors(sound, sha256=found.sha256).keys() == TENSORS.keys()
+
+
+def test_saving_twice_gives_the_same_bytes(sound: Path, tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "n.safetensors", TENSORS, kind="model", record={"id": "x"})
+    assert sound.read_bytes() == (tmp_path / "n.safetensors").read_bytes()
+
+
+def test_another_hash_is_refused_before_parsing(sound: Path) -> None:
+    sound.write_bytes(b"not a safetensors file at all")
+    with pytest.raises(CheckpointError, match=r"has sha256 [0-9a-f]{64} where 0{64} was announced"):
+        checkpoint.load(sound, kind="model", sha256="0" * 64)
+    with pytest.raises(CheckpointError, match="announced"):
+        checkpoint.read_tensors(sound, sha256="0" * 64)
+
+
+def test_refusals(sound: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is a model file; expected a bank file"):
+        checkpoint.load(sound, kind="bank")
+    with pytest.raises(CheckpointError, match="the limit is 10 bytes"):
+        checkpoint.load(sound, kind="model", max_bytes=10)
+    with pytest.raises(CheckpointError, match="No such file"):
+        checkpoint.load(tmp_path / "none.safetensors", kind="model")
+    foreign = tmp_path / "foreign.safetensors"
+    save_file(TENSORS, foreign)
+    with pytest.raises(CheckpointError, match="was not written by a2m2_zoo"):
+        checkpoint.load(foreign, kind="model")
+    later = json.dumps({"format": 99, "kind": "model", "record": {}})
+    save_file(TENSORS, foreign, metadata={"a2m2_zoo": later})
+    with pytest.raises(CheckpointError, match="has format 99"):
+        checkpoint.load(foreign, kind="model")
+    with pytest.raises(SaveError):
+        checkpoint.save(tmp_path / "no" / "m.safetensors", TENSORS, kind="model", record={})
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_no_damage_gets_past_as_anything_but_a_checkpoint_error(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("c") / "m.safetensors"
+    checkpoint.save(path, TENSORS, kind="model", record={"id": "x"})
+    raw = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
+    try:
+        checkpoint.load(path, kind="model")
+    except CheckpointError as error:
+        assert "\n" not in str(error)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=400))
+def test_noise_is_refused(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
+    path = tmp_path_factory.mktemp("n") / "m.safetensors"
+    path.write_bytes(noise)
+    with pytest.raises(CheckpointError):
+        checkpoint.load(path, kind="model")

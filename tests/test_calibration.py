@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from a2m2_zoo.calibration import fitted_scale, leave_one_out_logits, shipped_scale
+
+
+def test_leave_one_out_against_a_plain_loop() -> None:
+    torch.manual_seed(0)
+    labels = torch.tensor([0, 0, 0, 1, 1, 2])  # class 2 has one support and is not judged
+    pairs = torch.randn(6, 6)
+    logits, truth = leave_one_out_logits(pairs, labels, way=3)
+    assert truth.tolist() == [0, 0, 0, 1, 1]
+    for i in range(5):
+        for c in range(3):
+            others = [pairs[i, j] for j in range(6) if j != i and labels[j] == c]
+            assert logits[i, c] == pytest.approx(float(sum(others) / len(others)), abs=1e-6)
+
+
+def test_a_support_never_sees_itself() -> None:
+    labels = torch.tensor([0, 0, 1, 1])
+    pairs = torch.randn(4, 4)
+    changed = pairs + 1000 * torch.eye(4)
+    torch.testing.assert_close(
+        leave_one_out_logits(pairs, labels, way=2)[0],
+        leave_one_out_logits(changed, labels, way=2)[0],
+        atol=1e-3,
+        rtol=0,
+    )
+
+
+def test_supports_that_confirm_each_other_raise_the_scale_and_noise_lowers_it() -> None:
+    labels = torch.arange(5).repeat_interleave(6)
+    clear = 0.1 * torch.nn.functional.one_hot(labels, 5).float()
+    torch.manual_seed(0)
+    noise = 0.1 * torch.randn(30, 5)
+    assert fitted_scale(clear, labels, prior=20.0) > 25
+    assert fitted_scale(noise, labels, prior=20.0) < 15
+    assert fitted_scale(clear[:0], labels[:0], prior=20.0) == 20.0
+
+
+def test_many_supports_recover_the_scale_that_made_their_labels() -> None:
+    torch.manual_seed(1)
+    logits = torch.randn(4000, 5)
+    labels = (logits * 3).softmax(-1).multinomial(1)[:, 0]
+    assert fitted_scale(logits, labels, prior=1.0) == pytest.approx(3.0, rel=0.15)
+
+
+@given(st.dictionaries(st.integers(1, 50), st.floats(0.1, 100), min_size=1), st.floats(0.2, 100))
+def test_shipped_scale_stays_within_its_table(table: dict[int, float], shot: float) -> None:
+    value = shipped_scale(table, shot)
+    assert min(table.values()) * (1 - 1e-9) <= value <= max(table.values()) * (1 + 1e-9)
+    for known, expected in table.items():
+        assert math.isclose(shipped_scale(table, known), expected)
