@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from a2m2_zoo._version import __version__
 
 if TYPE_CHECKING:
-    from a2m2_zoo.api import build_bank, classify, load_model
+    from a2m2_zoo.api import build_bank, classify
     from a2m2_zoo.bank import SupportBank
     from a2m2_zoo.episode import Episode, Prediction, build_episode
     from a2m2_zoo.hub.manifest import list_models
+    from a2m2_zoo.loading import load_model
 
 _HOMES = {
-    "load_model": "a2m2_zoo.api",
+    "load_model": "a2m2_zoo.loading",
     "classify": "a2m2_zoo.api",
     "build_bank": "a2m2_zoo.api",
     "build_episode": "a2m2_zoo.episode",

@@ -1,8 +1,7 @@
-"""The verbs: load_model, build_bank, classify. The only module that joins hub, methods and video."""
+"""The verbs: build_bank, classify. The only module that joins hub, methods and video for a caller."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
@@ -12,65 +11,16 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.bank import SupportBank
 from a2m2_zoo.episode import Episode, Plan, Prediction, Source, Supports, as_mapping
-from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, EpisodeError, ModelNotFoundError
-from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.hub.manifest import BackboneEntry, package_file, read_manifest
-from a2m2_zoo.methods import build_method
+from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
+from a2m2_zoo.loading import load_model
 from a2m2_zoo.model import Model
-from a2m2_zoo.video import Clip, Limits, Preprocess, read_clips
+from a2m2_zoo.video import Clip, Limits, read_clips
 
-DEFAULT_MODEL = "a2m2-lite0"
 _default_lock = threading.Lock()
-
-
-def load_model(
-    name: str | os.PathLike[str] = DEFAULT_MODEL,
-    *,
-    device: str | torch.device = "auto",
-    dtype: torch.dtype | None = None,
-    offline: bool | None = None,
-) -> Model:
-    """Load a recogniser.
-
-    Args:
-        name: A name that ``list_models`` gives, a checkpoint file, or a folder with one checkpoint.
-        device: ``auto`` takes CUDA where there is one and the CPU elsewhere; or any torch device.
-        dtype: Precision of the backbone; float32 by default. The head always computes in float32.
-        offline: Never use the network. The models of this version are all in the package or on disk,
-            so nothing changes; ``hf-hub:`` names are refused either way.
-
-    Returns:
-        The model, in evaluation mode.
-
-    Raises:
-        ModelNotFoundError: No model goes by that name; the nearest names are given.
-        CheckpointError: A file is missing, damaged, or not a model.
-        ArgumentError: The device is not there.
-
-    >>> load_model("a2m2-lite0").id
-    'a2m2-lite0'
-    """
-    text = os.fspath(name)
-    if text.startswith("hf-hub:"):
-        raise ModelNotFoundError(
-            f"{text!r} lies on the Hugging Face Hub, which this version does not fetch from yet; "
-            "download the checkpoint and give its path, or use an embedded model: "
-            + ", ".join(read_manifest().models)
-        )
-    path = Path(text)
-    if path.suffix == ".safetensors" or path.exists():
-        found = checkpoint.load(_checkpoint_file(path), kind="model")
-    else:
-        entry = read_manifest().model(text)
-        found = checkpoint.load(package_file(entry.file), kind="model", sha256=entry.sha256)
-    model = _assembled(found, source=text)
-    return model.to(_device(device), dtype)
 
 
 @cache
@@ -120,12 +70,14 @@ def build_bank(
         if on_clip is not None:
             on_clip(source, failed)
     for name in sorted({name for name, _ in labelled} - {name for name, _ in read}):
-        raise EpisodeError(f"no clip of class {name!r} could be read; give it at least one sound clip")
+        raise EpisodeError(
+            f"no clip of class {name!r} could be read; give it at least one sound clip"
+        )
     return SupportBank.build(read, model)
 
 
 @overload
-def classify(
+def classify(  # type: ignore[overload-overlap]  # a str is a clip, not a sequence of clips
     query: Source,
     supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
     *,
@@ -205,7 +157,7 @@ def classify(
     model = model or default_model()
     bank = resolve_bank(supports, model=model, workers=workers, limits=limits)
     single = isinstance(query, (str, os.PathLike, np.ndarray, Tensor))
-    queries: Sequence[Any] = [query] if single else list(query)
+    queries: Sequence[Any] = [query] if single else query  # type: ignore[assignment]
     answers = iter_classify(
         queries,
         bank,
@@ -355,76 +307,3 @@ def _labelled(
             for clip, label in zip(supports.supports, supports.support_labels, strict=True)
         ]
     return [(name, clip) for name, clips in as_mapping(supports).items() for clip in clips]
-
-
-def _checkpoint_file(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    files = sorted(path.glob("*.safetensors"))
-    if len(files) != 1:
-        raise CheckpointError(
-            f"the folder {str(path)!r} holds {len(files)} .safetensors files; expected one, or give the "
-            "path of the file"
-        )
-    return files[0]
-
-
-def _assembled(found: checkpoint.Checkpoint, *, source: str) -> Model:
-    record = found.record
-    try:
-        method = build_method(record["method"], record["config"])
-        preprocess = Preprocess.from_dict(record["preprocess"])
-        scales = {int(shot): float(value) for shot, value in record["scales"].items()}
-        name, backbone = str(record["id"]), str(record["backbone"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"the header of {source!r} does not describe a model: {error}") from error
-    if not scales or min(scales) < 1 or not all(0 < v < float("inf") for v in scales.values()):
-        raise CheckpointError(f"the header of {source!r} has no sound calibration scales")
-    entry = read_manifest().backbones.get(backbone)
-    if entry is None:
-        raise CheckpointError(
-            f"{source!r} stands on backbone {backbone!r}; this version has "
-            f"{', '.join(read_manifest().backbones)}"
-        )
-    _load_strictly(method, found.tensors, source)
-    return Model(
-        id=name,
-        weights_hash=hashlib.sha256(f"{found.sha256}{entry.sha256}".encode()).hexdigest(),
-        method_name=str(record["method"]),
-        backbone_name=backbone,
-        backbone=_backbone(entry).eval(),
-        method=method.eval(),
-        preprocess=preprocess,
-        scales=scales,
-    )
-
-
-def _backbone(entry: BackboneEntry) -> Any:
-    weights = checkpoint.read_tensors(package_file(entry.file), sha256=entry.sha256)
-    return build_backbone(entry.architecture, weights=weights)
-
-
-def _load_strictly(method: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    own = method.state_dict()
-    for problem, names in (
-        ("lacks", sorted(set(own) - set(tensors))),
-        ("has the unknown", sorted(set(tensors) - set(own))),
-        ("has the wrong shape of", sorted(n for n in set(own) & set(tensors) if own[n].shape != tensors[n].shape)),
-    ):
-        if names:
-            raise CheckpointError(f"{source!r} {problem} {', '.join(names[:8])}; it is another model's")
-    method.load_state_dict(tensors)
-
-
-def _device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ArgumentError(
-            f"device {str(device)!r} cannot be used here ({str(error).splitlines()[0]}); "
-            "use 'auto' or 'cpu'"
-        ) from error
-    return chosen

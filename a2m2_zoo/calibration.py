@@ -57,9 +57,7 @@ def leave_one_out_logits(
     return (sums / others.clamp_min(1))[judged], labels[judged]
 
 
-def fitted_scale(
-    logits: Float[Tensor, "m w"], labels: Int[Tensor, " m"], *, prior: float
-) -> float:
+def fitted_scale(logits: Float[Tensor, "m w"], labels: Int[Tensor, " m"], *, prior: float) -> float:
     """Factor on the logits with the highest posterior, given logits whose labels are known.
 
     Args:

@@ -200,6 +200,12 @@ def build_episode(
 
 
 def as_mapping(data: str | os.PathLike[str] | Supports) -> dict[str, list[Source]]:
+    """Clips by class, sorted by name, from a folder or a mapping.
+
+    Raises:
+        ArgumentError: It is neither.
+        EpisodeError: A class has no clip, or two names clash.
+    """
     if isinstance(data, (str, os.PathLike)):
         return {name: list(clips) for name, clips in class_folders(Path(data)).items()}
     if not isinstance(data, Mapping):
@@ -248,9 +254,7 @@ def _explicit(
     )
 
 
-def _drawn(
-    data: dict[str, list[Source]], *, way: int, shot: int, query: int, seed: int
-) -> Episode:
+def _drawn(data: dict[str, list[Source]], *, way: int, shot: int, query: int, seed: int) -> Episode:
     names = sorted(data)
     need = shot + query
     short = [f"{name!r} ({len(data[name])})" for name in names if len(data[name]) < need]
@@ -264,7 +268,9 @@ def _drawn(
     drawn = plan.episodes(0, 1)
     order = sorted(range(way), key=lambda i: int(drawn.classes[0, i]))
     chosen = [names[drawn.classes[0, i]] for i in order]
-    support = [[data[n][j] for j in drawn.support[0, i]] for n, i in zip(chosen, order, strict=True)]
+    support = [
+        [data[n][j] for j in drawn.support[0, i]] for n, i in zip(chosen, order, strict=True)
+    ]
     asked = [[data[n][j] for j in drawn.query[0, i]] for n, i in zip(chosen, order, strict=True)]
     return Episode(
         class_names=tuple(chosen),

@@ -127,5 +127,3 @@ class Model:
 
     def _here(self, descriptors: Descriptors) -> dict[str, Tensor]:
         return {name: tensor.to(self.device) for name, tensor in descriptors.items()}
-
-

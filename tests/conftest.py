@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Before anything imports them.
 install_import_hook(
-    ["a2m2_zoo.ops", "a2m2_zoo.modules", "a2m2_zoo.calibration", "a2m2_zoo.methods"], "beartype.beartype"
+    ["a2m2_zoo.ops", "a2m2_zoo.modules", "a2m2_zoo.calibration", "a2m2_zoo.methods"],
+    "beartype.beartype",
 )
 
 

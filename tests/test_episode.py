@@ -5,7 +5,10 @@ import pytest
 from a2m2_zoo import Episode, build_episode
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 
-CLIPS = {name: [f"{name}{i}.mp4" for i in range(6)] for name in ("wave", "jump", "sit", "run", "kick", "bow")}
+CLIPS = {
+    name: [f"{name}{i}.mp4" for i in range(6)]
+    for name in ("wave", "jump", "sit", "run", "kick", "bow")
+}
 
 
 def test_a_drawn_episode_is_labelled_and_disjoint() -> None:
@@ -39,11 +42,23 @@ def test_explicit_supports_and_queries() -> None:
         (lambda: build_episode(), ArgumentError, "give either data"),
         (lambda: build_episode(CLIPS, supports=CLIPS), ArgumentError, "give either data"),
         (lambda: build_episode(CLIPS, queries=["a"]), ArgumentError, "queries go with supports"),
-        (lambda: build_episode(CLIPS, shot=6), EpisodeError, r"need 7 clips per class; too few in 'bow' \(6\)"),
+        (
+            lambda: build_episode(CLIPS, shot=6),
+            EpisodeError,
+            r"need 7 clips per class; too few in 'bow' \(6\)",
+        ),
         (lambda: build_episode(CLIPS, way=7), EpisodeError, "7-way episodes need 7 classes"),
-        (lambda: build_episode({"a": "x.mp4"}), ArgumentError, "class 'a' maps to str; expected a list"),
+        (
+            lambda: build_episode({"a": "x.mp4"}),
+            ArgumentError,
+            "class 'a' maps to str; expected a list",
+        ),
         (lambda: build_episode(["a.mp4"]), ArgumentError, "clips are given as list"),
-        (lambda: build_episode(supports={"a": ["1"], "b": []}), EpisodeError, "class 'b' has no clip"),
+        (
+            lambda: build_episode(supports={"a": ["1"], "b": []}),
+            EpisodeError,
+            "class 'b' has no clip",
+        ),
         (lambda: build_episode(supports={"a": ["1"]}), EpisodeError, "there is one class, 'a'"),
         (lambda: build_episode(supports={"a": ["1"], "A": ["1"]}), EpisodeError, "same name"),
         (
@@ -54,7 +69,11 @@ def test_explicit_supports_and_queries() -> None:
         (lambda: Episode(("a", "b"), ("1",), (0,)), EpisodeError, "class 'b' has no support"),
         (lambda: Episode(("a", "b"), ("1", "2"), (0, 2)), EpisodeError, "label 2 is not an index"),
         (lambda: Episode(("a", "b"), ("1", "2"), (0,)), EpisodeError, "2 supports have 1 labels"),
-        (lambda: Episode(("a", "b"), ("1", "2"), (0, 1), ("q",), (0, 1)), EpisodeError, "1 queries have 2"),
+        (
+            lambda: Episode(("a", "b"), ("1", "2"), (0, 1), ("q",), (0, 1)),
+            EpisodeError,
+            "1 queries have 2",
+        ),
         (lambda: Episode((), (), ()), EpisodeError, "there is no class"),
     ],
 )

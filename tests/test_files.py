@@ -14,7 +14,9 @@ def test_a_new_file_is_whole_and_alone(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-@pytest.mark.parametrize("blow", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("x")])
+@pytest.mark.parametrize(
+    "blow", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("x")]
+)
 def test_the_old_file_survives_whatever_goes_wrong(tmp_path: Path, blow: BaseException) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")

@@ -16,9 +16,9 @@ from ..errors import ArgumentError, CheckpointError
 
 StateDict = Mapping[str, Tensor]
 
-#: Largest piece of one clip that goes through at once on a CPU, and of the whole batch elsewhere.
-#: The first bounds memory (lite: 10 MB of activations a frame), the second keeps a GPU busy.
-CPU_FRAMES = 32
+#: Frames that go through at once: on a CPU few, so that activations stay in its caches (four were
+#: fastest for every backbone here), elsewhere many, to keep the device busy.
+CPU_FRAMES = 4
 ACCELERATOR_FRAMES = 128
 
 
@@ -94,8 +94,9 @@ class Backbone(nn.Module, ABC):
 
         Args:
             frames: Normalised frames (b, t, 3, h, w), floating point.
-            chunk: Frames per piece, counted over the whole batch. By default pieces of one clip
-                (at most 32 frames) on a CPU and 128 frames elsewhere.
+            chunk: Frames per piece, counted over the whole batch. By default at most 4 frames of
+                one clip on a CPU and 128 frames elsewhere; in training mode everything at once,
+                since batch normalisation takes its statistics over a piece.
             stages: The stages whose maps are kept; all by default, an empty list for none.
 
         Returns:
@@ -113,6 +114,8 @@ class Backbone(nn.Module, ABC):
         maps: dict[str, list[Tensor]] = {stage: [] for stage in kept}
         pooled: list[Tensor] = []
         flat = frames.flatten(0, 1)
+        if self.training and chunk is None:
+            chunk = b * t
         for piece in _pieces(b, t, chunk=chunk, cpu=weight.device.type == "cpu"):
             some, vectors = self._encode(flat[piece].to(weight.device, weight.dtype))
             pooled.append(vectors)
@@ -127,7 +130,9 @@ class Backbone(nn.Module, ABC):
         if stages is None:
             return list(self.stages)
         if isinstance(stages, str):
-            raise ArgumentError(f"stages is the string {stages!r}; give a list such as [{stages!r}]")
+            raise ArgumentError(
+                f"stages is the string {stages!r}; give a list such as [{stages!r}]"
+            )
         for stage in stages:
             if stage not in self.stages:
                 known = ", ".join(self.stages) or "none"
@@ -155,16 +160,44 @@ def load_weights(module: nn.Module, state: StateDict, *, source: str) -> None:
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]
     wrong = [k for k in own if k in state and own[k].shape != state[k].shape]
     if missing or extra or wrong:
-        some = [f"{n} {what} (first: {keys[0]})" for n, what, keys in (
-            (len(missing), "missing", missing),
-            (len(extra), "unknown", extra),
-            (len(wrong), "of another shape", wrong),
-        ) if n]
+        some = [
+            f"{n} {what} (first: {keys[0]})"
+            for n, what, keys in (
+                (len(missing), "missing", missing),
+                (len(extra), "unknown", extra),
+                (len(wrong), "of another shape", wrong),
+            )
+            if n
+        ]
         raise CheckpointError(
             f"{source} does not fit {type(module).__name__}: {', '.join(some)}; "
             "give the state dict of this architecture"
         )
-    module.load_state_dict({k: v.to(own[k].dtype, copy=True) for k, v in state.items()}, assign=True)
+    # Copies in either case: training must not write into the caller's tensors.
+    copied = {k: v.to(own[k].dtype, copy=True) for k, v in state.items()}
+    module.load_state_dict(copied, assign=any(v.is_meta for v in own.values()))
+
+
+def inner_keys(state: StateDict) -> dict[str, Tensor]:
+    """Take the backbone out of a checkpoint of few-shot research code.
+
+    Those keep the whole recogniser, as ``backbone.…`` beside the rest, below ``head.`` or, trained
+    on several GPUs, ``module.``. Any other state dict comes back as it is.
+
+    Args:
+        state: Key → tensor.
+
+    Example:
+        >>> import torch
+        >>> w = torch.zeros(1)
+        >>> list(inner_keys({"head.backbone.conv1.weight": w, "head.scale": w}))
+        ['conv1.weight']
+    """
+    plain = {key.removeprefix("module.").removeprefix("head."): v for key, v in state.items()}
+    inside = {
+        key.removeprefix("backbone."): v for key, v in plain.items() if key.startswith("backbone.")
+    }
+    return inside or dict(state)
 
 
 def read_safetensors(path: str | Path) -> dict[str, Tensor]:

@@ -3,7 +3,10 @@
 Architecture: Tan and Le, "EfficientNet" (ICML 2019), in the Lite variant of the authors: no
 squeeze-and-excitation, ReLU6 for Swish, stem and head of fixed width. Weights: ImageNet-1k, see
 ``weights/NOTICE``. Batch normalisation is folded into the convolutions, once, in float64, by
-``tools/convert_lite0.py``: what is left is a chain of convolutions with a bias.
+``tools/convert_lite0.py``: what is left is a chain of convolutions with a bias. In the file the large
+weights are 16-bit integers with a scale per output channel: as small as float16, and the maps stay
+five times nearer to the original (2e-4 against 1e-3 in relative L2), for a float spends bits on an
+exponent that hardly varies within a channel.
 """
 
 from __future__ import annotations
@@ -71,7 +74,7 @@ class MBConv(nn.Module):
 
 
 class Lite0(Backbone):
-    """EfficientNet-Lite0 without its classifier: 3.4 M parameters, 0.4 GMAC a frame at 224².
+    """EfficientNet-Lite0 without its classifier: 3.35 M parameters, 0.4 GMAC a frame at 224².
 
     Stages are ``s14`` (112 channels at 1/16 of the input, after the eleventh block) and ``s7`` (320
     channels at 1/32, after the last); the pooled vector is the mean over the head's 1280 channels.
@@ -124,7 +127,8 @@ def build_lite(weights: StateDict | None = None) -> Lite0:
     """Build the lite backbone with its embedded ImageNet weights, or with those given.
 
     Args:
-        weights: A state dict of `Lite0`, of any floating-point precision.
+        weights: A state dict of `Lite0`, of any floating-point precision or packed as the embedded
+            file is, see `unpack`.
 
     Raises:
         CheckpointError: If the weights do not fit, or the embedded file is damaged.
@@ -136,5 +140,26 @@ def build_lite(weights: StateDict | None = None) -> Lite0:
             weights = read_safetensors(path)
     with torch.device("meta"):  # no random numbers drawn for weights about to be replaced
         network = Lite0()
-    load_weights(network, weights, source=source)
+    load_weights(network, unpack(weights), source=source)
     return network.to(memory_format=torch.channels_last)
+
+
+def unpack(state: StateDict) -> dict[str, Tensor]:
+    """Undo the packing of the embedded file: ``x.weight`` · ``x.scale``, per output channel.
+
+    Args:
+        state: Key → tensor. Weights without a scale beside them are taken as they are.
+
+    Example:
+        >>> packed = {"x.weight": torch.tensor([[32767, -32767]], dtype=torch.int16)}
+        >>> unpack(packed | {"x.scale": torch.tensor([2.0 / 32767])})
+        {'x.weight': tensor([[ 2., -2.]])}
+    """
+    plain = {}
+    for key, value in state.items():
+        scale = state.get(key.removesuffix("weight") + "scale") if key.endswith(".weight") else None
+        if scale is not None:
+            value = value.to(scale.dtype) * scale.reshape(-1, *[1] * (value.ndim - 1))
+        if not key.endswith(".scale"):
+            plain[key] = value
+    return plain

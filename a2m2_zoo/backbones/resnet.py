@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._typing import Float
-from .base import IMAGENET_PREPROCESS, Backbone, StateDict, load_weights
+from .base import IMAGENET_PREPROCESS, Backbone, StateDict, inner_keys, load_weights
 
 _REPEATS = (3, 4, 6, 3)
 _WIDTHS = (64, 128, 256, 512)
@@ -115,12 +115,8 @@ def map_keys(state: StateDict) -> dict[str, Tensor]:
         >>> list(map_keys({"head.backbone.4.0.bn1.bias": w, "head.scale": w, "fc.bias": w}))
         ['layer1.0.bn1.bias']
     """
-    plain = {key.removeprefix("module.").removeprefix("head."): v for key, v in state.items()}
-    inside = {
-        key.removeprefix("backbone."): v for key, v in plain.items() if key.startswith("backbone.")
-    }
     mapped = {}
-    for key, value in (inside or plain).items():
+    for key, value in inner_keys(state).items():
         first, _, rest = key.partition(".")
         if first != "fc":
             mapped[f"{_SEQUENTIAL.get(first, first)}.{rest}"] = value

@@ -32,5 +32,3 @@ def root(
     if version:
         print(__version__)
         raise typer.Exit
-
-

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from a2m2_zoo.bank import SupportBank
 
 app = typer.Typer(help="Encode supports once and keep them in a file.", no_args_is_help=True)
-BankArgument = Annotated[Path, typer.Argument(metavar="BANK", help="The bank's file (.safetensors).")]
+BankArgument = Annotated[
+    Path, typer.Argument(metavar="BANK", help="The bank's file (.safetensors).")
+]
 DataArgument = Annotated[
     Path, typer.Argument(metavar="DATA", help="A folder with one folder of clips per class.")
 ]

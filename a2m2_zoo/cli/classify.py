@@ -21,7 +21,9 @@ def classify(
     query: Annotated[list[Path], typer.Argument(help="Clips, or folders of clips.")],
     supports: options.SupportsOption,
     model: options.ModelOption = "a2m2-lite0",
-    top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Keep the k best classes.")] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", min=1, help="Keep the k best classes.")
+    ] = None,
     reject_below: Annotated[
         float | None,
         typer.Option("--reject-below", min=0, max=1, help="Below this probability say unknown."),
@@ -98,7 +100,10 @@ def expand(queries: list[Path]) -> tuple[list[Path], list[A2M2Error]]:
         if not path.is_dir() or is_frame_folder(path):
             clips.append(path)
             continue
-        folders = [path, *sorted(p for p in path.rglob("*") if p.is_dir() and not is_frame_folder(p))]
+        folders = [
+            path,
+            *sorted(p for p in path.rglob("*") if p.is_dir() and not is_frame_folder(p)),
+        ]
         inside = [clip for folder in folders for clip in clips_in(folder)]
         if not inside:
             failures.append(VideoNotFoundError(f"the folder {str(path)!r} holds no clip"))

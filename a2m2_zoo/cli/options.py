@@ -22,13 +22,15 @@ class Form(str, enum.Enum):
 
 
 ModelOption = Annotated[
-    str, typer.Option("--model", help="A model's name (see `a2m2 models list`) or a checkpoint's path.")
+    str,
+    typer.Option("--model", help="A model's name (see `a2m2 models list`) or a checkpoint's path."),
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps ... where it is computed.")
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Clips decoded in parallel.", show_default="auto")
+    int | None,
+    typer.Option("--workers", min=1, help="Clips decoded in parallel.", show_default="auto"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Write CSV to stdout.")]
@@ -83,6 +85,6 @@ def open_model(name: str, device: str) -> Model:
     from a2m2_zoo.cli.output import stderr
 
     with stderr.status("loading the model"):
-        from a2m2_zoo.api import load_model
+        from a2m2_zoo.loading import load_model
 
         return load_model(name, device=device)

@@ -106,7 +106,9 @@ def _word(seed: int) -> _Words:
 def _mix(state: _Words, counter: npt.ArrayLike) -> _Words:
     """SplitMix64 of ``state`` advanced by ``counter`` steps, elementwise."""
     with np.errstate(over="ignore"):
-        step = (np.asarray(counter).astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        step = (np.asarray(counter).astype(np.uint64) + np.uint64(1)) * np.uint64(
+            0x9E3779B97F4A7C15
+        )
         z = np.asarray(state + step)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

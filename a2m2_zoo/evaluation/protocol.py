@@ -25,10 +25,12 @@ class Outcome:
     Attributes:
         right: (E, W·Q) whether each query of each episode got its label.
         confidence: (E, W·Q) probability of the answer that was given.
+        logits: (E, W·Q, W) raw scores; the queries of a class follow each other.
     """
 
     right: Bool[np.ndarray, "e q"]
     confidence: Float[np.ndarray, "e q"]
+    logits: Float[Tensor, "e q w"]
 
     @property
     def accuracy(self) -> tuple[float, float]:
@@ -56,8 +58,8 @@ def evaluate(
 ) -> Outcome:
     """Run episodes over clips that ``Model.encode`` has encoded.
 
-    A method whose class score is the mean over pairs has every pair computed once, in chunks of queries,
-    and all episodes gathered from that; others are scored episode by episode.
+    Where a pair's score does not depend on the other supports, every pair is computed once, in chunks of
+    queries, and all episodes are gathered from that; other methods are scored episode by episode.
 
     Args:
         model: The model that made the descriptors.
@@ -72,26 +74,29 @@ def evaluate(
     Raises:
         EpisodeError: Too few classes or clips.
     """
-    supports, queries = _drawn(labels, way=way, shot=shot, query=query, episodes=episodes, seed=seed)
-    truth = torch.arange(way).repeat_interleave(query)
+    method = as_pairwise(model.method)
+    pairs = pair_scores(method, descriptors) if method and method.context_free else None
+    supports, queries = _drawn(
+        labels, way=way, shot=shot, query=query, episodes=episodes, seed=seed
+    )
     support_labels = torch.arange(way).repeat_interleave(shot)
     prior = shipped_scale(model.scales, shot)
-    method = as_pairwise(model.method)
-    pairs = pair_scores(method, descriptors) if method else None
-    right, confidence = [], []
-    for s, q in zip(supports, queries, strict=True):
-        if pairs is not None:
-            logits = pairs[q][:, s].unflatten(1, (way, shot)).mean(-1)
-            known = leave_one_out_logits(pairs[s][:, s], support_labels, way=way) if shot > 1 else None
-            scale = fitted_scale(*known, prior=prior) if known else prior
-        else:
-            here, there = take(descriptors, q), take(descriptors, s)
-            logits = model.logits(here, there, labels=support_labels, way=way)
-            scale = prior
-        probability, answer = (logits.double() * scale).softmax(-1).max(-1)
-        right.append((answer == truth).numpy())
-        confidence.append(probability.numpy())
-    return Outcome(np.stack(right), np.stack(confidence))
+    logits = torch.empty(episodes, way * query, way)
+    scale = torch.full((episodes, 1, 1), prior, dtype=torch.float64)
+    if pairs is not None:
+        chosen = pairs[queries[:, :, None], supports[:, None, :]]
+        logits = chosen.reshape(*chosen.shape[:-1], way, shot).mean(-1)
+    for e, (s, q) in enumerate(zip(supports, queries, strict=True)):
+        known = take(descriptors, s)
+        if pairs is None:
+            logits[e] = model.logits(take(descriptors, q), known, labels=support_labels, way=way)
+        if method is not None and shot > 1:
+            own = pairs[s][:, s] if pairs is not None else method.pairs(known, known)
+            judged = leave_one_out_logits(own, support_labels, way=way)
+            scale[e] = fitted_scale(*judged, prior=prior)
+    confidence, answer = (logits.double() * scale).softmax(-1).max(-1)
+    truth = torch.arange(way).repeat_interleave(query)
+    return Outcome((answer == truth).numpy(), confidence.numpy(), logits)
 
 
 @torch.inference_mode()

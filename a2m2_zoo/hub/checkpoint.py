@@ -42,7 +42,11 @@ class Checkpoint:
 
 
 def save(
-    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], *, kind: str, record: Mapping[str, Any]
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Tensor],
+    *,
+    kind: str,
+    record: Mapping[str, Any],
 ) -> str:
     """Write a checkpoint beside ``path`` and rename it into place.
 
@@ -68,7 +72,11 @@ def save(
 
 
 def load(
-    path: str | os.PathLike[str], *, kind: str, sha256: str | None = None, max_bytes: int = MAX_BYTES
+    path: str | os.PathLike[str],
+    *,
+    kind: str,
+    sha256: str | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> Checkpoint:
     """Read and check a checkpoint.
 

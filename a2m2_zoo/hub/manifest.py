@@ -196,7 +196,9 @@ def _entry(raw: Any, kind: Callable[..., _T], where: str) -> _T:
         raise CheckpointError(f"{where}.sha256 is not 64 lower-case hex digits")
     file = PurePosixPath(raw["file"])
     if file.is_absolute() or ".." in file.parts or "\\" in raw["file"] or ":" in raw["file"]:
-        raise CheckpointError(f"{where}.file is {raw['file']!r}; expected a path inside the package")
+        raise CheckpointError(
+            f"{where}.file is {raw['file']!r}; expected a path inside the package"
+        )
     return kind(**raw)
 
 

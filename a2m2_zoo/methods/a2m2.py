@@ -20,6 +20,8 @@ from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, PairwiseMethod
 from a2m2_zoo.modules import A2Config, A2Module, Candidates, M2Block, M2Config, join_layouts
+from a2m2_zoo.modules.a2 import RULES
+from a2m2_zoo.ops.shots import class_prototypes
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class A2M2Config:
         a2: The alignment.
         shots: Rule for several supports: ``scores``, ``descriptors`` or ``pooled``.
         pool: Weight of the cosine between mean-pooled frame features, beside the alignment's weights.
+        centring: How many supports it takes until half of their mean descriptor is subtracted from all
+            descriptors: with N of them, N / (N + centring). What all supports share tells no class from
+            another, and less of it was in the statistics the further the clips are from those. 0 is off.
         frames: Frames per clip (T).
     """
 
@@ -39,6 +44,15 @@ class A2M2Config:
     shots: str = "scores"
     pool: float = 0.0
     frames: int = 8
+    centring: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.shots not in RULES:
+            raise ArgumentError(f"shots is {self.shots!r}; expected one of {', '.join(RULES)}")
+        if not self.m2:
+            raise ArgumentError("m2 names no stage; give at least one")
+        if not (self.centring >= 0 and self.pool >= 0 and self.frames >= 1):
+            raise ArgumentError("centring and pool must be 0 or more, frames 1 or more")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -48,6 +62,7 @@ class A2M2Config:
             "shots": self.shots,
             "pool": self.pool,
             "frames": self.frames,
+            "centring": self.centring,
         }
 
     @classmethod
@@ -57,7 +72,7 @@ class A2M2Config:
         Raises:
             ArgumentError: A key is unknown or missing, or a value is refused.
         """
-        expected = {"m2", "a2", "shots", "pool", "frames"}
+        expected = {"m2", "a2", "shots", "pool", "frames", "centring"}
         if set(data) != expected:
             wrong = sorted(set(data) ^ expected)
             raise ArgumentError(f"an A2M2Config has the keys {sorted(expected)}; wrong: {wrong}")
@@ -67,6 +82,7 @@ class A2M2Config:
             shots=data["shots"],
             pool=float(data["pool"]),
             frames=int(data["frames"]),
+            centring=float(data["centring"]),
         )
 
 
@@ -79,11 +95,10 @@ class A2M2(PairwiseMethod):
 
     def __init__(self, config: A2M2Config) -> None:
         super().__init__()
-        if not config.m2:
-            raise ArgumentError("m2 names no stage; give at least one")
         self.config = config
         self.stages = tuple(config.m2)
-        self.pairwise = config.shots == "scores"
+        self.mean_of_pairs = config.shots == "scores"
+        self.context_free = config.centring == 0
         self.blocks = nn.ModuleDict({stage: M2Block(m2) for stage, m2 in config.m2.items()})
         layouts = [M2Block(m2).layout(config.frames) for m2 in config.m2.values()]
         self.layout = join_layouts(layouts, names=self.stages)
@@ -108,24 +123,20 @@ class A2M2(PairwiseMethod):
 
     def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "q n"]:
         """Aligned similarity of every pair."""
-        scores = self.align.scores(self._candidates(query), self._candidates(support))
+        scores = self.align.scores(*self._centred(query, support))
         return scores + self._pool_term(query["pooled"], support["pooled"])
 
     def score(
         self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
     ) -> Float[Tensor, "q w"]:
         """Logits by the configured rule over shots."""
-        if self.pairwise:
+        if self.mean_of_pairs:
             return super().score(query, support, labels=labels, way=way)
         scores = self.align.score_shots(
-            self._candidates(query),
-            self._candidates(support),
-            labels=labels,
-            way=way,
-            rule=self.config.shots,
+            *self._centred(query, support), labels=labels, way=way, rule=self.config.shots
         )
-        member = functional.one_hot(labels, way).to(scores.dtype)
-        prototypes = functional.normalize((member / member.sum(0)).mT @ support["pooled"], dim=-1)
+        prototypes = class_prototypes(support["pooled"], labels, way=way)
+        prototypes = functional.normalize(prototypes, dim=-1)
         return scores + self._pool_term(query["pooled"], prototypes)
 
     def frame_plans(
@@ -136,13 +147,20 @@ class A2M2(PairwiseMethod):
         fine = [g for g, name in enumerate(names) if name.endswith("frames/1")]
         if not fine:
             return None
-        found = self.align(self._candidates(query), self._candidates(support))
+        found = self.align(*self._centred(query, support))
         frames = int(found.query_mask[0, fine[0]].sum())
         plan = found.plan[:, :, fine, :frames, :frames].mean(2)
         return plan, found.similarity[:, :, fine, :frames, :frames].mean(2)
 
     def _pool_term(self, query: Tensor, support: Tensor) -> Tensor:
-        return self.align.temperature * self.config.pool * (query @ support.mT)
+        cosine: Tensor = query @ support.mT
+        return cosine * self.align.temperature * self.config.pool
 
-    def _candidates(self, descriptors: Descriptors) -> Candidates:
-        return Candidates(descriptors["moments"], self.layout)
+    def _centred(self, query: Descriptors, support: Descriptors) -> tuple[Candidates, Candidates]:
+        """Candidates of both sides, less what the supports share."""
+        asked, known = query["moments"], support["moments"]
+        if self.config.centring:
+            share = len(known) / (len(known) + self.config.centring)
+            common = share * known.mean(0)
+            asked, known = asked - common, known - common
+        return Candidates(asked, self.layout), Candidates(known, self.layout)

@@ -69,19 +69,20 @@ class Method(nn.Module, ABC):
 
 
 class PairwiseMethod(Method):
-    """A method whose score of a class is a rule over scores of (query, support) pairs.
-
-    Such scores do not depend on the episode, so a protocol computes each pair once.
+    """A method whose score of a class is the mean over its (query, support) pairs.
 
     Attributes:
-        pairwise: Whether the configured rule is the mean over pairs; see ``as_pairwise``.
+        mean_of_pairs: Whether that is the configured rule over shots.
+        context_free: Whether a pair's score depends on that pair alone, not on the other supports; a
+            protocol then computes every pair once for all episodes.
     """
 
-    pairwise: bool = True
+    mean_of_pairs: bool = True
+    context_free: bool = True
 
     @abstractmethod
     def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "q n"]:
-        """Similarity of every query to every support; larger is more alike."""
+        """Similarity of every query to every support, given these supports; larger is more alike."""
 
     def score(
         self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
@@ -92,7 +93,7 @@ class PairwiseMethod(Method):
 
 def as_pairwise(method: Method) -> PairwiseMethod | None:
     """``method`` if its class score is the mean of its pair scores, else None."""
-    return method if isinstance(method, PairwiseMethod) and method.pairwise else None
+    return method if isinstance(method, PairwiseMethod) and method.mean_of_pairs else None
 
 
 def take(descriptors: Descriptors, index: Tensor | slice) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """The paper's two blocks as modules: ``M2Block`` makes candidates, ``A2Module`` aligns them."""
 
-from a2m2_zoo.modules.a2 import A2Config, A2Module, Alignment
+from a2m2_zoo.modules.a2 import A2Module, Alignment
+from a2m2_zoo.modules.a2_config import A2Config
 from a2m2_zoo.modules.candidates import (
     Candidates,
     Layout,
@@ -8,7 +9,8 @@ from a2m2_zoo.modules.candidates import (
     join_layouts,
     sequence_layout,
 )
-from a2m2_zoo.modules.m2 import M2Block, M2Config
+from a2m2_zoo.modules.m2 import M2Block
+from a2m2_zoo.modules.m2_config import M2Config
 
 __all__ = [
     "A2Config",

@@ -15,80 +15,23 @@ from torch import Tensor, nn
 
 from a2m2_zoo._typing import Bool, Float, Int
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.modules._config import Config
-from a2m2_zoo.modules.candidates import Candidates, sequence_layout
+from a2m2_zoo.modules._sides import (
+    Side,
+    as_candidates,
+    cost_spread,
+    make_side,
+    pair_similarity,
+    pool_shots,
+)
+from a2m2_zoo.modules.a2_config import A2Config
+from a2m2_zoo.modules.candidates import Candidates
 from a2m2_zoo.ops import alignment as fixed
 from a2m2_zoo.ops import marginals
-from a2m2_zoo.ops.moments import l2_normalise, without_autocast
-from a2m2_zoo.ops.shots import class_prototypes, class_slots, mean_over_shots
+from a2m2_zoo.ops.moments import l2_normalise
+from a2m2_zoo.ops.shots import class_prototypes, mean_over_shots
 from a2m2_zoo.ops.transport import exact_plan, sinkhorn
 
-_SMALLEST_SPREAD = 1e-4  # ε of a pair whose costs are all equal up to rounding
 RULES = ("scores", "descriptors", "pooled")
-
-
-@dataclass(frozen=True)
-class A2Config(Config):
-    """Everything that decides what an ``A2Module`` computes.
-
-    Attributes:
-        alignment: ``"transport"``, or a fixed control on the same descriptors: ``"diagonal"``,
-            ``"global"``, ``"bimhm"``, ``"otam"``.
-        groups: ``"joint"``: all candidates of a branch are transported together; ``"scale"``:
-            those of each (branch, scale) by themselves.
-        marginals: ``"uniform"``, ``"cross"`` (reference to the other video), ``"distinct"`` (what
-            the video does not do elsewhere), or ``"gate"`` (learned, on the same quantities).
-        power: p of the distinctiveness.
-        gate_start: What an untrained gate equals: ``"uniform"`` or ``"distinct"``.
-        time_cost: λ of the cost λ·|t_i − t_j| between window centres.
-        epsilon: Weight of the entropy, in the unit of ``epsilon_rule``.
-        epsilon_rule: ``"absolute"``: the cost's; ``"spread"``: standard deviations of the costs of
-            the pair.
-        solver: ``"sinkhorn"``, or ``"exact"`` (CPU, the plan has no gradient).
-        iterations: Of Sinkhorn.
-        rounding: Make both marginals of Sinkhorn's plan exact.
-        softening: λ of OTAM.
-        temperature: Start of τ.
-        learn_temperature: Whether τ is trained.
-        weights: Weight of each group; empty is equal weights that sum to one.
-        learn_weights: Whether the weights are trained.
-        budget: Similarities (query × support × group × candidate × candidate) held at once by
-            ``scores``.
-    """
-
-    alignment: str = "transport"
-    groups: str = "joint"
-    marginals: str = "distinct"
-    power: float = 1.0
-    gate_start: str = "distinct"
-    time_cost: float = 0.3
-    epsilon: float = 0.02
-    epsilon_rule: str = "absolute"
-    solver: str = "sinkhorn"
-    iterations: int = 40
-    rounding: bool = False
-    softening: float = 0.1
-    temperature: float = 10.0
-    learn_temperature: bool = True
-    weights: tuple[float, ...] = ()
-    learn_weights: bool = False
-    budget: int = 2**22
-
-    def __post_init__(self) -> None:
-        self._choice("alignment", ("transport", "diagonal", "global", "bimhm", "otam"))
-        self._choice("groups", ("joint", "scale"))
-        self._choice("marginals", ("uniform", "cross", "distinct", "gate"))
-        self._choice("gate_start", ("uniform", "distinct"))
-        self._choice("epsilon_rule", ("absolute", "spread"))
-        self._choice("solver", ("sinkhorn", "exact"))
-        self._flag("rounding", "learn_temperature", "learn_weights")
-        self._integer("iterations", low=1)
-        self._integer("budget", low=1)
-        self._number("power", low=0)
-        self._number("time_cost", low=0)
-        for name in ("epsilon", "softening", "temperature"):
-            self._number(name, low=0, above=True)
-        self._numbers("weights")
 
 
 @dataclass(frozen=True)
@@ -112,19 +55,6 @@ class Alignment:
     similarity: Float[Tensor, "q n g s r"]
     query_mask: Bool[Tensor, "q g s"]
     support_mask: Bool[Tensor, "n g r"]
-
-
-@dataclass(frozen=True)
-class _Side:
-    """Videos ready for alignment: unit descriptors by group, padded."""
-
-    unit: Float[Tensor, "v g s d"]
-    mask: Bool[Tensor, "v g s"]
-    times: Float[Tensor, "v g s 2"]
-    own: Float[Tensor, "v g s"]  # distinctiveness of each candidate within its video
-
-    def __getitem__(self, index: slice) -> _Side:
-        return _Side(self.unit[index], self.mask[index], self.times[index], self.own[index])
 
 
 class A2Module(nn.Module):
@@ -153,7 +83,7 @@ class A2Module(nn.Module):
         super().__init__()
         if config.weights and len(config.weights) != len(groups):
             raise ArgumentError(
-                f"{len(config.weights)} weights came for the {len(groups)} groups {', '.join(groups)}"
+                f"{len(config.weights)} weights came for {len(groups)} groups: {', '.join(groups)}"
             )
         self.config = config
         self.groups = tuple(groups)
@@ -161,7 +91,7 @@ class A2Module(nn.Module):
         tau = torch.tensor(math.log(config.temperature))
         _hold(self, "weights", start, learn=config.learn_weights)
         _hold(self, "log_temperature", tau, learn=config.learn_temperature)
-        self.gate = _gate() if config.marginals == "gate" else None
+        self.gate: nn.Module | None = _gate() if config.marginals == "gate" else None
 
     @property
     def temperature(self) -> Tensor:
@@ -179,8 +109,8 @@ class A2Module(nn.Module):
     def scores(
         self, query: Candidates | Tensor, support: Candidates | Tensor
     ) -> Float[Tensor, "q n"]:
-        """Scores alone, queries in chunks so that at most ``config.budget`` similarities are held."""
-        return self._scores(self._side(query), self._side(support))
+        """Scores alone, queries in chunks that hold at most ``config.budget`` similarities."""
+        return self._scores(query, self._side(support))
 
     def score_shots(
         self,
@@ -210,46 +140,34 @@ class A2Module(nn.Module):
         if rule == "scores":
             return mean_over_shots(self.scores(query, support), labels, way=way)
         if rule == "descriptors":
-            known = _as_candidates(support)
+            known = as_candidates(support)
             means = class_prototypes(l2_normalise(known.descriptors), labels, way=way)
             return self.scores(query, replace(known, descriptors=means))
         if self.config.alignment == "otam":
             raise ArgumentError("rule 'pooled' makes a set of candidates and otam aligns sequences")
-        return self._scores(self._side(query), _pooled(self._side(support), labels, way))
+        return self._scores(query, pool_shots(self._side(support), labels, way))
 
-    def _scores(self, query: _Side, support: _Side) -> Tensor:
+    def _scores(self, query: Candidates | Tensor, support: Side) -> Tensor:
+        known = as_candidates(query)
         n, g, r = support.mask.shape
-        step = max(self.config.budget // (n * g * query.mask.shape[2] * r), 1)
-        chunks = range(0, len(query.mask), step)
-        return torch.cat(
-            [self._align(query[i : i + step], support, plans=False).scores for i in chunks]
-            or [query.unit.new_zeros(0, n)]
-        )
+        largest = known.layout.partition(self.config.groups).mask.shape[-1]
+        step = max(self.config.budget // (n * g * largest * r), 1)
+        scores = []
+        for start in range(0, len(known.descriptors), step):
+            chunk = replace(known, descriptors=known.descriptors[start : start + step])
+            scores.append(self._align(self._side(chunk), support, plans=False).scores)
+        return torch.cat(scores) if scores else support.unit.new_zeros(0, n)
 
-    def _side(self, videos: Candidates | Tensor) -> _Side:
-        known = _as_candidates(videos)
-        names = known.layout.groups(self.config.groups)
-        if names != self.groups:
-            raise ArgumentError(
-                f"the candidates' groups are {', '.join(names)}; the module was built for "
-                f"{', '.join(self.groups)}"
-            )
-        unit = l2_normalise(known.descriptors)
-        part = known.layout.partition(self.config.groups, unit.device)
-        gathered = unit[:, part.index] * part.mask[..., None].to(unit)
-        videos_count = len(unit)
-        mask = part.mask.expand(videos_count, -1, -1)
-        with torch.autocast(unit.device.type, enabled=False):
-            own = marginals.distinctiveness(gathered @ gathered.mT, mask)
-        return _Side(gathered, mask, part.times.to(unit).expand(videos_count, -1, -1, -1), own)
+    def _side(self, videos: Candidates | Tensor) -> Side:
+        return make_side(videos, groups=self.config.groups, expected=self.groups)
 
-    def _align(self, query: _Side, support: _Side, *, plans: bool = True) -> Alignment:
+    def _align(self, query: Side, support: Side, *, plans: bool = True) -> Alignment:
         if query.unit.shape[-1] != support.unit.shape[-1]:
             raise ArgumentError(
                 f"query descriptors have {query.unit.shape[-1]} values and support descriptors "
                 f"{support.unit.shape[-1]}; both must come from one block"
             )
-        similarity = _similarity(query.unit, support.unit)
+        similarity = pair_similarity(query.unit, support.unit)
         if self.config.alignment == "otam":
             matched, plan = self._otam(similarity, query, support, plans=plans)
         else:
@@ -258,12 +176,12 @@ class A2Module(nn.Module):
         scores = self.temperature * (matched * self.weights.to(matched)).sum(-1)
         return Alignment(scores, plan, similarity, query.mask, support.mask)
 
-    def _plan(self, similarity: Tensor, query: _Side, support: _Side) -> Tensor:
+    def _plan(self, similarity: Tensor, query: Side, support: Side) -> Tensor:
         rows = query.mask[:, None].expand(similarity.shape[:-1])
         columns = support.mask[None].expand(*similarity.shape[:3], -1)
         if self.config.alignment == "bimhm":
             return fixed.bimhm_plan(similarity, rows, columns)
-        a, b = marginals.uniform(rows).to(similarity), marginals.uniform(columns).to(similarity)
+        a, b = (marginals.uniform(side, dtype=similarity.dtype) for side in (rows, columns))
         if self.config.alignment == "global":
             return fixed.product_plan(a, b)
         if self.config.alignment == "diagonal":
@@ -271,7 +189,7 @@ class A2Module(nn.Module):
         return self._transport(similarity, query, support, rows, columns)
 
     def _transport(
-        self, similarity: Tensor, query: _Side, support: _Side, rows: Tensor, columns: Tensor
+        self, similarity: Tensor, query: Side, support: Side, rows: Tensor, columns: Tensor
     ) -> Tensor:
         config = self.config
         a = self._mass(similarity, query.own[:, None], query.times[:, None], rows, columns)
@@ -282,7 +200,7 @@ class A2Module(nn.Module):
             return exact_plan(cost, a, b)
         epsilon: Tensor | float = config.epsilon
         if config.epsilon_rule == "spread":
-            epsilon = config.epsilon * _spread(cost.detach(), rows, columns)
+            epsilon = config.epsilon * cost_spread(cost.detach(), rows, columns)
         return sinkhorn(
             cost, a, b, epsilon=epsilon, iterations=config.iterations, rounding=config.rounding
         )
@@ -293,7 +211,7 @@ class A2Module(nn.Module):
         """Masses (q, n, g, s) of the rows of ``similarity``."""
         kind = self.config.marginals
         if kind == "uniform":
-            return marginals.uniform(rows).to(similarity)
+            return marginals.uniform(rows, dtype=similarity.dtype)
         own = own.expand(rows.shape)
         if kind == "distinct":
             return marginals.distinct(own, rows, power=self.config.power)
@@ -307,10 +225,11 @@ class A2Module(nn.Module):
             torch.stack([own, relevance, best, extent], -1).to(self.weights)
         ).squeeze(-1)
         start = self.config.power * own.log() if self.config.gate_start == "distinct" else 0.0
-        return (start + change.to(similarity)).masked_fill(~rows, -torch.inf).softmax(-1)
+        log_mass: Tensor = (start + change.to(similarity)).masked_fill(~rows, -torch.inf)
+        return log_mass.softmax(-1)
 
     def _otam(
-        self, similarity: Tensor, query: _Side, support: _Side, *, plans: bool
+        self, similarity: Tensor, query: Side, support: Side, *, plans: bool
     ) -> tuple[Tensor, Tensor]:
         """1 − (both soft distances)/(n + m), and the expected path, group by group.
 
@@ -329,16 +248,6 @@ class A2Module(nn.Module):
         return torch.stack(matched, -1), plan
 
 
-def _as_candidates(videos: Candidates | Tensor) -> Candidates:
-    if isinstance(videos, Candidates):
-        return videos
-    if videos.ndim != 3 or not videos.shape[1]:
-        raise ArgumentError(
-            f"descriptors have shape {tuple(videos.shape)}; expected (videos, S ≥ 1, D)"
-        )
-    return Candidates(videos, sequence_layout(videos.shape[1]))
-
-
 def _hold(module: nn.Module, name: str, value: Tensor, *, learn: bool) -> None:
     """Parameter or buffer of the same name, so that checkpoints do not depend on which."""
     if learn:
@@ -353,36 +262,3 @@ def _gate() -> nn.Sequential:
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     return nn.Sequential(nn.Linear(4, 8), nn.GELU(), last)
-
-
-@without_autocast
-def _similarity(query: Tensor, support: Tensor) -> Tensor:
-    """Cosines of all candidates of a group: (q g s d), (n g r d) → (q n g s r)."""
-    q, g, s, d = query.shape
-    n, _, r, _ = support.shape
-    flat = (
-        query.transpose(0, 1).reshape(g, q * s, d) @ support.transpose(0, 1).reshape(g, n * r, d).mT
-    )
-    return flat.reshape(g, q, s, n, r).permute(1, 3, 0, 2, 4).contiguous()
-
-
-def _spread(cost: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Standard deviation of the costs of each (pair, group) over candidates that exist."""
-    exists = (rows[..., :, None] & columns[..., None, :]).to(cost)
-    count = exists.sum((-2, -1))
-    mean = (cost * exists).sum((-2, -1)) / count
-    square = ((cost - mean[..., None, None]).square() * exists).sum((-2, -1)) / count
-    return square.sqrt().clamp_min(_SMALLEST_SPREAD)
-
-
-def _pooled(support: _Side, labels: Tensor, way: int) -> _Side:
-    """One set of candidates per class; shots lie side by side within each candidate's place in time."""
-    index, exists = class_slots(labels, way=way)
-
-    def pool(x: Tensor) -> Tensor:  # (n g s …) → (w k g s …) → (w g s·k …)
-        return x[index].movedim(1, 3).flatten(2, 3)
-
-    shots = exists[:, None, None, :].expand(-1, *support.mask.shape[1:], -1).flatten(2)
-    mask = pool(support.mask) & shots
-    unit = pool(support.unit) * shots[..., None].to(support.unit)
-    return _Side(unit, mask, pool(support.times), pool(support.own))

@@ -6,6 +6,7 @@ one.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from a2m2_zoo._typing import Bool, Float
@@ -23,14 +24,15 @@ def normalise_mass(
     return kept / kept.sum(-1, keepdim=True)
 
 
-def uniform(mask: Bool[Tensor, "*b s"]) -> Float[Tensor, "*b s"]:
+def uniform(
+    mask: Bool[Tensor, "*b s"], *, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "*b s"]:
     """Equal masses.
 
-    >>> import torch
     >>> uniform(torch.tensor([True, True, False]))
     tensor([0.5000, 0.5000, 0.0000])
     """
-    weight = mask.float()
+    weight = mask.to(dtype)
     return weight / weight.sum(-1, keepdim=True)
 
 
@@ -49,16 +51,22 @@ def distinctiveness(
 ) -> Float[Tensor, "*b s"]:
     """How unlike the rest of its own video each candidate is.
 
-    1 − mean similarity to the *other* candidates, at least 1e-3.     High where the video does something it does not do elsewhere; low in still or repeated
-    stretches. A video of one candidate gives 1.
+    Its similarity to itself − its mean similarity to the *other* candidates, at least 1e-3. High
+    where the video does something it does not do elsewhere; low in still or repeated stretches.
+    The similarity to itself is 1, except for empty descriptors (no motion), where it is 0: they
+    are not distinct. A video of one candidate gives 1.
 
     Args:
         similarity: Similarities within one video; 0 where either candidate is masked.
         mask: Which candidates exist.
+
+    >>> distinctiveness(torch.tensor([[1.0, 0.2], [0.2, 1.0]]), torch.tensor([True, True]))
+    tensor([0.8000, 0.8000])
     """
     others = mask.sum(-1, keepdim=True) - 1
-    total = similarity.sum(-1) - similarity.diagonal(dim1=-2, dim2=-1)
-    return (1 - total / others.clamp_min(1)).clamp_min(_FLOOR)
+    itself = similarity.diagonal(dim1=-2, dim2=-1)
+    rest = (similarity.sum(-1) - itself) / others.clamp_min(1)
+    return (itself - rest).clamp_min(_FLOOR)
 
 
 def distinct(

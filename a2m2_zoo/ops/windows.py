@@ -119,10 +119,14 @@ def pooling_matrix(windows: Sequence[Window], frames: int) -> Float[Tensor, "s a
             [0., 0., 1., 1.]])
     """
     cells = regions(windows)
-    matrix = torch.zeros(len(windows), frames, len(cells))
-    for i, window in enumerate(windows):
-        matrix[i, window.start : window.start + window.length, cells.index(window.cell)] = 1
-    return matrix.flatten(1)
+    start, length, cell = torch.tensor(
+        [(w.start, w.length, cells.index(w.cell)) for w in windows]
+    ).T[..., None]
+    time = torch.arange(frames)
+    inside = (time >= start) & (time < start + length)
+    here = torch.arange(len(cells)) == cell
+    matrix: Tensor = (inside[:, :, None] & here[:, None, :]).flatten(1).float()
+    return matrix
 
 
 def window_times(

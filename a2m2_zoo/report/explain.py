@@ -38,7 +38,9 @@ def check_ready(path: Path) -> None:
     if path.suffix.lower() not in _FORMATS:
         raise ArgumentError(f"the picture {path.name!r} should end in {', '.join(_FORMATS)}")
     if not path.parent.is_dir():
-        raise SaveError(f"the folder {str(path.parent)!r} for the picture does not exist; create it")
+        raise SaveError(
+            f"the folder {str(path.parent)!r} for the picture does not exist; create it"
+        )
     _matplotlib()
 
 
@@ -60,7 +62,14 @@ def explain(prediction: Prediction, clip: Clip, bank: SupportBank, path: Path) -
     ranked = list(prediction.probabilities)[:2]
     figure = plot.figure(figsize=(15.2, 6.2), dpi=110, facecolor="white")
     outer = figure.add_gridspec(
-        1, 3, width_ratios=[2.3, 10, 1.75], left=0.015, right=0.985, top=0.87, bottom=0.05, wspace=0.06
+        1,
+        3,
+        width_ratios=[2.3, 10, 1.75],
+        left=0.015,
+        right=0.985,
+        top=0.87,
+        bottom=0.05,
+        wspace=0.06,
     )
     _headline(figure, prediction)
     _bars(figure.add_subplot(outer[0]), prediction)
@@ -121,12 +130,12 @@ def _bars(axes: Any, prediction: Prediction) -> None:
     axes.axis("off")
 
 
-def _matches(
-    axes: Any, clip: Clip, shown: list[tuple[str, Plan]], bank: SupportBank
-) -> None:
+def _matches(axes: Any, clip: Clip, shown: list[tuple[str, Plan]], bank: SupportBank) -> None:
     """Query in the middle row, winner above, runner-up below, lines for the mass between them."""
     query = clip.frames
-    keep = np.unique(np.linspace(0, len(query) - 1, min(len(query), _MAX_FRAMES)).round().astype(int))
+    keep = np.unique(
+        np.linspace(0, len(query) - 1, min(len(query), _MAX_FRAMES)).round().astype(int)
+    )
     places = np.arange(len(keep)) + 0.5
     rows = {"query": 0.0, "win": 1.95, "next": -1.95}
     _strip(axes, query[keep], places, rows["query"], _INK)
@@ -141,7 +150,15 @@ def _matches(
             0.04, rows[key] + 0.56, text, fontsize=10.5, color=colour, weight="bold", va="center"
         )
     axes.text(
-        -0.05, 0, "query", rotation=90, fontsize=10.5, color=_INK, weight="bold", ha="right", va="center"
+        -0.05,
+        0,
+        "query",
+        rotation=90,
+        fontsize=10.5,
+        color=_INK,
+        weight="bold",
+        ha="right",
+        va="center",
     )
     axes.set_xlim(-0.1, len(keep))
     axes.set_ylim(-2.5, 2.75)

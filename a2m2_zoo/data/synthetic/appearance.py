@@ -61,11 +61,23 @@ class Finish:
     bars: tuple[tuple[float, float, float, float, float], ...]
 
 
-def colour(rng: Generator, *, vivid: float = 0.6, bright: float = 0.7) -> Colour:
-    """A random colour, 0 to 255, around a saturation and a brightness."""
+def colour(
+    rng: Generator, *, vivid: float = 0.6, bright: float = 0.7, spread: float = 0.22
+) -> Colour:
+    """A random colour, each plane 0 to 255.
+
+    Args:
+        rng: Source of chance.
+        vivid: Mean saturation, 0 to 1.
+        bright: Mean brightness, 0 to 1.
+        spread: Deviation of both.
+
+    Returns:
+        Red, green, blue.
+    """
     hue = rng.random()
-    saturation = np.clip(rng.normal(vivid, 0.25), 0.0, 1.0)
-    value = np.clip(rng.normal(bright, 0.2), 0.05, 1.0)
+    saturation = np.clip(rng.normal(vivid, spread), 0.0, 1.0)
+    value = np.clip(rng.normal(bright, spread), 0.05, 1.0)
     red, green, blue = hsv_to_rgb(float(hue), float(saturation), float(value))
     return 255.0 * red, 255.0 * green, 255.0 * blue
 
@@ -202,7 +214,7 @@ def _cosines() -> NDArray[np.float32]:
     k, n = np.arange(8.0)[:, None], np.arange(8.0)
     basis = np.cos(np.pi * (n + 0.5) * k / 8.0) * 0.5
     basis[0] *= np.sqrt(0.5)
-    return basis.astype(np.float32)
+    return np.asarray(basis, np.float32)
 
 
 _DCT = _cosines()
@@ -229,7 +241,7 @@ def quantise(canvas: Canvas, quantum: float) -> Canvas:
     steps = (quantum * _COARSENESS)[:, None]
     coded = np.rint(coded / steps) * steps
     back = (coded.reshape(-1, 8) @ _DCT).reshape(3, rows // 8, 8, columns)
-    result = canvas.copy()
+    result: Canvas = canvas.copy()
     result[:, :rows, :columns] = np.matmul(_DCT.T, back).reshape(3, rows, columns)
     return result
 
@@ -267,4 +279,5 @@ def develop(canvas: Canvas, finish: Finish, moment: float) -> NDArray[np.uint8]:
     if finish.quantum:
         canvas = quantise(canvas, finish.quantum)
     np.clip(canvas, 0.0, 255.0, out=canvas)
-    return canvas.transpose(1, 2, 0).astype(np.uint8, order="C")
+    frame: NDArray[np.uint8] = canvas.transpose(1, 2, 0).astype(np.uint8, order="C")
+    return frame

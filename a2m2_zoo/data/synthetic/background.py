@@ -26,7 +26,7 @@ def smooth_noise(rng: Generator, shape: tuple[int, int], cells: int) -> NDArray[
     def hats(length: int) -> NDArray[np.float32]:
         places = np.linspace(0, cells, length, dtype=np.float32)[:, None]
         knots = np.arange(cells + 1, dtype=np.float32)
-        return np.maximum(1.0 - np.abs(places - knots), 0.0)
+        return np.asarray(np.maximum(1.0 - np.abs(places - knots), 0.0))
 
     rows, columns = hats(shape[0]), hats(shape[1])
     return np.asarray(rows @ grid @ columns.T)
@@ -132,16 +132,20 @@ def paint_place(
             canvas *= np.linspace(1, rng.uniform(0.75, 0.95), side, dtype=np.float32)[:, None]
         return np.clip(canvas, 0, 255), False
     row = int(np.clip(edge, 0, side))
-    vivid = float(rng.uniform(0.05, 0.45))
+    vivid = float(rng.uniform(0.0, 0.36))
     bright = float(rng.uniform(0.35, 0.9))
-    wall = np.array(colour(rng, vivid=vivid, bright=bright), np.float32)[:, None, None]
-    floor = np.array(colour(rng, vivid=vivid, bright=bright * 0.8), np.float32)[:, None, None]
+    wall = np.array(colour(rng, vivid=vivid, bright=bright, spread=0.1), np.float32)[:, None, None]
+    floor = np.array(colour(rng, vivid=vivid, bright=bright * 0.85, spread=0.12), np.float32)[
+        :, None, None
+    ]
     if style == "capsule":
         canvas[:, :row] = wall * _tone(rng, (row, side), (3,)) if row else 0
         canvas[:, row:] = floor * _tone(rng, (side - row, side), (3,)) if row < side else 0
         _furnish(rng, canvas, float(row), busy=3)
         return canvas, True
-    other = np.array(colour(rng, vivid=vivid, bright=bright), np.float32)[:, None, None]
+    other = np.array(colour(rng, vivid=vivid, bright=bright, spread=0.12), np.float32)[
+        :, None, None
+    ]
     if row:
         mix = np.clip(0.5 + 0.5 * smooth_noise(rng, (row, side), 5), 0, 1)
         mix *= np.float32(rng.uniform(0, 0.8))

@@ -38,7 +38,8 @@ class Camera:
 
     def target(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
         """Point looked at, at each time; (t, 3)."""
-        return np.stack([np.interp(times, FIT_TIMES, self.targets[:, k]) for k in range(3)], 1)
+        columns = [np.interp(times, FIT_TIMES, self.targets[:, k]) for k in range(3)]
+        return np.stack(columns, 1)
 
     def tremble(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
         """Shift of the image in pixels (x, y) at each time; (t, 2)."""
@@ -69,7 +70,7 @@ class Camera:
         """Shift of things far behind the action, in pixels (x, y) at each time; (t, 2)."""
         moved = (self.target(times) - self.targets.mean(0)) @ self.axes.T
         far = self.focal / (self.distance + 1.5)
-        return self.tremble(times) + far * moved[:, :2] * (-1.0, 1.0)
+        return np.asarray(self.tremble(times) + far * moved[:, :2] * (-1.0, 1.0))
 
     def floor_edge(self, depth: float) -> float:
         """Row at which a floor that reaches `depth` body heights behind the action ends."""

@@ -1,7 +1,7 @@
 """Instances: everything that may differ between two clips of one class.
 
-The class says what is done; an instance says by whom (proportions), how (speed, pauses, extent), and
-from where it is seen. Colours, background and camera artefacts belong to `appearance`.
+The class says what is done; an instance says by whom (proportions), how (speed, pauses, extent),
+and from where it is seen. Colours, background and camera artefacts belong to `appearance`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Instance:
         style: One of `STYLES`.
         begin: Time at which the action starts, in clip lengths (below 0: the clip starts in it).
         end: Time at which it ends (above 1: the clip stops before).
-        warp: Relative durations of six equal parts of the action; a pause is a part that takes long.
+        warp: Relative durations of six equal parts of the action; a long one is a pause.
         tempo: Factors on the weights of the steps.
         rate: Factor on the number of periods.
         amplitude: Factor on how far each channel leaves the neutral pose; shape (figures, 32).
@@ -91,7 +91,8 @@ def _bones(rng: Generator) -> NDArray[np.float64]:
     bones[1:3] *= trunk
     bones[np.isin(limbs, ("shoulder", "hip")), 2] *= wide
     bones[[4, 12], 1] *= trunk
-    return bones / (bones[1:4, 1].sum() - bones[8:11, 1].sum()) * 0.93
+    standing = bones[1:4, 1].sum() - bones[8:11, 1].sum()
+    return np.asarray(bones * (0.93 / standing))
 
 
 def _amplitude(rng: Generator) -> NDArray[np.float64]:
@@ -99,7 +100,7 @@ def _amplitude(rng: Generator) -> NDArray[np.float64]:
     groups = np.exp(rng.normal(0, 0.08, 4))
     factors = np.repeat(groups, (6, 6, 10, 10)) * np.exp(rng.normal(0, 0.1))
     factors[3] = 1.0  # headings are part of the class
-    return np.clip(factors, 0.7, 1.3)
+    return np.asarray(np.clip(factors, 0.7, 1.3))
 
 
 def sample_instance(rng: Generator, *, style: str | None = None) -> Instance:

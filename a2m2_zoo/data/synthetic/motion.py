@@ -1,8 +1,9 @@
 """From a program and an instance to joints in space.
 
-A program is first written out on a fixed grid of its own clock: key poses blended by minimum-jerk steps,
-periodic movement on top. The figure then stands on the floor, and travels because the joints that bear
-its weight stay where they are; walking needs no speed of its own, and a squat moves the hips back.
+A program is first written out on a fixed grid of its own clock: key poses blended by minimum-jerk
+steps, periodic movement on top. The figure then stands on the floor, and travels because the joints
+that bear its weight stay where they are; walking needs no speed of its own, and a squat moves the
+hips back.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Motion:
     Attributes:
         joints: Joint positions of each figure, in body heights; shape (figures, t, 20, 3). x is the
             first figure's forward at the start, y is up from the floor, z its right.
-        prop: Both ends of the object, shape (t, 2, 3); equal ends for a ball or a box. None without.
+        prop: Both ends of the object, (t, 2, 3); equal ends for a ball or a box. None without.
     """
 
     joints: Float[np.ndarray, "f t 20 3"]
@@ -105,9 +106,7 @@ def pose_track(
         tip = track[:, CHANNEL[f"{side}_knee"]] - track[:, CHANNEL[f"{side}_leg_forward"]]
         track[:, CHANNEL[f"{side}_ankle"]] += np.clip(tip + track[:, CHANNEL["pitch"]], -0.8, 0.8)
         track[:, CHANNEL[f"{side}_knee"]] = np.clip(track[:, CHANNEL[f"{side}_knee"]], 0.0, 2.5)
-        track[:, CHANNEL[f"{side}_elbow"]] = np.clip(
-            track[:, CHANNEL[f"{side}_elbow"]], -0.05, 2.6
-        )
+        track[:, CHANNEL[f"{side}_elbow"]] = np.clip(track[:, CHANNEL[f"{side}_elbow"]], -0.05, 2.6)
     return track
 
 
@@ -155,14 +154,14 @@ def _figure(
         beside = abs(sin) < 0.5 < cos
         joints[..., 0] = x * cos + z * sin + (0.0 if beside else program.gap)
         joints[..., 2] = z * cos - x * sin + (program.gap if beside else 0.0)
-    return joints
+    return np.asarray(joints)
 
 
 def _carried(joints: NDArray[np.float64], mode: str, size: float) -> NDArray[np.float64]:
     """Centre of an object in the hands, at rest under them, or pushed ahead; (t, 3)."""
     hands = joints[:, _HANDS].mean(1)
     if mode == "held":
-        return hands
+        return np.asarray(hands)
     across = joints[:, _HIPS[1]] - joints[:, _HIPS[0]]
     ahead = np.stack([across[:, 2], np.zeros(len(across)), -across[:, 0]], 1)
     ahead /= np.maximum(np.sqrt((ahead**2).sum(1, keepdims=True)), 1e-9)

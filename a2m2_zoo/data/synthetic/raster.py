@@ -1,7 +1,8 @@
 """Drawing with numpy: capsules, boxes and soft discs by their distance function.
 
-A canvas is a float32 array of planes (3, H, W) with values 0 to 255, because numpy adds a plane faster
-than it adds every third number. Each shape touches only its own rectangle; edges are one pixel soft.
+A canvas is a float32 array of planes (3, H, W) with values 0 to 255, because numpy adds a plane
+faster than it adds every third number. Each shape touches only its own rectangle; edges are one
+pixel soft.
 """
 
 from __future__ import annotations
@@ -67,7 +68,11 @@ def capsule(
     """
     (ax, ay, ra), (bx, by, rb) = start, end
     where = _window(
-        canvas, min(ax - ra, bx - rb), min(ay - ra, by - rb), max(ax + ra, bx + rb), max(ay + ra, by + rb)
+        canvas,
+        min(ax - ra, bx - rb),
+        min(ay - ra, by - rb),
+        max(ax + ra, bx + rb),
+        max(ay + ra, by + rb),
     )
     if where is None:
         return
@@ -136,7 +141,9 @@ def box(
         slope = (paint.light[0] * u + paint.light[1] * v) / max(half[0] + half[1], 1.0)
         tone = np.clip(paint.ambient + (1 - paint.ambient) * (0.6 + slope), 0.0, 1.2)
     if paint.stripes:
-        bands = 1.0 + paint.contrast * np.sign(np.sin(u * (3.1416 * paint.stripes / max(half[0], 1))))
+        bands = 1.0 + paint.contrast * np.sign(
+            np.sin(u * (3.1416 * paint.stripes / max(half[0], 1)))
+        )
         tone = bands if tone is None else tone * bands
     if paint.outline:
         rim = 1.0 - paint.outline * np.clip(2.0 - inside, 0.0, 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -11,17 +11,20 @@ from numpy.typing import NDArray
 from a2m2_zoo._typing import Float, UInt8
 from a2m2_zoo.errors import ArgumentError
 
-from .appearance import Finish, Outfit, develop, sample_finish, sample_outfits
+from .appearance import Finish, Outfit, colour, develop, sample_finish, sample_outfits
 from .background import paint_place
+from .bystanders import paint_bystanders
 from .camera import FIT_TIMES, Camera, aim
+from .families import program
 from .figure import paint_figures
 from .instance import STYLES, sample_instance
 from .motion import Motion, perform
 from .named import NAMED_ACTIONS
-from .programs import MotionProgram, generator, program
-from .raster import Canvas
+from .programs import MotionProgram, generator
+from .raster import Canvas, Paint
 
 _INSTANCE, _NAMED = 2, 3  # domains of random streams; classes use 0 and 1
+_TELLING = (0.5, 1.2)  # named actions are seen from where arms and legs both show
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,14 @@ class _Scene:
     camera: Camera
     outfits: tuple[Outfit, Outfit]
     girth: NDArray[np.float64]
-    prop: tuple[str, float, tuple[float, float, float]]
+    prop: tuple[str, float, Paint]
     place: Canvas
     floor: bool
     finish: Finish
     margin: int
 
 
-def _times(frames: int, times: Float[np.ndarray, "t"] | None) -> NDArray[np.float64]:
+def _times(frames: int, times: Float[np.ndarray, " t"] | None) -> NDArray[np.float64]:
     if times is None:
         if not 1 <= frames <= 100_000:
             raise ArgumentError(f"frames must be from 1 to 100000; got {frames}")
@@ -64,13 +67,18 @@ def _stage(
     times: NDArray[np.float64],
     size: int,
     style: str | None,
+    azimuth: tuple[float, float] | None,
 ) -> _Scene:
     instance = sample_instance(rng, style=style)
+    if azimuth is not None:
+        turned = azimuth[0] + abs(instance.azimuth) % np.pi / np.pi * (azimuth[1] - azimuth[0])
+        around = float(np.copysign(turned, instance.azimuth))
+        instance = replace(instance, azimuth=around, elevation=min(instance.elevation, 0.35))
     motion = perform(what, instance, np.concatenate([FIT_TIMES, times]))
     fit = len(FIT_TIMES)
     camera = aim(motion.joints[:, :fit], instance, size=size)
     outfits = sample_outfits(rng, instance.style)
-    tint = rng.uniform(30, 235, 3)
+    tint = colour(rng, vivid=0.7, bright=0.65)
     margin = size // 6
     edge = camera.floor_edge(float(rng.uniform(0.6, 3.0))) + margin
     place, floor = paint_place(
@@ -80,6 +88,9 @@ def _stage(
         edge=edge,
         horizon=camera.floor_edge(1e3) + margin,
     )
+    if instance.style == "scene" and rng.random() < 0.3:
+        height = camera.focal / (camera.distance + 1.5)
+        paint_bystanders(rng, place, line=edge + 0.12 * size, height=height)
     finish = sample_finish(rng, instance.style, size)
     moved = Motion(motion.joints[:, fit:], None if motion.prop is None else motion.prop[fit:])
     kind, reach = ("", 0.0) if what.prop is None else (what.prop.kind, what.prop.size)
@@ -89,7 +100,7 @@ def _stage(
         camera,
         outfits,
         instance.girth,
-        (kind, reach, (float(tint[0]), float(tint[1]), float(tint[2]))),
+        (kind, reach, Paint(tint, light=outfits[0].paints["trunk"].light)),
         place,
         floor,
         finish,
@@ -117,7 +128,7 @@ def _render(scene: _Scene, size: int) -> UInt8[np.ndarray, "t h w 3"]:
     for index, moment in enumerate(scene.times):
         columns = _mirror_index(scene.margin - slides[index, 0], size, side)
         rows = _mirror_index(scene.margin - slides[index, 1], size, side)
-        canvas = np.ascontiguousarray(scene.place[:, rows[:, None], columns])
+        canvas = scene.place.take(rows, 1).take(columns, 2)
         paint_figures(
             canvas,
             [one[index] for one in projected],
@@ -131,14 +142,150 @@ def _render(scene: _Scene, size: int) -> UInt8[np.ndarray, "t h w 3"]:
     return frames
 
 
-def draw_clip(
-    seed: int,
-    class_index: int,
+def draw_program(
+    what: MotionProgram,
+    rng: Generator,
     *,
-    instance: int,
     frames: int = 8,
     size: int = 224,
     style: str | None = None,
-    times: Float[np.ndarray, "t"] | None = None,
+    times: Float[np.ndarray, " t"] | None = None,
+    azimuth: tuple[float, float] | None = None,
 ) -> UInt8[np.ndarray, "t h w 3"]:
-    raise SystemExit
+    """Draw one clip of a program, all chance taken from a given stream.
+
+    Args:
+        what: What is done.
+        rng: Source of chance; the same stream draws the same clip, whatever its frames.
+        frames: Number of frames, taken at the centres of equal parts of the clip.
+        size: Side of the frames in pixels, 16 to 2048.
+        style: One of `STYLES`, or None to let the stream choose.
+        times: Times to draw instead, 0 to 1 in clip lengths.
+        azimuth: Bounds of the angle between the camera and the front, in radians, which also keep the
+            camera low; None for any view.
+
+    Returns:
+        Frames in RGB, (t, size, size, 3).
+
+    Raises:
+        ArgumentError: A size, style or time is not of the kind described.
+    """
+    _check(size, style)
+    return _render(_stage(what, rng, _times(frames, times), size, style, azimuth), size)
+
+
+def draw_clip(
+    seed: int,
+    class_index: int,
+    instance: int,
+    *,
+    frames: int = 8,
+    size: int = 224,
+    style: str | None = None,
+    times: Float[np.ndarray, " t"] | None = None,
+) -> UInt8[np.ndarray, "t h w 3"]:
+    """Draw a clip: a pure function of its arguments.
+
+    A frame depends on its time only, so 8 frames and 40 frames show the same clip.
+
+    Args:
+        seed: Seed of the whole generator.
+        class_index: What is done (see `program`).
+        instance: Which clip of that class.
+        frames: Number of frames, taken at the centres of equal parts of the clip.
+        size: Side of the frames in pixels, 16 to 2048.
+        style: "stick", "capsule" or "scene"; None lets the instance choose.
+        times: Times to draw instead, 0 to 1 in clip lengths.
+
+    Returns:
+        Frames in RGB, (t, size, size, 3).
+
+    Raises:
+        ArgumentError: An argument is out of range.
+
+    Example:
+        >>> clip = draw_clip(0, 12, 3, frames=2, size=64)
+        >>> clip.shape, clip.dtype
+        ((2, 64, 64, 3), dtype('uint8'))
+        >>> bool((clip == draw_clip(0, 12, 3, frames=2, size=64)).all())
+        True
+    """
+    what, rng = program(seed, class_index), generator(_INSTANCE, seed, class_index, instance)
+    return draw_program(what, rng, frames=frames, size=size, style=style, times=times)
+
+
+def draw_named(
+    action: str,
+    instance: int,
+    *,
+    seed: int = 0,
+    frames: int = 8,
+    size: int = 224,
+    style: str | None = None,
+    times: Float[np.ndarray, " t"] | None = None,
+) -> UInt8[np.ndarray, "t h w 3"]:
+    """Draw a clip of an action that has a name: a pure function of its arguments.
+
+    Args:
+        action: A key of `NAMED_ACTIONS`.
+        instance: Which clip of that action.
+        seed: Seed of the instances.
+        frames: Number of frames, taken at the centres of equal parts of the clip.
+        size: Side of the frames in pixels, 16 to 2048.
+        style: "stick", "capsule" or "scene"; None lets the instance choose.
+        times: Times to draw instead, 0 to 1 in clip lengths.
+
+    Returns:
+        Frames in RGB, (t, size, size, 3).
+
+    Raises:
+        ArgumentError: No action goes by that name, or an argument is out of range.
+
+    Example:
+        >>> draw_named("wave", 0, frames=3, size=48).shape
+        (3, 48, 48, 3)
+    """
+    if action not in NAMED_ACTIONS:
+        known = ", ".join(NAMED_ACTIONS)
+        raise ArgumentError(f"no action is named {action!r}; choose one of {known}")
+    rng = generator(_NAMED, seed, list(NAMED_ACTIONS).index(action), instance)
+    return draw_program(
+        NAMED_ACTIONS[action],
+        rng,
+        frames=frames,
+        size=size,
+        style=style,
+        times=times,
+        azimuth=_TELLING,
+    )
+
+
+def trajectory(
+    seed: int,
+    class_index: int,
+    instance: int,
+    *,
+    times: Float[np.ndarray, " t"] | None = None,
+    frames: int = 8,
+) -> Float[np.ndarray, "f t 20 3"]:
+    """Joints of the figures of a clip, before any camera.
+
+    Args:
+        seed: Seed of the whole generator.
+        class_index: What is done.
+        instance: Which clip of that class.
+        times: Times in clip lengths, 0 to 1.
+        frames: Number of evenly spaced times if none are given.
+
+    Returns:
+        Positions in body heights, y up from the floor; shape (figures, t, 20, 3).
+
+    Raises:
+        ArgumentError: An argument is out of range.
+
+    Example:
+        >>> trajectory(0, 12, 3, frames=5).shape[1:]
+        (5, 20, 3)
+    """
+    rng = generator(_INSTANCE, seed, class_index, instance)
+    return perform(program(seed, class_index), sample_instance(rng), _times(frames, times)).joints

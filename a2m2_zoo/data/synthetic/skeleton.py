@@ -129,7 +129,7 @@ def place_joints(
     swing = np.tensordot(poses, _SWING, axes=(1, 2))
     turn = np.zeros_like(swing)
     turn[..., 1] = poses @ _TWIST.T
-    # The pelvis turns last (yaw about the world's vertical); every other joint twists about its bone.
+    # The pelvis turns last, about the world's vertical; other joints twist about their bone first.
     swing[:, 0], turn[:, 0] = turn[:, 0].copy(), swing[:, 0].copy()
     local = rotations(swing) @ rotations(turn)
     joints = np.zeros((len(poses), 20, 3))

@@ -1,8 +1,8 @@
 """Words that motion programs are made of: arm, trunk and leg poses, and periodic movements.
 
-Every angle here is in degrees and every length in body heights; `pose_vector` and `cycles` turn them
-into what the rest of the generator works with. Arm and leg words describe one limb, so the same word
-serves left, right or both.
+Every angle here is in degrees and every length in body heights; `pose_vector` and `cycles` turn
+them into what the rest of the generator works with. Arm and leg words describe one limb, so the same
+word serves left, right or both.
 """
 
 from __future__ import annotations
@@ -117,15 +117,21 @@ BODY: Mapping[str, Word] = MappingProxyType(
 _SIDES = ("left", "right")
 MOVES: Mapping[str, tuple[tuple[str, float, float, str, float], ...]] = MappingProxyType(
     {
-        "wave": (("arm_twist", 10, 0.1, "sine", 1), ("elbow", 34, 0, "sine", 1))
-        + (("arm_out", 12, 0.25, "sine", 1),),
+        "wave": (
+            ("arm_twist", 10, 0.1, "sine", 1),
+            ("elbow", 34, 0, "sine", 1),
+            ("arm_out", 12, 0.25, "sine", 1),
+        ),
         "swing": (("arm_forward", 52, 0, "sine", 1), ("elbow", 12, 0.25, "bump", 1)),
         "circle": (("arm_forward", 48, 0, "sine", 1), ("arm_out", 48, 0.25, "sine", 1)),
         "pump": (("elbow", 62, 0, "bump", 1), ("arm_forward", -26, 0, "bump", 1)),
         "flap": (("arm_out", 46, 0, "sine", 1), ("elbow", 16, 0.25, "bump", 1)),
         "hammer": (("arm_forward", 62, 0, "bump", 1), ("elbow", 62, 0.1, "bump", 1)),
-        "stir": (("arm_forward", 20, 0, "sine", 1), ("arm_out", 20, 0.25, "sine", 1))
-        + (("elbow", 20, 0.5, "sine", 1),),
+        "stir": (
+            ("arm_forward", 20, 0, "sine", 1),
+            ("arm_out", 20, 0.25, "sine", 1),
+            ("elbow", 20, 0.5, "sine", 1),
+        ),
         "clap": (("arm_out", 42, 0, "bump", 1), ("arm_twist", 26, 0, "bump", 1)),
         "saw": (("arm_forward", -46, 0, "sine", 1), ("elbow", 44, 0, "sine", 1)),
         "lift-leg": (("leg_forward", 72, 0, "bump", 1), ("knee", 84, 0, "bump", 1)),
@@ -142,19 +148,37 @@ BODY_MOVES: Mapping[str, tuple[tuple[str, float, float, str, float], ...]] = Map
         "bow": (("bend", 52, 0, "bump", 1), ("pitch", 14, 0, "bump", 1)),
         "sway": (("lean", 26, 0, "sine", 1), ("roll", 7, 0, "sine", 1)),
         "twirl": (("twist", 46, 0, "sine", 1),),
-        "squat": (("left_leg_forward", 76, 0, "bump", 1), ("right_leg_forward", 76, 0, "bump", 1))
-        + (("left_knee", 94, 0, "bump", 1), ("right_knee", 94, 0, "bump", 1))
-        + (("bend", 22, 0, "bump", 1),),
-        "jump": (("lift", 0.22, 0.5, "arc", 1), ("left_leg_forward", 52, 0, "arc", 1))
-        + (("right_leg_forward", 52, 0, "arc", 1), ("left_knee", 74, 0, "arc", 1))
-        + (("right_knee", 74, 0, "arc", 1), ("bend", 22, 0, "arc", 1))
-        + (("left_arm_forward", 66, 0.5, "arc", 1), ("right_arm_forward", 66, 0.5, "arc", 1)),
-        "hop": (("lift", 0.11, 0, "arc", 1), ("left_knee", 22, 0.5, "arc", 1))
-        + (("right_knee", 22, 0.5, "arc", 1), ("left_leg_forward", 14, 0.5, "arc", 1))
-        + (("right_leg_forward", 14, 0.5, "arc", 1),),
-        "jack": (("left_leg_out", 24, 0, "bump", 1), ("right_leg_out", 24, 0, "bump", 1))
-        + (("left_arm_out", 138, 0, "bump", 1), ("right_arm_out", 138, 0, "bump", 1))
-        + (("lift", 0.07, 0, "arc", 2),),
+        "squat": (
+            ("left_leg_forward", 76, 0, "bump", 1),
+            ("right_leg_forward", 76, 0, "bump", 1),
+            ("left_knee", 94, 0, "bump", 1),
+            ("right_knee", 94, 0, "bump", 1),
+            ("bend", 22, 0, "bump", 1),
+        ),
+        "jump": (
+            ("lift", 0.22, 0.5, "arc", 1),
+            ("left_leg_forward", 52, 0, "arc", 1),
+            ("right_leg_forward", 52, 0, "arc", 1),
+            ("left_knee", 74, 0, "arc", 1),
+            ("right_knee", 74, 0, "arc", 1),
+            ("bend", 22, 0, "arc", 1),
+            ("left_arm_forward", 66, 0.5, "arc", 1),
+            ("right_arm_forward", 66, 0.5, "arc", 1),
+        ),
+        "hop": (
+            ("lift", 0.11, 0, "arc", 1),
+            ("left_knee", 22, 0.5, "arc", 1),
+            ("right_knee", 22, 0.5, "arc", 1),
+            ("left_leg_forward", 14, 0.5, "arc", 1),
+            ("right_leg_forward", 14, 0.5, "arc", 1),
+        ),
+        "jack": (
+            ("left_leg_out", 24, 0, "bump", 1),
+            ("right_leg_out", 24, 0, "bump", 1),
+            ("left_arm_out", 138, 0, "bump", 1),
+            ("right_arm_out", 138, 0, "bump", 1),
+            ("lift", 0.07, 0, "arc", 2),
+        ),
         "sit-up": (("bend", 34, 0, "bump", 1), ("pitch", 28, 0, "bump", 1)),
     }
 )

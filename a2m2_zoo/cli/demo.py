@@ -1,0 +1,67 @@
+"""`a2m2 demo`: draw clips of five actions, classify unseen ones, show the answers and a picture of why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from a2m2_zoo.cli import options, output
+from a2m2_zoo.errors import DependencyError, SaveError
+
+_SHOTS = 2  # supports per action
+_SUPPORT_SEED, _QUERY_SEED = 0, 1
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", help="A new folder for the clips and the picture.")
+    ] = Path("a2m2-demo"),
+    model: options.ModelOption = "a2m2-lite0",
+    device: options.DeviceOption = "auto",
+) -> None:
+    """Draw short clips of five actions, classify unseen ones against them, and show why.
+
+    Needs no data and no network. The clips are real video files: look at them, and use them to try the other
+    commands.
+    """
+    from a2m2_zoo.data.synthetic import NAMED_ACTIONS, write_dataset
+
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise SaveError(f"{str(out)!r} exists; give a new folder with --out, or remove it first")
+    supports, queries = out / "supports", out / "queries"
+    actions = list(NAMED_ACTIONS)
+    with output.progress("drawing clips", len(actions) * (_SHOTS + 1)) as bar:
+        for folder, clips, seed in ((supports, _SHOTS, _SUPPORT_SEED), (queries, 1, _QUERY_SEED)):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            write_dataset(
+                folder,
+                clips=clips,
+                seed=seed,
+                named=True,
+                progress=lambda *_: bar.advance(bar.task_ids[0]),
+            )
+    recogniser = options.open_model(model, device)
+    from a2m2_zoo.api import build_bank, iter_classify
+    from a2m2_zoo.data.index import class_folders
+
+    asked = [(clip, name) for name, clips in class_folders(queries).items() for clip in clips]
+    bank = build_bank(supports, model=recogniser)
+    predictions = list(iter_classify([clip for clip, _ in asked], bank, model=recogniser))
+    answers = [p for p in predictions if not isinstance(p, Exception)]
+    truths = [name for _, name in asked]
+    console = output.stdout()
+    console.print(output.predictions_table(answers, truths))
+    right = sum(p.label == truth for p, truth in zip(answers, truths, strict=True))
+    console.print(f"{right} of {len(answers)} right, from {_SHOTS} clips per action\n")
+    try:
+        from a2m2_zoo.report.explain import explain
+        from a2m2_zoo.video import read_clip
+
+        clip = read_clip(asked[0][0], recogniser.preprocess)
+        picture = explain(answers[0], clip, bank, out / "why.png")
+        console.print(f"why, as a picture: {picture}", highlight=False)
+    except DependencyError as error:
+        output.complain(error)
+    console.print(f"now try: a2m2 classify YOUR.mp4 --supports {supports}", highlight=False)

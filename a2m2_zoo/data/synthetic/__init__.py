@@ -1,0 +1,28 @@
+"""A generator of moving figures: unlimited classes of human-like motion, drawn from seeds.
+
+A class is a random motion program, an instance one way to carry it out and to film it; see
+``docs/synthetic.md``. Everything is a pure function of (seed, class, instance).
+"""
+
+from __future__ import annotations
+
+from .families import FAMILY, program
+from .instance import STYLES
+from .named import NAMED_ACTIONS
+from .programs import MotionProgram
+from .scene import draw_clip, draw_named, draw_program, trajectory
+from .write import write_dataset, write_video
+
+__all__ = [
+    "FAMILY",
+    "NAMED_ACTIONS",
+    "STYLES",
+    "MotionProgram",
+    "draw_clip",
+    "draw_named",
+    "draw_program",
+    "program",
+    "trajectory",
+    "write_dataset",
+    "write_video",
+]

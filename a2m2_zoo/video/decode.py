@@ -1,0 +1,197 @@
+"""The way in: a path, a folder or an array becomes a clip, and many of them many clips."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from a2m2_zoo.errors import A2M2Error, ArgumentError, VideoError, VideoNotFoundError
+from a2m2_zoo.video.clip import Clip, Job, Limits, Watch
+from a2m2_zoo.video.film import read_film
+from a2m2_zoo.video.images import read_array, read_folder
+from a2m2_zoo.video.preprocess import Preprocess
+from a2m2_zoo.video.readers import read_decord, read_torchcodec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Source: TypeAlias = str | os.PathLike[str] | NDArray[np.uint8] | Tensor
+
+READERS: dict[str, Callable[[Path, Job], Clip]] = {
+    "pyav": read_film,
+    "decord": read_decord,
+    "torchcodec": read_torchcodec,
+}
+_DEFAULT_LIMITS = Limits()
+
+
+def read_clip(
+    source: Source,
+    spec: Preprocess,
+    *,
+    limits: Limits = _DEFAULT_LIMITS,
+    reader: str = "pyav",
+    seed: int | None = None,
+    strict: bool = False,
+    threads: int = 1,
+) -> Clip:
+    """Read the frames of one clip that a model looks at.
+
+    Args:
+        source: A video file (mp4, mkv, webm, avi, mov, ts, gif and others), a folder of pictures
+            (png, jpg, bmp, webp, in natural order), or an array or tensor (T, H, W, 3) of uint8,
+            RGB.
+        spec: How many frames, where, and what size.
+        limits: What the read may cost.
+        reader: "pyav", or "decord" or "torchcodec" where they are installed. For files only.
+        seed: An integer, for specs that sample at random.
+        strict: Raise where frames are lost (a damaged or truncated file) instead of warning.
+        threads: Decoder threads. One is best where many clips are read side by side.
+
+    Returns:
+        The clip, with warnings where something was not as it should be.
+
+    Raises:
+        VideoNotFoundError: There is no such file or folder.
+        VideoLimitError: The source is larger, longer or slower than the limits.
+        VideoError: It holds nothing that can be used, or, with ``strict``, not all it announces.
+        DependencyError: The reader is not installed.
+        ArgumentError: An argument is out of range.
+
+    >>> import numpy as np
+    >>> video = np.zeros((30, 120, 160, 3), np.uint8)
+    >>> clip = read_clip(video, Preprocess(frames=4, resize=64, size=64))
+    >>> clip.frames.shape, clip.indices
+    ((4, 64, 64, 3), (3, 11, 18, 26))
+    """
+    return _read(source, spec, limits, reader, seed, strict, threads, None)
+
+
+def read_clips(
+    sources: Iterable[Source],
+    spec: Preprocess,
+    *,
+    workers: int | None = None,
+    limits: Limits = _DEFAULT_LIMITS,
+    reader: str = "pyav",
+    seed: int | None = None,
+    strict: bool = False,
+) -> Iterator[Clip | A2M2Error]:
+    """Read many clips side by side, in threads, and yield them in the order they were given.
+
+    A clip that cannot be read is yielded as the error object, so one bad file does not end the
+    rest. At most two clips per worker are under way or waiting, whatever the number of sources.
+    Closing the iterator (or leaving a loop over it) stops what is under way.
+
+    Args:
+        sources: As for :func:`read_clip`; drawn from as they are needed.
+        spec: How many frames, where, and what size.
+        workers: Threads; by default one per core this process may use, at most 8.
+        limits: What each read may cost.
+        reader: As for :func:`read_clip`.
+        seed: An integer; source i is read with ``seed + i``.
+        strict: As for :func:`read_clip`.
+
+    Yields:
+        A clip or an error for each source.
+
+    Raises:
+        ArgumentError: If workers is below 1 or the reader unknown. Raised at the call.
+    """
+    if workers is not None and (isinstance(workers, bool) or workers < 1):
+        raise ArgumentError(f"workers={workers!r}: give an integer of at least 1")
+    _check(spec, reader, seed)
+    return _in_order(sources, spec, workers or _cores(), limits, reader, seed, strict)
+
+
+def _in_order(
+    sources: Iterable[Source],
+    spec: Preprocess,
+    workers: int,
+    limits: Limits,
+    reader: str,
+    seed: int | None,
+    strict: bool,
+) -> Iterator[Clip | A2M2Error]:
+    stop = Event()
+
+    def read(source: Source, number: int) -> Clip | A2M2Error:
+        own = None if seed is None else seed + number
+        try:
+            return _read(source, spec, limits, reader, own, strict, 1, stop)
+        except A2M2Error as error:
+            return error
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="a2m2-video")
+    waiting: deque[Future[Clip | A2M2Error]] = deque()
+    try:
+        for number, source in enumerate(sources):
+            waiting.append(pool.submit(read, source, number))
+            if len(waiting) >= 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        # Also on close and on Ctrl-C: what runs ends at its next packet, what waits never starts.
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read(
+    source: Any,
+    spec: Preprocess,
+    limits: Limits,
+    reader: str,
+    seed: int | None,
+    strict: bool,
+    threads: int,
+    stop: Event | None,
+) -> Clip:
+    _check(spec, reader, seed)
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 64:
+        raise ArgumentError(f"threads={threads!r}: give an integer from 1 to 64")
+    name = _name(source)
+    job = Job(name, spec, limits, Watch(name, limits, stop), seed, strict, threads)
+    if not isinstance(source, (str, os.PathLike)):
+        return read_array(source, job)
+    path = Path(source)
+    try:
+        folder, file, there = path.is_dir(), path.is_file(), path.exists()
+    except (OSError, ValueError) as error:  # A name too long, or with a zero byte in it.
+        raise VideoError(f"{name}: no usable path: {error}") from None
+    if folder:
+        return read_folder(path, job)
+    if file:
+        return READERS[reader](path, job)
+    if there:
+        raise VideoError(f"{name}: neither file nor folder: give a video or a folder of pictures")
+    raise VideoNotFoundError(f"{name}: no such file or folder: check the path")
+
+
+def _check(spec: Preprocess, reader: str, seed: int | None) -> None:
+    if not isinstance(spec, Preprocess):
+        raise ArgumentError(f"spec is a {type(spec).__name__}: give a Preprocess")
+    if reader not in READERS:
+        raise ArgumentError(f"reader={reader!r}: give one of {', '.join(READERS)}")
+    if spec.sampling == "random" and seed is None:
+        raise ArgumentError("sampling='random' needs a seed: pass seed=0, or another integer")
+
+
+def _name(source: Any) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        text = os.fsdecode(source)
+        return text if text.isprintable() and text else repr(text)
+    shape = getattr(source, "shape", None)
+    return f"array of {shape[0]} frames" if shape else f"array ({type(source).__name__})"
+
+
+def _cores() -> int:
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(8, count or 1))

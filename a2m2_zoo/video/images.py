@@ -1,0 +1,181 @@
+"""Frames that are already apart: a folder of pictures, or an array."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from a2m2_zoo.errors import VideoError, VideoLimitError
+from a2m2_zoo.video.clip import Clip, Job, check_size
+from a2m2_zoo.video.container import decoder_pixels
+from a2m2_zoo.video.preprocess import Resizer
+
+if TYPE_CHECKING:
+    from av.video.codeccontext import VideoCodecContext
+    from numpy.typing import NDArray
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+# What a picture's first bytes say, and the decoder for it. Going by content and calling the decoder
+# directly, no demuxer gets to interpret a file name such as "%03d.png".
+_KINDS = (
+    (re.compile(rb"\x89PNG"), "png"),
+    (re.compile(rb"\xff\xd8"), "mjpeg"),
+    (re.compile(rb"BM"), "bmp"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "webp"),
+)
+
+
+def read_folder(folder: Path, job: Job) -> Clip:
+    """Read the wanted pictures of a folder, in natural order (``2.png`` before ``10.png``).
+
+    Args:
+        folder: Where the pictures lie; sub-folders and other files are passed over.
+        job: What is wanted of it.
+
+    Raises:
+        VideoError: If there is no picture, none decodes, or in a strict job a wanted one does not.
+        VideoLimitError: If a picture is too large, or there are too many.
+    """
+    try:
+        inside = list(folder.iterdir())
+    except OSError as error:
+        raise VideoError(f"{job.name}: cannot be listed: {error.strerror}") from None
+    paths = sorted(
+        (path for path in inside if path.suffix.lower() in SUFFIXES and path.name[0] != "."),
+        key=natural,
+    )
+    if not paths:
+        raise VideoError(f"{job.name}: no pictures in this folder: expected {', '.join(SUFFIXES)}")
+    if len(paths) > job.limits.frames:
+        raise VideoLimitError(
+            f"{job.name}: {len(paths)} pictures, more than {job.limits.frames}: "
+            "split the folder or raise Limits.frames"
+        )
+    resize = Resizer(job.spec)
+    indices = _choose(len(paths), job)
+    try:
+        found = {index: resize(_picture(paths[index], job)) for index in set(indices)}
+        return _clip(job, indices, found, len(paths), ())
+    except VideoLimitError:
+        raise
+    except VideoError as error:
+        if job.strict:
+            raise
+        first = error
+    good = [path for path in paths if _decodes(path, job)]
+    if not good:
+        raise VideoError(f"{job.name}: none of its {len(paths)} pictures decodes: {first}")
+    indices = _choose(len(good), job)
+    found = {index: resize(_picture(good[index], job)) for index in set(indices)}
+    lost = f"{len(paths) - len(good)} of {len(paths)} pictures do not decode and are left out"
+    return _clip(job, indices, found, len(good), (lost,))
+
+
+def read_array(source: Any, job: Job) -> Clip:
+    """Take the wanted frames of an array.
+
+    Args:
+        source: (T, H, W, 3) uint8, RGB: a NumPy array, a torch tensor, or what turns into an array.
+        job: What is wanted of it.
+
+    Raises:
+        VideoError: If shape or type are others.
+        VideoLimitError: If a frame is too large.
+    """
+    array = as_array(source)
+    if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or 0 in array.shape:
+        raise VideoError(
+            f"{job.name}: shape {array.shape}, {array.dtype}: give RGB frames (T, H, W, 3), uint8"
+        )
+    count, height, width, _ = array.shape
+    check_size(job.name, width, height, job.limits)
+    resize = Resizer(job.spec)
+    indices = _choose(count, job)
+    found = {
+        index: resize(av.VideoFrame.from_ndarray(np.ascontiguousarray(array[index]), "rgb24"))
+        for index in set(indices)
+    }
+    return _clip(job, indices, found, count, ())
+
+
+def as_array(source: Any) -> NDArray[Any]:
+    """Return a torch tensor (of any device), a list or an array as a NumPy array."""
+    if hasattr(source, "detach"):
+        source = source.detach().cpu().numpy()
+    return np.asarray(source)
+
+
+def natural(path: Path) -> list[tuple[int, str]]:
+    """Return a sort key that reads digits as numbers.
+
+    >>> [path.name for path in sorted(map(Path, ["f10.png", "f2.png", "f1.png"]), key=natural)]
+    ['f1.png', 'f2.png', 'f10.png']
+    """
+    pieces = re.split(r"(\d+)", path.name.lower())
+    return [(int(piece), "") if piece.isdecimal() else (0, piece) for piece in [*pieces, path.name]]
+
+
+def _choose(count: int, job: Job) -> tuple[int, ...]:
+    return job.choose(range(count), Fraction(count))
+
+
+def _picture(path: Path, job: Job) -> av.VideoFrame:
+    """Decode one picture.
+
+    Raises:
+        VideoError: If it cannot be decoded.
+        VideoLimitError: If it is too large.
+    """
+    job.watch.check()
+    name = f"{job.name}/{path.name}"
+    try:
+        if path.stat().st_size > 8 * job.limits.pixels + 65_536:
+            raise VideoLimitError(
+                f"{name}: {path.stat().st_size} bytes for a picture of at most "
+                f"{job.limits.megapixels:g} megapixels: shrink it or raise Limits.megapixels"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise VideoError(f"{name}: cannot be read: {error.strerror}") from None
+    kind = next((kind for start, kind in _KINDS if start.match(data)), None)
+    if kind is None:
+        raise VideoError(f"{name}: its content is no PNG, JPEG, BMP or WebP picture")
+    decoder = cast("VideoCodecContext", av.CodecContext.create(kind, "r"))
+    decoder.thread_count = 1
+    decoder.options = {"max_pixels": decoder_pixels(job.limits)}
+    frames: list[av.VideoFrame] = []
+    try:
+        frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
+    except (FFmpegError, ValueError):
+        check_size(name, decoder.width, decoder.height, job.limits)
+    if not frames:
+        raise VideoError(f"{name}: a damaged {kind.replace('mjpeg', 'jpeg')} picture")
+    check_size(name, frames[0].width, frames[0].height, job.limits)
+    return frames[0]
+
+
+def _decodes(path: Path, job: Job) -> bool:
+    try:
+        _picture(path, job)
+    except VideoLimitError:
+        raise
+    except VideoError:
+        job.watch.check()
+        return False
+    return True
+
+
+def _clip(
+    job: Job,
+    indices: tuple[int, ...],
+    found: dict[int, NDArray[np.uint8]],
+    count: int,
+    losses: tuple[str, ...],
+) -> Clip:
+    return job.clip([found[i] for i in indices], indices, times=(), count=count, losses=losses)

@@ -1,0 +1,208 @@
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.ops.moments import (
+    covariance_from_sums,
+    frame_sums,
+    l2_normalise,
+    matrix_log,
+    newton_schulz_sqrt,
+    promote,
+    upper_triangle,
+)
+
+DTYPES = [torch.float32, torch.float64]
+TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-9}
+
+
+def spd(n, d, *, samples=200, dtype=torch.float64, seed=0):
+    x = torch.randn(n, d, samples, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    return x @ x.mT / samples
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_covariance_of_pooled_frames_is_numpys(dtype):
+    x = torch.randn(2, 6, 9, 4, dtype=dtype)
+    first, second = frame_sums(x)
+    got = covariance_from_sums(first[:, 1:4].sum(1), second[:, 1:4].sum(1), 27.0)
+    for b in range(2):
+        want = np.cov(x[b, 1:4].reshape(-1, 4).numpy(), rowvar=False, bias=True)
+        np.testing.assert_allclose(got[b].numpy(), want, atol=TOLERANCE[dtype])
+
+
+def test_count_may_differ_per_window():
+    x = torch.randn(5, 7, 3, dtype=torch.float64)
+    first, second = frame_sums(x)
+    pooled = torch.stack([first[:1].sum(0), first.sum(0)]), torch.stack([second[0], second.sum(0)])
+    got = covariance_from_sums(*pooled, torch.tensor([7.0, 35.0]))
+    for cov, part in zip(got, (x[:1], x), strict=True):
+        want = np.cov(part.reshape(-1, 3).numpy(), rowvar=False, bias=True)
+        np.testing.assert_allclose(cov.numpy(), want, atol=1e-12)
+
+
+def test_sums_of_half_precision_are_float32():
+    x = torch.full((1, 4000, 2), 1.0, dtype=torch.bfloat16)
+    first, second = frame_sums(x)
+    assert first.dtype == second.dtype == torch.float32
+    assert first[0, 0] == second[0, 0, 1] == 4000  # bfloat16 would have stopped at 256
+
+
+@pytest.mark.parametrize("normaliser", ["trace", "frobenius"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_root_is_scipys(dtype, normaliser):
+    a = spd(3, 8)
+    got = newton_schulz_sqrt(a.to(dtype), iterations=25, normaliser=normaliser)
+    assert got.dtype == dtype
+    for root, matrix in zip(got, a, strict=True):
+        want = scipy.linalg.sqrtm(matrix.numpy()).real
+        np.testing.assert_allclose(root.numpy(), want, atol=TOLERANCE[dtype])
+
+
+def test_one_two_and_three_iterations_are_the_textbook_iteration():
+    a = spd(2, 5)
+    for iterations in (1, 2, 3, 4):
+        got = newton_schulz_sqrt(a, iterations=iterations, normaliser="trace")
+        for root, matrix in zip(got.numpy(), a.numpy(), strict=True):
+            y, z = matrix / np.trace(matrix), np.eye(5)
+            for _ in range(iterations):
+                t = 1.5 * np.eye(5) - 0.5 * z @ y
+                y, z = y @ t, t @ z
+            np.testing.assert_allclose(root, y * np.sqrt(np.trace(matrix)), rtol=1e-9, atol=1e-12)
+
+
+def test_error_falls_with_iterations_and_frobenius_is_ahead():
+    a = spd(4, 16, samples=30)
+    root = newton_schulz_sqrt(a, iterations=40)
+    errors = {
+        normaliser: [
+            (newton_schulz_sqrt(a, iterations=k, normaliser=normaliser) - root).norm().item()
+            for k in (2, 4, 8, 12)
+        ]
+        for normaliser in ("trace", "frobenius")
+    }
+    for sequence in errors.values():
+        assert sequence == sorted(sequence, reverse=True)
+    assert errors["frobenius"][1] < errors["trace"][1]
+
+
+@pytest.mark.parametrize("normaliser", ["trace", "frobenius"])
+@pytest.mark.parametrize("function", ["sqrt", "log"])
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-8, 1.0, 1e12, 1e30])
+@pytest.mark.parametrize("rank", [1, 3])
+def test_degenerate_matrices_have_finite_values_and_gradients(function, scale, rank, normaliser):
+    vectors = torch.randn(2, 6, rank, generator=torch.Generator().manual_seed(1))
+    a = (vectors @ vectors.mT * scale).requires_grad_()
+    root = (
+        newton_schulz_sqrt(a, iterations=8, normaliser=normaliser)
+        if function == "sqrt"
+        else matrix_log(a)
+    )
+    assert root.isfinite().all()
+    l2_normalise(upper_triangle(root)).sum().backward()
+    assert a.grad.isfinite().all()
+    if scale == 0:
+        assert (root == 0).all()
+        assert (a.grad == 0).all()
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+def test_root_scales_with_the_root_of_the_scale(scale):
+    a = spd(2, 6)
+    got, want = newton_schulz_sqrt(a * scale), newton_schulz_sqrt(a) * scale**0.5
+    torch.testing.assert_close(got, want, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("normaliser", ["trace", "frobenius"])
+def test_gradient_of_the_root(normaliser):
+    a = spd(2, 3).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x: newton_schulz_sqrt(x, iterations=4, normaliser=normaliser), a
+    )
+
+
+def test_everything_stays_float32_under_autocast():
+    a = spd(2, 8, dtype=torch.float32)
+    x = torch.randn(2, 30, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        root, (first, second), log = newton_schulz_sqrt(a), frame_sums(x), matrix_log(a)
+    assert torch.equal(root, newton_schulz_sqrt(a))
+    assert torch.equal(second, x.mT @ x)
+    assert first.dtype == log.dtype == torch.float32
+
+
+def test_leading_axes_and_refusals():
+    a = spd(6, 4)
+    flat = newton_schulz_sqrt(a)
+    assert torch.equal(newton_schulz_sqrt(a.reshape(2, 3, 4, 4)), flat.reshape(2, 3, 4, 4))
+    assert newton_schulz_sqrt(a[0]).shape == (4, 4)
+    for arguments, word in (({"iterations": 0}, "iterations"), ({"normaliser": "l1"}, "l1")):
+        with pytest.raises(ArgumentError, match=word):
+            newton_schulz_sqrt(a, **arguments)
+    with pytest.raises(ArgumentError, match="floor"):
+        matrix_log(a, floor=0.0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log_is_scipys(dtype):
+    a = spd(2, 5)
+    got = matrix_log(a.to(dtype), floor=0.1)
+    for log, matrix in zip(got, a.numpy(), strict=True):
+        tau = 0.1 * np.trace(matrix) / 5
+        want = scipy.linalg.logm(np.eye(5) + matrix / tau)
+        np.testing.assert_allclose(log.numpy(), want, atol=TOLERANCE[dtype] * 5)
+
+
+@pytest.mark.parametrize("kind", ["distinct", "equal", "null"])
+def test_gradient_of_the_log_also_where_eigenvalues_meet(kind):
+    base = {
+        "distinct": spd(1, 3)[0],
+        "equal": 2 * torch.eye(3, dtype=torch.float64),
+        "null": torch.diag(torch.tensor([1.0, 0.5, 0.5], dtype=torch.float64)),
+    }[kind]
+    # eigh reads one triangle, so the input is made symmetric inside the checked function
+    assert torch.autograd.gradcheck(
+        lambda x: matrix_log((x + x.mT) / 2, floor=0.5), base.clone().requires_grad_()
+    )
+
+
+@given(st.integers(1, 9), st.integers(0, 100))
+@settings(max_examples=25, deadline=None)
+def test_triangle_keeps_the_inner_product(size, seed):
+    a, b = spd(2, size, samples=5, seed=seed)
+    va, vb = upper_triangle(a), upper_triangle(b)
+    assert va.shape == (size * (size + 1) // 2,)
+    torch.testing.assert_close(va @ vb, (a * b).sum())
+
+
+def test_triangle_made_in_inference_mode_can_be_trained_with_later():
+    a = spd(1, 11).requires_grad_()
+    with torch.inference_mode():
+        upper_triangle(a)
+    upper_triangle(a).sum().backward()
+    assert a.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.bfloat16, torch.float16])
+def test_unit_length(dtype):
+    x = torch.randn(5, 12).to(dtype)
+    unit = l2_normalise(x)
+    assert unit.dtype == promote(x).dtype
+    torch.testing.assert_close(unit.norm(dim=-1), torch.ones(5, dtype=unit.dtype))
+    huge = l2_normalise(torch.full((1, 4), 1e30))
+    torch.testing.assert_close(huge, torch.full((1, 4), 0.5))
+
+
+def test_unit_length_at_zero_and_its_gradient():
+    x = torch.tensor([[0.0, 0.0], [1e-6, 0.0], [3.0, 4.0]], dtype=torch.float64, requires_grad=True)
+    unit = l2_normalise(x)
+    assert (unit[:2] == 0).all()
+    unit.sum().backward()
+    assert (x.grad[:2] == 0).all()
+    assert x.grad[2].abs().sum() > 0
+    y = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(l2_normalise, y)

