@@ -10,10 +10,13 @@ from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Before anything imports them.
+# Before anything imports them. Configurations check their own fields, with one line for a person.
 install_import_hook(
     ["a2m2_zoo.ops", "a2m2_zoo.modules", "a2m2_zoo.calibration", "a2m2_zoo.methods"],
-    "beartype.beartype",
+    "shapes.check",
+)
+install_import_hook(
+    [f"a2m2_zoo.modules.{name}" for name in ("_config", "a2_config", "m2_config")], None
 )
 
 

@@ -170,10 +170,7 @@ def photograph(name: str) -> Tensor:
     from skimage import data
     from skimage.transform import resize
 
-    if name == "motorcycle_left":
-        image = data.stereo_motorcycle()[0]
-    else:
-        image = getattr(data, name)()
+    image = data.stereo_motorcycle()[0] if name == "motorcycle_left" else getattr(data, name)()
     image = np.stack([image] * 3, -1) if image.ndim == 2 else image[..., :3]
     side = int(224 / 256 * min(image.shape[:2]))
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2

@@ -50,11 +50,12 @@ class ClipBackbone(Backbone):
         super().__init__()
         self.name = f"clip:{name}"
         self.pooled_channels = int(facts["embed_dim"])
-        self.visual: Any = model.visual
+        visual: Any = model.visual
         del model.visual  # what is left is the text side
+        self.visual: Any = visual
         self.text: Any = model if text else None
-        self.stages = _stages(self.visual, facts["vision_cfg"])
-        size = self.visual.image_size
+        self.stages = _stages(visual, facts["vision_cfg"])
+        size = visual.image_size
         self.default_preprocess = Preprocess(
             mean=(0.48145466, 0.4578275, 0.40821073),
             std=(0.26862954, 0.26130258, 0.27577711),

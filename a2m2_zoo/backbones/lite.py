@@ -14,11 +14,11 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .._typing import Float
-from .base import Backbone, Preprocess, StateDict, load_weights, read_safetensors
+from .base import Backbone, Preprocess, StateDict, channels_last, load_weights, read_safetensors
 
 EMBEDDED = "efficientnet_lite0.safetensors"
 
@@ -50,9 +50,9 @@ class SameConv(nn.Conv2d):
         if tall % 2 == 0 and wide % 2 == 0:
             pad: tuple[int, int] = (tall // 2, wide // 2)
         else:
-            x = F.pad(x, (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2))
+            x = functional.pad(x, (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2))
             pad = (0, 0)
-        return F.conv2d(x, self.weight, self.bias, self.stride, pad, 1, self.groups)
+        return functional.conv2d(x, self.weight, self.bias, self.stride, pad, 1, self.groups)
 
 
 class MBConv(nn.Module):
@@ -68,8 +68,8 @@ class MBConv(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d _ _"]:
         """Run the block."""
-        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
-        y = self.project(F.relu6(self.depthwise(y), inplace=True))
+        y: Tensor = x if self.expand is None else functional.relu6(self.expand(x), inplace=True)
+        y = self.project(functional.relu6(self.depthwise(y), inplace=True))
         return y + x if self.residual else y
 
 
@@ -113,14 +113,16 @@ class Lite0(Backbone):
     def _encode(
         self, frames: Float[Tensor, "n 3 h w"]
     ) -> tuple[dict[str, Float[Tensor, "n _ _ _"]], Float[Tensor, "n _"]]:
-        x = F.relu6(self.stem(frames.contiguous(memory_format=torch.channels_last)), inplace=True)
+        x = functional.relu6(
+            self.stem(frames.contiguous(memory_format=torch.channels_last)), inplace=True
+        )
         maps = {}
         for i, block in enumerate(self.blocks):
             x = block(x)
             if i == _S14_BLOCK:
                 maps["s14"] = x
         maps["s7"] = x
-        return maps, F.relu6(self.head(x), inplace=True).mean((-2, -1))
+        return maps, functional.relu6(self.head(x), inplace=True).mean((-2, -1))
 
 
 def build_lite(weights: StateDict | None = None) -> Lite0:
@@ -141,7 +143,7 @@ def build_lite(weights: StateDict | None = None) -> Lite0:
     with torch.device("meta"):  # no random numbers drawn for weights about to be replaced
         network = Lite0()
     load_weights(network, unpack(weights), source=source)
-    return network.to(memory_format=torch.channels_last)
+    return channels_last(network)
 
 
 def unpack(state: StateDict) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ import importlib.util
 import sys
 import warnings
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from ..errors import DependencyError
 
@@ -71,7 +71,7 @@ def _declare_operators() -> None:
 
     if _declared:
         return
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library: Any = cast(Any, torch.library).Library("torchvision", "FRAGMENT")
     library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _declared.append(library)

@@ -7,11 +7,11 @@ stride sits on the 3×3 convolution of a bottleneck.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .._typing import Float
-from .base import IMAGENET_PREPROCESS, Backbone, StateDict, inner_keys, load_weights
+from .base import IMAGENET_PREPROCESS, Backbone, StateDict, channels_last, inner_keys, load_weights
 
 _REPEATS = (3, 4, 6, 3)
 _WIDTHS = (64, 128, 256, 512)
@@ -47,10 +47,10 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d _ _"]:
         """Run the block."""
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = F.relu(self.bn2(self.conv2(y)), inplace=True)
+        y = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = functional.relu(self.bn2(self.conv2(y)), inplace=True)
         shortcut = x if self.downsample is None else self.downsample(x)
-        return F.relu(self.bn3(self.conv3(y)) + shortcut, inplace=True)
+        return functional.relu(self.bn3(self.conv3(y)) + shortcut, inplace=True)
 
 
 class ResNet50(Backbone):
@@ -74,7 +74,9 @@ class ResNet50(Backbone):
         self, frames: Float[Tensor, "n 3 h w"]
     ) -> tuple[dict[str, Float[Tensor, "n _ _ _"]], Float[Tensor, "n _"]]:
         x = frames.contiguous(memory_format=torch.channels_last)
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x)), inplace=True), 3, stride=2, padding=1)
+        x = functional.max_pool2d(
+            functional.relu(self.bn1(self.conv1(x)), inplace=True), 3, stride=2, padding=1
+        )
         layer3 = self.layer3(self.layer2(self.layer1(x)))
         layer4 = self.layer4(layer3)
         return {"layer3": layer3, "layer4": layer4}, layer4.mean((-2, -1))
@@ -100,7 +102,7 @@ def build_resnet50(weights: StateDict | None = None) -> ResNet50:
         with torch.device("meta"):
             network = ResNet50()
         load_weights(network, map_keys(weights), source="the state dict given for resnet50")
-    return network.to(memory_format=torch.channels_last)
+    return channels_last(network)
 
 
 def map_keys(state: StateDict) -> dict[str, Tensor]:

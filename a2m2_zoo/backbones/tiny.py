@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .._typing import Float
 from .base import IMAGENET_PREPROCESS, Backbone, StateDict, load_weights
@@ -34,8 +34,8 @@ class Tiny(Backbone):
     def _encode(
         self, frames: Float[Tensor, "n 3 h w"]
     ) -> tuple[dict[str, Float[Tensor, "n _ _ _"]], Float[Tensor, "n _"]]:
-        s14 = F.relu(self.patch(frames))
-        s7 = F.relu(self.mix(s14))
+        s14 = functional.relu(self.patch(frames))
+        s7 = functional.relu(self.mix(s14))
         return {"s14": s14, "s7": s7}, s7.mean((-2, -1))
 
 
@@ -50,7 +50,11 @@ def build_tiny(weights: StateDict | None = None) -> Tiny:
     """
     with torch.device("meta"):
         network = Tiny()
-    load_weights(network, weights or _fixed(network), source="the state dict given for tiny")
+    load_weights(
+        network,
+        _fixed(network) if weights is None else weights,
+        source="the state dict given for tiny",
+    )
     return network
 
 

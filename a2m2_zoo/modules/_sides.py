@@ -78,6 +78,22 @@ def cost_spread(cost: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return square.sqrt().clamp_min(_SMALLEST_SPREAD)
 
 
+def groups_by_size(rows: Tensor, columns: Tensor) -> list[tuple[list[int], int, int]]:
+    """Groups (q n g s) of one size together, with that size: no work is done on padding."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for g, size in enumerate(zip(_extent(rows), _extent(columns), strict=True)):
+        found.setdefault(size, []).append(g)
+    return [(groups, *size) for size, groups in found.items()]
+
+
+def _extent(mask: Tensor) -> list[int]:
+    """Places of each group up to the last one that any video uses; at least 1."""
+    used = mask.flatten(0, 1).any(0)
+    place = torch.arange(1, used.shape[-1] + 1, device=used.device)
+    extent: list[int] = (used * place).amax(-1).clamp_min(1).tolist()
+    return extent
+
+
 def pool_shots(support: Side, labels: Tensor, way: int) -> Side:
     """One set of candidates per class; its shots lie side by side at each place in time."""
     index, exists = class_slots(labels, way=way)

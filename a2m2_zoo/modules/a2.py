@@ -19,6 +19,7 @@ from a2m2_zoo.modules._sides import (
     Side,
     as_candidates,
     cost_spread,
+    groups_by_size,
     make_side,
     pair_similarity,
     pool_shots,
@@ -196,13 +197,24 @@ class A2Module(nn.Module):
         b = self._mass(similarity.mT, support.own[None], support.times[None], columns, rows)
         lag = query.times[:, None, :, :, None, 0] - support.times[None, :, :, None, :, 0]
         cost = 1 - similarity + config.time_cost * lag.abs()
-        if config.solver == "exact":
-            return exact_plan(cost, a, b)
-        epsilon: Tensor | float = config.epsilon
+        epsilon = cost.new_full(cost.shape[:3], config.epsilon)
         if config.epsilon_rule == "spread":
             epsilon = config.epsilon * cost_spread(cost.detach(), rows, columns)
+        plan = torch.zeros_like(cost)
+        for groups, s, r in groups_by_size(rows, columns):
+            part = cost[:, :, groups, :s, :r], a[:, :, groups, :s], b[:, :, groups, :r]
+            plan[:, :, groups, :s, :r] = self._solve(*part, epsilon[:, :, groups])
+        return plan
+
+    def _solve(self, cost: Tensor, a: Tensor, b: Tensor, epsilon: Tensor) -> Tensor:
+        config = self.config
+        if min(cost.shape[-2:]) == 1:
+            return fixed.product_plan(a, b)  # there is only one way
+        if config.solver == "exact":
+            return exact_plan(cost, a, b)
+        given = epsilon if config.epsilon_rule == "spread" else config.epsilon
         return sinkhorn(
-            cost, a, b, epsilon=epsilon, iterations=config.iterations, rounding=config.rounding
+            cost, a, b, epsilon=given, iterations=config.iterations, rounding=config.rounding
         )
 
     def _mass(

@@ -161,6 +161,8 @@ def _read(
     job = Job(name, spec, limits, Watch(name, limits, stop), seed, strict, threads)
     if not isinstance(source, (str, os.PathLike)):
         return read_array(source, job)
+    if not os.fspath(source):  # Which would otherwise mean the current folder.
+        raise VideoNotFoundError("an empty path: give a video file or a folder of pictures")
     path = Path(source)
     try:
         folder, file, there = path.is_dir(), path.is_file(), path.exists()

@@ -79,6 +79,8 @@ class Decoder:
     def __init__(self, path: str | Path, stream: VideoStream, table: Table, job: Job) -> None:
         self._path, self._table, self._job = path, table, job
         self._context = stream.codec_context
+        self.failures = 0
+        """Packets that the decoder has refused so far."""
         self._skips = self._context.name in _SKIPPING
         self._context.thread_count = job.threads
         # Frame threads that log through Python can dead-lock on damaged files, so they are used
@@ -111,6 +113,7 @@ class Decoder:
         try:
             frames = self._context.decode(packet)
         except (FFmpegError, ValueError):
+            self.failures += 1
             return
         for frame in frames:
             check_size(self._job.name, frame.width, frame.height, self._job.limits)

@@ -67,7 +67,7 @@ def read_folder(folder: Path, job: Job) -> Clip:
     except VideoError as error:
         if job.strict:
             raise
-        first = error
+        first = str(error).removeprefix(f"{job.name}/")
     good = [path for path in paths if _decodes(path, job)]
     if not good:
         raise VideoError(f"{job.name}: none of its {len(paths)} pictures decodes: {first}")
@@ -149,13 +149,15 @@ def _picture(path: Path, job: Job) -> av.VideoFrame:
     decoder = cast("VideoCodecContext", av.CodecContext.create(kind, "r"))
     decoder.thread_count = 1
     decoder.options = {"max_pixels": decoder_pixels(job.limits)}
-    frames: list[av.VideoFrame] = []
     try:
         frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
     except (FFmpegError, ValueError):
-        check_size(name, decoder.width, decoder.height, job.limits)
+        frames = []
     if not frames:
-        raise VideoError(f"{name}: a damaged {kind.replace('mjpeg', 'jpeg')} picture")
+        raise VideoError(
+            f"{name}: a {kind.replace('mjpeg', 'jpeg')} picture that is damaged or has more than "
+            f"{job.limits.megapixels:g} megapixels"
+        )
     check_size(name, frames[0].width, frames[0].height, job.limits)
     return frames[0]
 

@@ -26,6 +26,8 @@ CROPS = ("center", "stretch", "pad")
 INTERPOLATIONS = ("bilinear", "bicubic", "area")
 SAMPLINGS = ("centres", "random")
 _LARGEST = 4096
+# Flags of libswscale, which PyAV names only since version 18.
+_ACCURATE_RND, _BITEXACT = 0x40000, 0x80000
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,9 @@ class Resizer:
         self._spec = spec
         self._scaler = VideoReformatter()
         # Rounding that does not depend on which vector instructions the processor has.
-        self._how = (
-            Interpolation[spec.interpolation.upper()]
-            | Interpolation.ACCURATE_RND
-            | Interpolation.BITEXACT
-        )
+        self._how = Interpolation[spec.interpolation.upper()].value | _ACCURATE_RND | _BITEXACT
+        # PyAV 17 scales with all cores unless told otherwise; before, with one, and cannot be told.
+        self._threads = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         """Return the frame as a square (size, size, 3) RGB array, turned as it is displayed."""
@@ -141,7 +141,7 @@ class Resizer:
             "rgb24",
             interpolation=self._how,
             dst_color_range=ColorRange.JPEG,
-            threads=1,
+            **self._threads,
         )
         # Turned before it is cropped, for the middle of an odd length is not symmetric.
         picture = _turn(np.asarray(small.to_ndarray(), np.uint8), frame)

@@ -13,7 +13,7 @@ from a2m2_zoo.backbones import BACKBONES, Backbone, build_backbone
 from a2m2_zoo.backbones.base import _pieces, load_weights
 from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, ModelNotFoundError
 
-NAMES = [*BACKBONES, "clip:ViT-S-32", "clip:RN50"]
+NAMES = [*BACKBONES, "clip:ViT-S-32"]
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -72,8 +72,9 @@ def test_frames_are_not_mixed_up(backbone: Backbone) -> None:
     frames = clips(backbone, 2, 2)
     straight = backbone(frames).pooled
     swapped = backbone(frames.flip(0, 1)).pooled
-    torch.testing.assert_close(straight, swapped.flip(0, 1), rtol=1e-4, atol=1e-4)
-    assert (straight[0, 0] - straight[1, 1]).abs().max() > 1e-4
+    torch.testing.assert_close(straight, swapped.flip(0, 1), rtol=1e-4, atol=1e-5)
+    gap = (straight[0, 0] - straight[1, 1]).abs().max()
+    assert gap > 10 * (straight - swapped.flip(0, 1)).abs().max()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

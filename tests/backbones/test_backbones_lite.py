@@ -8,11 +8,11 @@ from types import ModuleType
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch.nn import functional
 
 import a2m2_zoo
 from a2m2_zoo.backbones import build_backbone
@@ -111,7 +111,7 @@ def test_same_padding_is_tensorflow_s(h: int, w: int, pair: tuple[int, int]) -> 
     k, s = pair
     conv = SameConv(2, 3, k, stride=s).double()
     x = torch.randn(1, 2, h, w, dtype=torch.float64)
-    padded = F.pad(x, (k, k, k, k))  # zeros as far as any window can reach
+    padded = functional.pad(x, (k, k, k, k))  # zeros as far as any window can reach
     rows, cols = -(-h // s), -(-w // s)
     top = max((rows - 1) * s + k - h, 0) // 2
     left = max((cols - 1) * s + k - w, 0) // 2
@@ -191,11 +191,14 @@ def test_folding_equals_batch_normalisation() -> None:
     folded = tool.fold_all(state)
     x = torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64)
     double = {key: value.double() for key, value in state.items()}
-    expected = F.batch_norm(
-        F.conv2d(x, double["_conv_stem.weight"]),
+    expected = functional.batch_norm(
+        functional.conv2d(x, double["_conv_stem.weight"]),
         *(double[f"_bn0.{p}"] for p in ("running_mean", "running_var", "weight", "bias")),
         eps=1e-3,
     )
     torch.testing.assert_close(
-        F.conv2d(x, folded["stem.weight"], folded["stem.bias"]), expected, rtol=1e-9, atol=1e-9
+        functional.conv2d(x, folded["stem.weight"], folded["stem.bias"]),
+        expected,
+        rtol=1e-9,
+        atol=1e-9,
     )

@@ -49,11 +49,14 @@ def test_a_reader_that_fails_in_its_own_way(tmp_path, monkeypatch):
             raise RuntimeError("first line\nsecond line")
 
     monkeypatch.setitem(sys.modules, "decord", Decord)
-    with pytest.raises(VideoError, match="decord cannot read it: first line$"):
+    with pytest.raises(VideoError, match=r"decord cannot read it: first line$"):
         read_clip(make(tmp_path / "film.mp4", count=3), SPEC, reader="decord")
 
 
 def test_the_import_is_light():
-    code = "import sys, a2m2_zoo.video as v; v.read_clip; print([m for m in ('torch','decord','cv2') if m in sys.modules])"
+    code = (
+        "import sys, a2m2_zoo.video as v; v.read_clip;"
+        "print([m for m in ('torch', 'decord', 'cv2') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -114,7 +114,7 @@ def _path(track: NDArray[np.float64], bones: NDArray[np.float64]) -> NDArray[np.
     """Where the pelvis goes over the floor so that weight-bearing joints do not slide; (g, 2)."""
     joints = place_joints(track, bones)
     height = joints[..., 1] - joints[..., 1].min(1, keepdims=True)
-    bearing = np.exp(-height / 0.015)
+    bearing = np.exp(-height / 0.004)
     bearing /= bearing.sum(1, keepdims=True)
     moved = np.diff(joints[..., ::2], axis=0)
     carried = -(0.5 * (bearing[1:] + bearing[:-1])[..., None] * moved).sum(1)

@@ -60,8 +60,10 @@ def write_video(path: Path, frames: UInt8[np.ndarray, "t h w 3"], *, fps: int = 
     if not 1 <= fps <= 240:
         raise ArgumentError(f"fps must be from 1 to 240; got {fps}")
     wanted = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    # One thread: x264's slicing decisions, and so the bytes, would otherwise follow the core count.
-    options = {"crf": "20", "preset": "veryfast", "threads": "1"} if wanted == "libx264" else {}
+    # x264 otherwise decides by core count, by processor and even by how memory happens to be aligned:
+    # the same frames then give different bytes from one call to the next.
+    steady = {"threads": "1", "x264-params": "cpu-independent=1"}
+    options = {"crf": "20", "preset": "veryfast"} | steady if wanted == "libx264" else {}
     try:
         with av.open(str(path), "w") as container:
             stream = container.add_stream(wanted, rate=fps, options=options)
@@ -74,7 +76,7 @@ def write_video(path: Path, frames: UInt8[np.ndarray, "t h w 3"], *, fps: int = 
                 frame.pts, frame.time_base = index, Fraction(1, fps)
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
-    except OSError as error:
+    except (OSError, av.FFmpegError) as error:
         path.unlink(missing_ok=True)
         raise SaveError(
             f"could not write {path.name}: {error}; free space or choose another place"

@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from makers import film, still
+
+from a2m2_zoo import (
+    Prediction,
+    SupportBank,
+    build_bank,
+    build_episode,
+    classify,
+    list_models,
+    load_model,
+)
+from a2m2_zoo.api import default_model, iter_classify
+from a2m2_zoo.data.synthetic import draw_named
+from a2m2_zoo.errors import (
+    A2M2Error,
+    ArgumentError,
+    BankError,
+    CheckpointError,
+    EpisodeError,
+    ModelNotFoundError,
+    VideoError,
+    VideoNotFoundError,
+)
+from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.hub.manifest import package_file, read_manifest
+from a2m2_zoo.model import Model
+from a2m2_zoo.video import read_clip
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return default_model()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    for i in range(3):
+        film(root / "right" / f"r{i}.mp4", 20 + i)
+        film(root / "back" / f"b{i}.mp4", 20 + i, speed=-7)
+        still(root / "still" / f"s{i}.mp4", 20 + i)
+    return root
+
+
+@pytest.fixture(scope="module")
+def bank(data: Path, model: Model) -> SupportBank:
+    return build_bank(data, model=model)
+
+
+def answers(found: list[Prediction]) -> list[tuple[str, dict[str, float]]]:
+    return [(p.label, p.probabilities) for p in found]
+
+
+def test_a_prediction_says_everything(data: Path, bank: SupportBank, model: Model) -> None:
+    query = data / "right" / "r0.mp4"
+    answer = classify(query, bank, model=model)
+    assert isinstance(answer, Prediction)
+    assert answer.query == str(query)
+    assert answer.label == "right"
+    ranked = list(answer.probabilities.values())
+    assert ranked == sorted(ranked, reverse=True)
+    assert sum(ranked) == pytest.approx(1)
+    assert answer.margin == pytest.approx(ranked[0] - ranked[1])
+    assert answer.probability == ranked[0]
+    assert answer.frames == (1, 3, 6, 8, 11, 13, 16, 18)
+    assert answer.seconds > 0
+    assert set(answer.plans) == {"right", "back", "still"}
+    for name, plan in answer.plans.items():
+        assert bank.class_names[bank.labels[plan.support]] == name
+        assert plan.transport.shape == plan.similarity.shape == (8, 8)
+        assert plan.transport.min() >= 0
+        assert plan.transport.sum() == pytest.approx(1, abs=1e-4)
+        assert np.abs(plan.similarity).max() <= 1 + 1e-5
+
+
+def test_every_form_of_supports_gives_the_same_answer(
+    data: Path, bank: SupportBank, model: Model, tmp_path: Path
+) -> None:
+    query = data / "back" / "b1.mp4"
+    mapping = {folder.name: sorted(folder.glob("*.mp4")) for folder in data.iterdir()}
+    saved = bank.save(tmp_path / "bank.safetensors")
+    forms = [data, str(data), mapping, build_episode(supports=mapping), saved, bank]
+    found = [classify(query, form, model=model) for form in forms]
+    assert all(answer.probabilities == found[0].probabilities for answer in found)
+
+
+def test_arrays_files_and_frame_folders_agree(data: Path, bank: SupportBank, model: Model) -> None:
+    clip = draw_named("wave", 0, frames=12, size=224)
+    supports = {
+        "wave": [clip, clip[::-1]],
+        "jump": [draw_named("jump", 0, frames=12, size=224)] * 2,
+    }
+    answer = classify(clip, supports, model=model)
+    assert answer.label == "wave"
+    assert answer.query == "array of 12 frames"
+
+
+def test_answers_do_not_depend_on_batch_size_or_workers(
+    data: Path, bank: SupportBank, model: Model
+) -> None:
+    queries = sorted(data.rglob("*.mp4"))
+    reference = classify(queries, bank, model=model, batch_size=1, workers=1)
+    for batch_size, workers in ((1, 4), (4, 2), (100, 3)):
+        found = classify(queries, bank, model=model, batch_size=batch_size, workers=workers)
+        assert [p.label for p in found] == [p.label for p in reference]
+        for ours, theirs in zip(found, reference, strict=True):
+            for name, value in theirs.probabilities.items():
+                assert ours.probabilities[name] == pytest.approx(value, abs=1e-5)
+
+
+def test_many_threads_get_the_answers_of_one(data: Path, bank: SupportBank, model: Model) -> None:
+    queries = sorted(data.rglob("*.mp4"))
+    reference = answers(classify(queries, bank, model=model))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: answers(classify(queries, bank)), range(4)))
+    assert all(one == reference for one in found)
+    assert default_model() is model
+
+
+def test_top_k_and_rejection(data: Path, bank: SupportBank, model: Model) -> None:
+    query = data / "still" / "s0.mp4"
+    short = classify(query, bank, model=model, top_k=1, reject_below=1.0)
+    assert list(short.probabilities) == ["still"]
+    assert short.rejected
+    assert not classify(query, bank, model=model, reject_below=0.0).rejected
+
+
+def test_a_broken_query_is_raised_or_returned(
+    data: Path, bank: SupportBank, model: Model, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"junk")
+    queries = [data / "right" / "r0.mp4", broken, tmp_path / "none.mp4", data / "back" / "b0.mp4"]
+    with pytest.raises(VideoError, match=r"broken\.mp4"):
+        classify(queries, bank, model=model)
+    found = classify(queries, bank, model=model, on_error="return", batch_size=4)
+    assert [type(f) is Prediction for f in found] == [True, False, False, True]
+    assert isinstance(found[2], VideoNotFoundError)
+    assert isinstance(found[2], FileNotFoundError)
+    assert [f.label for f in found if isinstance(f, Prediction)] == ["right", "back"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"top_k": 0}, "top_k is 0"),
+        ({"reject_below": 1.5}, "reject_below is 1.5"),
+        ({"on_error": "shrug"}, "on_error is 'shrug'"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"workers": 0}, "workers=0"),
+    ],
+)
+def test_options_out_of_range(
+    data: Path, bank: SupportBank, model: Model, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        classify([data / "right" / "r0.mp4"], bank, model=model, **options)  # type: ignore[call-overload]
+
+
+def test_a_bank_survives_its_file_and_refuses_others(
+    bank: SupportBank, model: Model, tmp_path: Path
+) -> None:
+    found = SupportBank.load(bank.save(tmp_path / "b.safetensors"))
+    for field in ("class_names", "labels", "sources", "model", "weights_hash"):
+        assert getattr(found, field) == getattr(bank, field)
+    assert found.thumbnails.equal(bank.thumbnails)
+    found.check(model)
+    stranger = dataclasses.replace(bank, weights_hash="0" * 64)
+    with pytest.raises(BankError, match="weights 000000000000"):
+        classify(np.zeros((9, 32, 32, 3), np.uint8), stranger, model=model)
+    with pytest.raises(BankError, match="cannot be added"):
+        bank.add(stranger)
+    with pytest.raises(BankError, match="every class would be removed"):
+        bank.remove(bank.class_names)
+    with pytest.raises(BankError, match="No such file"):
+        SupportBank.load(tmp_path / "none.safetensors")
+    with pytest.raises(BankError, match="is a model file; expected a bank"):
+        SupportBank.load(package_file(read_manifest().model("a2m2-lite0").file))
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"labels": [0, 1]}, "labels do not match its classes"),
+        ({"labels": "x"}, "not a sound support bank"),
+        ({"sources": ["only one"]}, "tensors do not match its labels"),
+        ({"class_names": None}, "not a sound support bank"),
+    ],
+)
+def test_a_bank_with_a_broken_record_is_refused(
+    bank: SupportBank, tmp_path: Path, record: dict[str, object], message: str
+) -> None:
+    path = bank.save(tmp_path / "b.safetensors")
+    found = checkpoint.load(path, kind="bank")
+    checkpoint.save(path, found.tensors, kind="bank", record={**found.record, **record})
+    with pytest.raises(BankError, match=message):
+        SupportBank.load(path)
+
+
+def test_adding_and_removing_classes_leaves_the_others_alone(bank: SupportBank) -> None:
+    less = bank.remove(["right"])
+    more = less.add(bank.remove(["back", "still"]))
+    assert more.counts() == bank.counts()
+    for name in bank.class_names:
+        ours = [i for i, label in enumerate(more.labels) if more.class_names[label] == name]
+        theirs = [i for i, label in enumerate(bank.labels) if bank.class_names[label] == name]
+        for key, tensor in bank.descriptors.items():
+            assert more.descriptors[key][ours].equal(tensor[theirs])
+
+
+def test_one_class_is_no_choice(bank: SupportBank, model: Model) -> None:
+    one = bank.remove(["right", "back"])
+    with pytest.raises(EpisodeError, match="one class, 'still'"):
+        next(iter(iter_classify([], one, model=model)))
+
+
+def test_more_shots_fit_the_scale_to_the_supports(bank: SupportBank, model: Model) -> None:
+    labels, way = bank.label_tensor, 3
+    fitted = model.scale(bank.descriptors, labels=labels, way=way)
+    single = {name: tensor[::3] for name, tensor in bank.descriptors.items()}
+    shipped = model.scale(single, labels=labels[::3], way=way)
+    assert shipped == model.scales[1]
+    assert fitted > 0
+    assert fitted != shipped
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_model_loads_and_its_header_agrees_with_the_manifest(name: str) -> None:
+    entry = read_manifest().model(name)
+    loaded = load_model(name)
+    assert loaded.id == name
+    assert not loaded.backbone.training
+    assert not loaded.method.training
+    record = json.loads(json.dumps(loaded.record()))
+    assert record["config"] == entry.config
+    assert record["preprocess"] == entry.preprocess
+    assert (record["method"], record["backbone"]) == (entry.method, entry.backbone)
+
+
+def test_a_model_saves_and_loads_from_a_file_and_a_folder(
+    model: Model, data: Path, bank: SupportBank, tmp_path: Path
+) -> None:
+    path = tmp_path / "head.safetensors"
+    model.save(path)
+    for source in (path, tmp_path):
+        loaded = load_model(source)
+        assert loaded.weights_hash == model.weights_hash
+        query = data / "right" / "r2.mp4"
+        assert (
+            classify(query, bank, model=loaded).probabilities
+            == classify(query, bank, model=model).probabilities
+        )
+    model.save(tmp_path / "second.safetensors")
+    with pytest.raises(CheckpointError, match="holds 2 .safetensors files"):
+        load_model(tmp_path)
+
+
+def test_loading_refuses_what_is_not_the_model_it_says(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "head.safetensors"
+    tensors, record = dict(model.method.state_dict()), model.record()
+    name = next(iter(tensors))
+
+    def load(tensors: dict[str, torch.Tensor], **changes: object) -> None:
+        checkpoint.save(path, tensors, kind="model", record={**record, **changes})
+        load_model(path)
+
+    with pytest.raises(CheckpointError, match=f"lacks {name}"):
+        load({k: v for k, v in tensors.items() if k != name})
+    with pytest.raises(CheckpointError, match="has the unknown extra"):
+        load({**tensors, "extra": torch.zeros(1)})
+    with pytest.raises(CheckpointError, match=f"wrong shape of {name}"):
+        load({**tensors, name: torch.zeros(7)})
+    with pytest.raises(CheckpointError, match="does not describe a model"):
+        load(tensors, config={"colour": "blue"})
+    with pytest.raises(CheckpointError, match="stands on backbone 'other'"):
+        load(tensors, backbone="other")
+    with pytest.raises(CheckpointError, match="no sound calibration scales"):
+        load(tensors, scales={"1": 0})
+    with pytest.raises((CheckpointError, ModelNotFoundError), match="nonsense"):
+        load(tensors, method="nonsense")
+    with pytest.raises(ModelNotFoundError, match="Known models: a2m2-lite0"):
+        load_model("nobody")
+    with pytest.raises(ModelNotFoundError, match="does not fetch from yet"):
+        load_model("hf-hub:org/name@" + "0" * 40)
+    with pytest.raises(ArgumentError, match="cannot be used here"):
+        load_model(device="cuda:77")
+
+
+def test_half_precision_backbone_gives_nearly_the_same_descriptors(
+    model: Model, data: Path
+) -> None:
+    clip = read_clip(data / "right" / "r0.mp4", model.preprocess)
+    exact = model.encode([clip])["moments"]
+    half = load_model(dtype=torch.bfloat16).encode([clip])["moments"]
+    assert half.dtype == exact.dtype == torch.float32
+    cosine = (exact * half).sum(-1)
+    assert cosine.mean() > 0.95
+
+
+def test_errors_are_one_family() -> None:
+    for kind in (VideoNotFoundError, BankError, EpisodeError, CheckpointError, ModelNotFoundError):
+        assert issubclass(kind, A2M2Error)
