@@ -12,6 +12,7 @@ from a2m2_zoo.errors import DependencyError, SaveError
 
 _SHOTS = 2  # supports per action
 _SUPPORT_SEED, _QUERY_SEED = 0, 1
+_STUDIO = 2  # a bright one; a person should see what happens
 
 
 def demo(
@@ -40,6 +41,8 @@ def demo(
                 clips=clips,
                 seed=seed,
                 named=True,
+                style="scene",
+                studio=_STUDIO,
                 progress=lambda *_: bar.advance(bar.task_ids[0]),
             )
     recogniser = options.open_model(model, device)
@@ -64,4 +67,5 @@ def demo(
         console.print(f"why, as a picture: {picture}", highlight=False)
     except DependencyError as error:
         output.complain(error)
+    console.print(f"all clips at a glance: {supports / 'contact_sheet.png'}", highlight=False)
     console.print(f"now try: a2m2 classify YOUR.mp4 --supports {supports}", highlight=False)

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from a2m2_zoo.errors import EpisodeError, VideoNotFoundError
 
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .avi .mkv .webm .mov .ts .mts .m2ts .mpg .mpeg .wmv .flv .3gp .ogv .gif".split()
-)
-IMAGE_SUFFIXES = frozenset(".png .jpg .jpeg .bmp .webp".split())
+# fmt: off
+VIDEO_SUFFIXES = frozenset([
+    ".mp4", ".m4v", ".avi", ".mkv", ".webm", ".mov", ".ts", ".mts",
+    ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".gif",
+])
+# fmt: on
+IMAGE_SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".webp"])
 
 
 def class_folders(root: str | Path) -> dict[str, tuple[Path, ...]]:

@@ -55,6 +55,7 @@ def evaluate(
     query: int = 1,
     episodes: int = 10_000,
     seed: int = 0,
+    leave_one_out: bool = True,
 ) -> Outcome:
     """Run episodes over clips that ``Model.encode`` has encoded.
 
@@ -70,6 +71,8 @@ def evaluate(
         query: Queries per class.
         episodes: How many.
         seed: Of the plan of episodes.
+        leave_one_out: Fit the probabilities to the supports, as ``classify`` does. It costs time and
+            changes no answer, only the confidence.
 
     Raises:
         EpisodeError: Too few classes or clips.
@@ -90,7 +93,7 @@ def evaluate(
         known = take(descriptors, s)
         if pairs is None:
             logits[e] = model.logits(take(descriptors, q), known, labels=support_labels, way=way)
-        if method is not None and shot > 1:
+        if method is not None and shot > 1 and leave_one_out:
             own = pairs[s][:, s] if pairs is not None else method.pairs(known, known)
             judged = leave_one_out_logits(own, support_labels, way=way)
             scale[e] = fitted_scale(*judged, prior=prior)

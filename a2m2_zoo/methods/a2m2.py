@@ -154,7 +154,7 @@ class A2M2(PairwiseMethod):
 
     def _pool_term(self, query: Tensor, support: Tensor) -> Tensor:
         cosine: Tensor = query @ support.mT
-        return cosine * self.align.temperature * self.config.pool
+        return self.align.temperature.mul(self.config.pool) * cosine
 
     def _centred(self, query: Descriptors, support: Descriptors) -> tuple[Candidates, Candidates]:
         """Candidates of both sides, less what the supports share."""

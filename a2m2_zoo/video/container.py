@@ -26,6 +26,7 @@ FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,asf,ogg,gif,apng,nut,mxf,"
     "ivf,h263,h264,hevc,obu,av1,dv,yuv4mpegpipe"
 )
+_MP4 = (b"ftyp", b"moov", b"mdat", b"free", b"wide")
 _HELD_BYTES = 64 * 2**20
 _PACKETS_PER_FRAME_LIMIT = 50
 
@@ -77,17 +78,23 @@ def open_video(path: str | Path, job: Job, *, probe: bool) -> tuple[InputContain
         VideoLimitError: If its picture is too large.
     """
     name = job.name
-    # max_pixels makes the decoder itself refuse; the slack is for sizes padded to whole blocks.
-    options = {
-        "format_whitelist": FORMATS,
-        "protocol_whitelist": "file",
-        "max_pixels": decoder_pixels(job.limits),
-    }
-    if not probe and _states_everything(path, name):
+    head = _head(path, name)
+    stored_times = head[:4] == b"\x1aE\xdf\xa3" or head[4:] in _MP4
+    # Options for the streams take memory by the number of streams known when the file is opened; with
+    # none known yet (TS, FLV), PyAV before 18 crashes. So they are given where a header lists them.
+    options = {}
+    if stored_times or head[:4] == b"RIFF":
+        options["max_pixels"] = decoder_pixels(job.limits)
+    if stored_times and not probe:
         options["skip_frame"] = "all"
     try:
         # An absolute path cannot be taken for a protocol ("concat:a|b").
-        container = av.open(str(Path(path).absolute()), options=options, metadata_errors="ignore")
+        container = av.open(
+            str(Path(path).absolute()),
+            container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
+            options=options,
+            metadata_errors="ignore",
+        )
     except (FFmpegError, ValueError) as error:
         raise VideoError(
             f"{name}: not a video that can be read ({reason(error)}): "
@@ -163,7 +170,10 @@ def demux(container: InputContainer, stream: VideoStream) -> Iterator[Packet[Vid
 
 
 def decoder_pixels(limits: Limits) -> str:
-    """Return the decoder option that keeps it from allocating larger pictures."""
+    """Return the decoder option by which it refuses larger pictures, before it allocates them.
+
+    There is slack for sizes that are padded to whole blocks.
+    """
     return str(int(limits.pixels * 1.05) + 65_536)
 
 
@@ -173,14 +183,13 @@ def reason(error: BaseException) -> str:
     return " ".join(str(text).split())
 
 
-def _states_everything(path: str | Path, name: str) -> bool:
-    """Tell whether the file starts like MP4 or Matroska, which store presentation times."""
+def _head(path: str | Path, name: str) -> bytes:
+    """Return the first eight bytes, by which containers are told apart."""
     try:
         with Path(path).open("rb") as file:
-            head = file.read(8)
+            return file.read(8)
     except OSError as error:
         raise VideoError(f"{name}: cannot be opened: {error.strerror}") from None
-    return head[:4] == b"\x1aE\xdf\xa3" or head[4:] in (b"ftyp", b"moov", b"mdat", b"free", b"wide")
 
 
 def _pick(container: InputContainer, name: str) -> VideoStream:

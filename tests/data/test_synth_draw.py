@@ -227,3 +227,25 @@ def test_trajectories_and_clips_show_the_same_instance():
     # A style asked for changes the picture only, never the motion's own draw.
     first, second = (draw_clip(0, 3, 1, times=still, style=s, size=64) for s in STYLES[:2])
     assert (first != second).any()
+
+
+def test_one_studio_is_one_place_with_different_people() -> None:
+    same = [
+        draw_named(a, i, style="scene", studio=2, size=64)[0]
+        for a in ("wave", "kick")
+        for i in (0, 1)
+    ]
+    other = draw_named("wave", 0, style="scene", studio=3, size=64)[0]
+    border = np.ones((64, 64), bool)
+    border[8:60, 6:58] = False  # where a figure may stand
+    reference = same[0][border].astype(float)
+    elsewhere = np.abs(other[border] - reference).mean()
+    for picture in same[1:]:
+        assert np.abs(picture[border] - reference).mean() < elsewhere / 2
+        assert (picture != same[0]).any()
+
+
+def test_a_studio_does_not_change_what_is_drawn_without_one() -> None:
+    anywhere = draw_clip(0, 5, 1, frames=2, size=64)
+    assert (anywhere == draw_clip(0, 5, 1, frames=2, size=64, studio=None)).all()
+    assert (anywhere != draw_clip(0, 5, 1, frames=2, size=64, studio=0)).any()

@@ -74,6 +74,8 @@ def test_a_thread_of_a_picture_is_refused_not_allocated():
 
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuv422p10le", "nv12", "gray", "rgb24", "yuvj420p"])
 def test_pixel_formats_give_the_same_colours(pixels):
+    if pixels == "yuvj420p" and int(av.__version__.split(".")[0]) < 17:
+        pytest.skip("this PyAV makes such frames with the wrong range")
     white, grey = np.full((64, 64, 3), 255, np.uint8), np.full((64, 64, 3), 100, np.uint8)
     for picture in (white, grey):
         frame = as_frame(picture).reformat(format=pixels)

@@ -11,6 +11,7 @@ import numpy as np
 
 from a2m2_zoo.video import Preprocess
 
+PYAV = int(av.__version__.split(".")[0])
 BITS = 10
 SPEC = Preprocess(frames=7, size=64, crop="stretch")
 

@@ -6,7 +6,7 @@ and from where it is seen. Colours, background and camera artefacts belong to `a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -66,6 +66,24 @@ class Instance:
     offset: tuple[float, float]
     follow: float
     shake: NDArray[np.float64]
+
+    def filmed_like(self, other: Instance) -> Instance:
+        """The same performance before the camera of another instance, but for where it stands."""
+        return replace(
+            self,
+            style=other.style,
+            mirror=other.mirror,
+            azimuth=other.azimuth + 0.12 * self.offset[0],
+            elevation=other.elevation,
+            distance=other.distance,
+            extent=other.extent,
+            offset=(
+                0.7 * other.offset[0] + 0.3 * self.offset[0],
+                0.9 * other.offset[1] + 0.1 * self.offset[1],
+            ),
+            follow=other.follow,
+            shake=other.shake,
+        )
 
     def progress(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far the action has come at each time: 0 before its start, 1 after its end.

@@ -23,7 +23,7 @@ from .named import NAMED_ACTIONS
 from .programs import MotionProgram, generator
 from .raster import Canvas, Paint
 
-_INSTANCE, _NAMED = 2, 3  # domains of random streams; classes use 0 and 1
+_INSTANCE, _NAMED, _STUDIO = 2, 3, 4  # domains of random streams; classes use 0 and 1
 _TELLING = (0.5, 1.2)  # named actions are seen from where arms and legs both show
 
 
@@ -68,8 +68,12 @@ def _stage(
     size: int,
     style: str | None,
     azimuth: tuple[float, float] | None,
+    studio: int | None,
 ) -> _Scene:
-    instance = sample_instance(rng, style=style)
+    instance, look = sample_instance(rng, style=style), rng
+    if studio is not None:
+        look = generator(_STUDIO, studio)
+        instance = instance.filmed_like(sample_instance(look, style=style))
     if azimuth is not None:
         turned = azimuth[0] + abs(instance.azimuth) % np.pi / np.pi * (azimuth[1] - azimuth[0])
         around = float(np.copysign(turned, instance.azimuth))
@@ -80,18 +84,18 @@ def _stage(
     outfits = sample_outfits(rng, instance.style)
     tint = colour(rng, vivid=0.7, bright=0.65)
     margin = size // 6
-    edge = camera.floor_edge(float(rng.uniform(0.6, 3.0))) + margin
+    edge = camera.floor_edge(float(look.uniform(0.6, 3.0))) + margin
     place, floor = paint_place(
-        rng,
+        look,
         instance.style,
         size + 2 * margin,
         edge=edge,
         horizon=camera.floor_edge(1e3) + margin,
     )
-    if instance.style == "scene" and rng.random() < 0.3:
+    if instance.style == "scene" and look.random() < 0.3:
         height = camera.focal / (camera.distance + 1.5)
-        paint_bystanders(rng, place, line=edge + 0.12 * size, height=height)
-    finish = sample_finish(rng, instance.style, size)
+        paint_bystanders(look, place, line=edge + 0.12 * size, height=height)
+    finish = sample_finish(look, instance.style, size)
     moved = Motion(motion.joints[:, fit:], None if motion.prop is None else motion.prop[fit:])
     kind, reach = ("", 0.0) if what.prop is None else (what.prop.kind, what.prop.size)
     return _Scene(
@@ -151,6 +155,7 @@ def draw_program(
     style: str | None = None,
     times: Float[np.ndarray, " t"] | None = None,
     azimuth: tuple[float, float] | None = None,
+    studio: int | None = None,
 ) -> UInt8[np.ndarray, "t h w 3"]:
     """Draw one clip of a program, all chance taken from a given stream.
 
@@ -163,6 +168,7 @@ def draw_program(
         times: Times to draw instead, 0 to 1 in clip lengths.
         azimuth: Bounds of the angle between the camera and the front, in radians, which also keep the
             camera low; None for any view.
+        studio: Clips of one number are filmed by one camera in one place; None is anywhere.
 
     Returns:
         Frames in RGB, (t, size, size, 3).
@@ -171,7 +177,8 @@ def draw_program(
         ArgumentError: A size, style or time is not of the kind described.
     """
     _check(size, style)
-    return _render(_stage(what, rng, _times(frames, times), size, style, azimuth), size)
+    stage = _stage(what, rng, _times(frames, times), size, style, azimuth, studio)
+    return _render(stage, size)
 
 
 def draw_clip(
@@ -183,6 +190,7 @@ def draw_clip(
     size: int = 224,
     style: str | None = None,
     times: Float[np.ndarray, " t"] | None = None,
+    studio: int | None = None,
 ) -> UInt8[np.ndarray, "t h w 3"]:
     """Draw a clip: a pure function of its arguments.
 
@@ -196,6 +204,7 @@ def draw_clip(
         size: Side of the frames in pixels, 16 to 2048.
         style: "stick", "capsule" or "scene"; None lets the instance choose.
         times: Times to draw instead, 0 to 1 in clip lengths.
+        studio: Clips of one number are filmed by one camera in one place; None is anywhere.
 
     Returns:
         Frames in RGB, (t, size, size, 3).
@@ -211,7 +220,9 @@ def draw_clip(
         True
     """
     what, rng = program(seed, class_index), generator(_INSTANCE, seed, class_index, instance)
-    return draw_program(what, rng, frames=frames, size=size, style=style, times=times)
+    return draw_program(
+        what, rng, frames=frames, size=size, style=style, times=times, studio=studio
+    )
 
 
 def draw_named(
@@ -223,6 +234,7 @@ def draw_named(
     size: int = 224,
     style: str | None = None,
     times: Float[np.ndarray, " t"] | None = None,
+    studio: int | None = None,
 ) -> UInt8[np.ndarray, "t h w 3"]:
     """Draw a clip of an action that has a name: a pure function of its arguments.
 
@@ -234,6 +246,7 @@ def draw_named(
         size: Side of the frames in pixels, 16 to 2048.
         style: "stick", "capsule" or "scene"; None lets the instance choose.
         times: Times to draw instead, 0 to 1 in clip lengths.
+        studio: Clips of one number are filmed by one camera in one place; None is anywhere.
 
     Returns:
         Frames in RGB, (t, size, size, 3).
@@ -257,6 +270,7 @@ def draw_named(
         style=style,
         times=times,
         azimuth=_TELLING,
+        studio=studio,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,15 @@ class _Plan:
 
     folder: str
     seed: int
+    look: dict[str, Any]
     number: int | None = None
 
     def draw(self, instance: int, frames: int, size: int) -> UInt8[np.ndarray, "t h w 3"]:
         if self.number is None:
-            return draw_named(self.folder, instance, seed=self.seed, frames=frames, size=size)
-        return draw_clip(self.seed, self.number, instance, frames=frames, size=size)
+            return draw_named(
+                self.folder, instance, seed=self.seed, frames=frames, size=size, **self.look
+            )
+        return draw_clip(self.seed, self.number, instance, frames=frames, size=size, **self.look)
 
 
 def write_video(path: Path, frames: UInt8[np.ndarray, "t h w 3"], *, fps: int = 16) -> None:
@@ -108,7 +112,7 @@ def write_picture(path: Path, picture: UInt8[np.ndarray, "h w 3"]) -> None:
         ) from error
 
 
-def _plans(classes: int | None, named: bool, seed: int) -> list[_Plan]:
+def _plans(classes: int | None, named: bool, seed: int, look: dict[str, Any]) -> list[_Plan]:
     if named:
         names = list(NAMED_ACTIONS)
         count = len(names) if classes is None else classes
@@ -117,11 +121,11 @@ def _plans(classes: int | None, named: bool, seed: int) -> list[_Plan]:
                 f"there are {len(names)} named actions; got classes={count}: ask for fewer, or for"
                 " generated ones with named=False"
             )
-        return [_Plan(name, seed) for name in names[:count]]
+        return [_Plan(name, seed, look) for name in names[:count]]
     count = 20 if classes is None else classes
     if not 1 <= count <= 1_000_000:
         raise ArgumentError(f"classes must be from 1 to 1000000; got {count}")
-    return [_Plan(program(seed, index).name, seed, index) for index in range(count)]
+    return [_Plan(program(seed, index).name, seed, look, index) for index in range(count)]
 
 
 def contact_sheet(rows: list[NDArray[np.uint8]]) -> UInt8[np.ndarray, "h w 3"]:
@@ -183,6 +187,8 @@ def write_dataset(
     clips: int = 12,
     seed: int = 0,
     named: bool = False,
+    style: str | None = None,
+    studio: int | None = None,
     frames: int = 32,
     fps: int = 16,
     size: int = 224,
@@ -198,6 +204,8 @@ def write_dataset(
         clips: Clips of each class.
         seed: Seed of the whole generator.
         named: Write the actions of `NAMED_ACTIONS` instead of generated classes.
+        style: One of `STYLES` for all clips; None lets each instance choose.
+        studio: Film all clips by one camera in one place, another for every number; None is anywhere.
         frames: Frames of each clip.
         fps: Frames a second.
         size: Side of the frames in pixels, even.
@@ -221,7 +229,7 @@ def write_dataset(
         raise ArgumentError(f"fps must be from 1 to 240; got {fps}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ArgumentError(f"{target} exists and is not an empty folder; name a new one")
-    plans = _plans(classes, named, seed)
+    plans = _plans(classes, named, seed, {"style": style, "studio": studio})
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
