@@ -261,7 +261,7 @@ def test_a_model_saves_and_loads_from_a_file_and_a_folder(
             == classify(query, bank, model=model).probabilities
         )
     model.save(tmp_path / "second.safetensors")
-    with pytest.raises(CheckpointError, match="holds 2 .safetensors files"):
+    with pytest.raises(CheckpointError, match=r"holds 2 .safetensors files"):
         load_model(tmp_path)
 
 

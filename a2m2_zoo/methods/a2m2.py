@@ -135,7 +135,7 @@ class A2M2(PairwiseMethod):
         scores = self.align.score_shots(
             *self._centred(query, support), labels=labels, way=way, rule=self.config.shots
         )
-        prototypes = class_prototypes(support["pooled"], labels, way=way)
+        prototypes = class_prototypes(support["pooled"][:, None], labels, way=way)[:, 0]
         prototypes = functional.normalize(prototypes, dim=-1)
         return scores + self._pool_term(query["pooled"], prototypes)
 

@@ -60,15 +60,15 @@ def explain(prediction: Prediction, clip: Clip, bank: SupportBank, path: Path) -
     check_ready(path)
     plot = _matplotlib()
     ranked = list(prediction.probabilities)[:2]
-    figure = plot.figure(figsize=(15.2, 6.2), dpi=110, facecolor="white")
+    figure = plot.figure(figsize=(15.2, 7.4), dpi=110, facecolor="white")
     outer = figure.add_gridspec(
         1,
         3,
         width_ratios=[2.3, 10, 1.75],
         left=0.015,
         right=0.985,
-        top=0.87,
-        bottom=0.05,
+        top=0.885,
+        bottom=0.03,
         wspace=0.06,
     )
     _headline(figure, prediction)
@@ -110,9 +110,9 @@ def _headline(figure: Any, prediction: Prediction) -> None:
     if prediction.rejected:
         verdict = f"unknown (best guess {verdict})"
     name = Path(prediction.query).name
-    figure.text(0.015, 0.945, verdict, fontsize=19, color=_INK, weight="bold", va="center")
+    figure.text(0.015, 0.95, verdict, fontsize=19, color=_INK, weight="bold", va="center")
     note = f"{name}   ·   {prediction.model}   ·   margin {prediction.margin:.2f}"
-    figure.text(0.985, 0.945, note, fontsize=11, color="#5b6470", ha="right", va="center")
+    figure.text(0.985, 0.95, note, fontsize=11, color="#5b6470", ha="right", va="center")
     if prediction.warnings:
         text = "; ".join(prediction.warnings)
         figure.text(0.015, 0.895, text, fontsize=9.5, color=_NEXT, va="center")
@@ -137,7 +137,7 @@ def _matches(axes: Any, clip: Clip, shown: list[tuple[str, Plan]], bank: Support
         np.linspace(0, len(query) - 1, min(len(query), _MAX_FRAMES)).round().astype(int)
     )
     places = np.arange(len(keep)) + 0.5
-    rows = {"query": 0.0, "win": 1.95, "next": -1.95}
+    rows = {"query": 0.0, "win": 1.75, "next": -1.75}
     _strip(axes, query[keep], places, rows["query"], _INK)
     for (name, plan), key, colour in zip(shown, ("win", "next"), (_WIN, _NEXT), strict=False):
         frames = bank.thumbnails[plan.support].numpy()
@@ -147,7 +147,13 @@ def _matches(axes: Any, clip: Clip, shown: list[tuple[str, Plan]], bank: Support
         who = "winner" if key == "win" else "runner-up"
         text = f"{who}: {_short(name, 30)}   ({_short(Path(bank.sources[plan.support]).name, 40)})"
         axes.text(
-            0.04, rows[key] + 0.56, text, fontsize=10.5, color=colour, weight="bold", va="center"
+            0.04,
+            rows[key] + sign * 0.62,
+            text,
+            fontsize=10.5,
+            color=colour,
+            weight="bold",
+            va="center",
         )
     axes.text(
         -0.05,
@@ -161,7 +167,7 @@ def _matches(axes: Any, clip: Clip, shown: list[tuple[str, Plan]], bank: Support
         va="center",
     )
     axes.set_xlim(-0.1, len(keep))
-    axes.set_ylim(-2.5, 2.75)
+    axes.set_ylim(-2.5, 2.5)
     axes.axis("off")
 
 
@@ -191,7 +197,7 @@ def _lines(
         strength = float(transport[i, j] / total)
         axes.plot(
             [places[i], places[j]],
-            [sign * 0.49, sign * 1.46],
+            [sign * 0.49, sign * 1.26],
             color=colour,
             linewidth=0.6 + 4.4 * strength,
             alpha=0.2 + 0.7 * strength,

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from a2m2_zoo import load_model
+from a2m2_zoo.calibration import fitted_scale, leave_one_out_logits, shipped_scale
+from a2m2_zoo.data.plans import EpisodePlan
+from a2m2_zoo.errors import EpisodeError
+from a2m2_zoo.evaluation.protocol import evaluate
+from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
+from a2m2_zoo.methods.a2m2 import A2M2
+from a2m2_zoo.methods.base import as_pairwise, take
+from a2m2_zoo.model import Model
+
+COUNTS = (6, 4, 5, 7)
+LABELS = torch.arange(4).repeat_interleave(torch.tensor(COUNTS))
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model("a2m2-lite0")
+
+
+def clips(model: Model) -> dict[str, torch.Tensor]:
+    """Unit descriptors that lean towards their class."""
+    generator = torch.Generator().manual_seed(0)
+    assert isinstance(model.method, A2M2)
+    size = len(model.method.layout)
+
+    def lean(*shape: int) -> torch.Tensor:
+        centres = torch.randn(4, *shape, generator=generator)
+        noise = torch.randn(len(LABELS), *shape, generator=generator)
+        return torch.nn.functional.normalize(centres[LABELS] + 2.5 * noise, dim=-1)
+
+    return {"moments": lean(size, 528), "pooled": lean(1280)}
+
+
+@pytest.mark.parametrize("centring", [5.0, 0.0])
+@pytest.mark.parametrize("shot", [1, 3])
+def test_the_protocol_is_a_loop_over_episodes(model: Model, shot: int, centring: float) -> None:
+    method = A2M2(dataclasses.replace(model.method.config, centring=centring))
+    method.load_state_dict(model.method.state_dict())
+    ours = dataclasses.replace(model, method=method)
+    encoded = clips(ours)
+    outcome = evaluate(ours, encoded, LABELS, way=3, shot=shot, episodes=7, seed=2)
+    drawn = EpisodePlan(COUNTS, way=3, shot=shot, query=1, seed=2).episodes(0, 7)
+    first = np.concatenate([[0], np.cumsum(COUNTS)[:-1]])
+    labels = torch.arange(3).repeat_interleave(shot)
+    pairwise = as_pairwise(method)
+    assert pairwise is not None
+    for e in range(7):
+        s = (first[drawn.classes[e]][:, None] + drawn.support[e]).ravel()
+        q = (first[drawn.classes[e]][:, None] + drawn.query[e]).ravel()
+        known, asked = take(encoded, torch.from_numpy(s)), take(encoded, torch.from_numpy(q))
+        with torch.inference_mode():
+            logits = method.score(asked, known, labels=labels, way=3)
+        torch.testing.assert_close(outcome.logits[e], logits, atol=2e-5, rtol=1e-4)
+        scale = ours.scale(known, labels=labels, way=3)
+        top, answer = (logits.double() * scale).softmax(-1).max(-1)
+        assert outcome.right[e].tolist() == (answer == torch.arange(3)).tolist()
+        np.testing.assert_allclose(outcome.confidence[e], top.numpy(), atol=1e-3)
+
+
+def test_the_scale_of_many_shots_is_the_leave_one_out_fit(model: Model) -> None:
+    encoded = take(clips(model), torch.tensor([0, 1, 2, 6, 7, 8]))
+    labels = torch.tensor([0, 0, 0, 1, 1, 1])
+    method = as_pairwise(model.method)
+    assert method is not None
+    judged = leave_one_out_logits(method.pairs(encoded, encoded), labels, way=2)
+    expected = fitted_scale(*judged, prior=shipped_scale(model.scales, 3))
+    assert model.scale(encoded, labels=labels, way=2) == pytest.approx(expected)
+
+
+def test_few_clips_are_refused(model: Model) -> None:
+    with pytest.raises(EpisodeError, match="5-way episodes need 5 classes"):
+        evaluate(model, clips(model), LABELS, episodes=1)
+    with pytest.raises(EpisodeError, match="need 5 clips per class"):
+        evaluate(model, clips(model), LABELS, way=2, shot=4, episodes=1)
+
+
+def test_interval_and_calibration_against_plain_formulas() -> None:
+    values = np.random.default_rng(0).random(50)
+    mean, half = mean_interval(values)
+    assert mean == pytest.approx(values.mean())
+    assert half == pytest.approx(1.96 * np.sqrt(((values - mean) ** 2).mean()) / math.sqrt(50))
+    confidence = np.random.default_rng(1).random(400)
+    right = np.random.default_rng(2).random(400) < 0.5
+    total = 0.0
+    for b in range(15):
+        inside = (confidence >= b / 15) & ((confidence < (b + 1) / 15) | (b == 14))
+        if inside.any():
+            total += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())
+    assert expected_calibration_error(confidence, right) == pytest.approx(total)

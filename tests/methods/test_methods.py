@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from a2m2_zoo.backbones import Features
+from a2m2_zoo.errors import ArgumentError, ModelNotFoundError
+from a2m2_zoo.methods import METHODS, build_method
+from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
+from a2m2_zoo.methods.base import as_pairwise, concatenate, take
+from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
+from a2m2_zoo.modules import A2Config, M2Config
+
+M2 = M2Config(channels=6, dim=4, scales=(1, 0), motion="branch")
+CONFIG = A2M2Config(m2={"s14": M2, "s7": M2}, a2=A2Config(groups="scale"), pool=0.5, centring=3.0)
+
+
+def features(clips: int, *, frames: int = 8, seed: int = 0) -> Features:
+    generator = torch.Generator().manual_seed(seed)
+    maps = {s: torch.rand(clips, frames, 6, 4, 4, generator=generator) for s in ("s14", "s7")}
+    return Features(maps, torch.rand(clips, frames, 5, generator=generator))
+
+
+def episode(method: A2M2 | ProtoNet) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    encoded = dict(method.encode(features(9)))
+    return take(encoded, slice(0, 3)), take(encoded, slice(3, 9)), torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+def test_protonet_is_the_mean_cosine() -> None:
+    method = ProtoNet(ProtoNetConfig())
+    query, support, labels = episode(method)
+    logits = method.score(query, support, labels=labels, way=3).numpy()
+    pooled = features(9).pooled.numpy().mean(1)
+    unit = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+    for q in range(3):
+        for w in range(3):
+            expected = np.mean([unit[q] @ unit[3 + n] for n in range(6) if labels[n] == w])
+            assert logits[q, w] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_a_clip_is_encoded_alone_and_batches_are_concatenations(name: str) -> None:
+    method = A2M2(CONFIG) if name == "a2m2" else build_method(name, {})
+    both = features(4)
+    whole = dict(method.encode(both))
+    ones = concatenate(
+        [
+            method.encode(
+                Features({s: m[i : i + 1] for s, m in both.maps.items()}, both.pooled[i : i + 1])
+            )
+            for i in range(4)
+        ]
+    )
+    for key, value in whole.items():
+        assert len(value) == 4
+        torch.testing.assert_close(value, ones[key], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shots", ["scores", "descriptors", "pooled"])
+def test_every_rule_over_shots_prefers_the_class_that_holds_the_query(shots: str) -> None:
+    method = A2M2(dataclasses.replace(CONFIG, shots=shots))
+    _, support, labels = episode(method)
+    query = take(support, slice(0, 3))
+    logits = method.score(query, support, labels=labels, way=3)
+    assert logits.argmax(-1).tolist() == [0, 1, 2]
+    order = torch.tensor([4, 2, 0, 5, 3, 1])
+    shuffled = method.score(query, take(support, order), labels=labels[order], way=3)
+    torch.testing.assert_close(logits, shuffled, atol=1e-4, rtol=1e-4)
+    assert (as_pairwise(method) is not None) == (shots == "scores")
+
+
+def test_centring_takes_off_the_share_of_the_mean_support() -> None:
+    method = A2M2(CONFIG)
+    query, support, _ = episode(method)
+    common = support["moments"].mean(0) * 6 / 9  # six supports, half at three
+    plain = A2M2(dataclasses.replace(CONFIG, centring=0.0))
+    moved = [{**side, "moments": side["moments"] - common} for side in (query, support)]
+    torch.testing.assert_close(
+        method.pairs(query, support), plain.pairs(*moved), atol=1e-5, rtol=1e-4
+    )
+    assert not method.context_free
+    assert plain.context_free
+
+
+def test_the_pool_term_is_a_weighted_cosine() -> None:
+    method = A2M2(CONFIG)
+    query, support, _ = episode(method)
+    without = A2M2(dataclasses.replace(CONFIG, pool=0.0))
+    cosine = query["pooled"] @ support["pooled"].mT
+    expected = without.pairs(query, support) + 10 * 0.5 * cosine
+    torch.testing.assert_close(method.pairs(query, support), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_frame_plans_are_plans_between_frames() -> None:
+    method = A2M2(CONFIG)
+    query, support, _ = episode(method)
+    found = method.frame_plans(query, support)
+    assert found is not None
+    plan, similarity = found
+    assert plan.shape == similarity.shape == (3, 6, 8, 8)
+    torch.testing.assert_close(plan.sum((-2, -1)), torch.ones(3, 6), atol=1e-4, rtol=0)
+    coarse = dataclasses.replace(M2, scales=(0,))
+    blind = A2M2(dataclasses.replace(CONFIG, m2={"s14": coarse, "s7": coarse}))
+    assert blind.frame_plans(*episode(blind)[:2]) is None
+    assert ProtoNet(ProtoNetConfig()).frame_plans(query, support) is None
+
+
+def test_losses_train_what_can_be_learned() -> None:
+    torch.manual_seed(0)
+    learned = dataclasses.replace(M2, reduce="mlp")
+    config = dataclasses.replace(
+        CONFIG,
+        m2={"s14": learned, "s7": learned},
+        a2=A2Config(groups="scale", marginals="gate", learn_weights=True),
+    )
+    method = A2M2(config)
+    optimiser = torch.optim.Adam(method.parameters(), lr=0.02)
+    targets = torch.tensor([2, 0, 1])
+    history = []
+    for _ in range(25):
+        query, support, labels = episode(method)
+        loss = method.losses(query, support, labels=labels, way=3, query_labels=targets)["episode"]
+        optimiser.zero_grad()
+        loss.backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in method.parameters())
+        optimiser.step()
+        history.append(loss.item())
+    assert all(p.grad is not None for p in method.parameters())
+    assert history[-1] < 0.8 * history[0]
+
+
+def test_still_and_black_clips_give_finite_scores() -> None:
+    method = A2M2(CONFIG)
+    flat = Features({s: torch.zeros(4, 8, 6, 4, 4) for s in ("s14", "s7")}, torch.zeros(4, 8, 5))
+    encoded = dict(method.encode(flat))
+    logits = method.score(
+        take(encoded, slice(0, 2)), take(encoded, slice(2, 4)), labels=torch.tensor([0, 1]), way=2
+    )
+    assert logits.isfinite().all()
+
+
+def test_configurations_survive_json_and_name_what_is_wrong() -> None:
+    assert A2M2Config.from_dict(CONFIG.to_dict()) == CONFIG
+    with pytest.raises(ArgumentError, match=r"wrong: \['colour'\]"):
+        A2M2Config.from_dict({**CONFIG.to_dict(), "colour": 1})
+    with pytest.raises(ArgumentError, match="shots is 'best'"):
+        dataclasses.replace(CONFIG, shots="best")
+    with pytest.raises(ArgumentError, match="m2 names no stage"):
+        dataclasses.replace(CONFIG, m2={})
+    with pytest.raises(ArgumentError, match="must be 0 or more"):
+        dataclasses.replace(CONFIG, centring=-1.0)
+    with pytest.raises(ArgumentError, match="clips have 5 frames; this model was built for 8"):
+        A2M2(CONFIG).encode(features(1, frames=5))
+    with pytest.raises(ModelNotFoundError, match="did you mean protonet"):
+        build_method("protonett", {})
