@@ -5,9 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types unit doctest build benchmarks clean
+.PHONY: demo test lint types unit doctest package benchmarks clean
 
 demo: $(READY)
+	rm -rf demo
 	$(BIN)/a2m2 demo --out demo
 
 test: lint types unit doctest
@@ -22,18 +23,21 @@ types: $(READY)
 unit: $(READY)
 	$(BIN)/pytest -q
 
-# The docstrings' examples and the README's.
+# The docstrings' examples; the README's run among the tests.
 doctest: $(READY)
 	$(BIN)/pytest -q --doctest-modules a2m2_zoo
 
-build: $(READY)
-	$(BIN)/python -m build
+# A wheel and an sdist, the wheel installed where nothing else is, and the demo run from it.
+package: $(READY)
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python tools/check_package.py dist --constraint constraints.txt
 
 benchmarks: $(READY)
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 $(READY): setup.cfg pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@

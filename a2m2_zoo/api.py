@@ -199,6 +199,8 @@ def iter_classify(
         )
     if top_k is not None and top_k < 1:
         raise ArgumentError(f"top_k is {top_k}; expected 1 or more")
+    if batch_size is not None and batch_size < 1:
+        raise ArgumentError(f"batch_size is {batch_size}; expected 1 or more")
     if reject_below is not None and not 0 <= reject_below <= 1:
         raise ArgumentError(f"reject_below is {reject_below}; expected a probability, 0 to 1")
     return _answers(queries, bank, model, top_k, reject_below, batch_size or 1, workers, limits)

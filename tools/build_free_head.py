@@ -43,7 +43,7 @@ SHOTS = (1, 2, 5, 10)
 EPISODES = 300  # of each style, in one studio and anywhere
 GRID = 7
 BACKBONE = "efficientnet-lite0"
-DATA = "Statistics of clips drawn by a2m2_zoo.data.synthetic (Apache-2.0); no label and no real video was used."
+DATA = "Statistics of clips that a2m2_zoo.data.synthetic draws (Apache-2.0); no label and no real video."
 
 PREPROCESS = Preprocess(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from a2m2_zoo._version import __version__
-from a2m2_zoo.cli import bank, classify, demo, episode, models
+from a2m2_zoo.cli import WRONG_CALL, bank, classify, demo, episode, models
 
 app = typer.Typer(
     name="a2m2",
@@ -26,9 +26,13 @@ app.add_typer(models.app, name="models")
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
     """Few-shot video action recognition."""
     if version:
         print(__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(WRONG_CALL)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def classify(
-    query: Annotated[list[Path], typer.Argument(help="Clips, or folders of clips.")],
+    query: Annotated[
+        list[Path], typer.Argument(metavar="QUERY...", help="Clips, or folders of clips.")
+    ],
     supports: options.SupportsOption,
     model: options.ModelOption = "a2m2-lite0",
     top_k: Annotated[
@@ -33,7 +35,10 @@ def classify(
         typer.Option("--explain", help="Draw why, as a picture; with several queries, numbered."),
     ] = None,
     device: options.DeviceOption = "auto",
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1)] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", min=1, help="Clips encoded together; changes speed only."),
+    ] = None,
     workers: options.WorkersOption = None,
     json: options.JsonOption = False,
     csv: options.CsvOption = False,

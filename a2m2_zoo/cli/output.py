@@ -90,8 +90,10 @@ def predictions_table(
     predictions: Sequence[Prediction], truths: Sequence[str] | None = None
 ) -> Table:
     """One row per query; with ``truths`` a column that says whether the answer is right."""
+    notes = any(p.warnings for p in predictions)
     columns = ["query", *(["truth"] if truths else []), "answer", "probability", "margin"]
-    made = table(*columns, "runner-up", "note", right=("probability", "margin"))
+    columns += ["runner-up", *(["note"] if notes else [])]
+    made = table(*columns, right=("probability", "margin"))
     for i, p in enumerate(predictions):
         ranked = list(p.probabilities.items())
         runner_up = f"{escape(ranked[1][0])} {ranked[1][1]:.2f}" if len(ranked) > 1 else ""
@@ -106,7 +108,7 @@ def predictions_table(
             f"{p.probability:.2f}",
             f"{p.margin:.2f}",
             runner_up,
-            escape("; ".join(p.warnings)),
+            *([escape("; ".join(p.warnings))] if notes else []),
         )
     return made
 

@@ -68,7 +68,6 @@ def test_csv_and_table(data: Path, bank: Path, capsys: pytest.CaptureFixture[str
         "probability",
         "margin",
         "runner-up",
-        "note",
     ]
 
 
