@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from a2m2_zoo.cli import main
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
@@ -49,9 +52,23 @@ def test_the_command_line_examples(
         assert main(arguments) == 0, (command, capsys.readouterr().err)
 
 
+def test_the_examples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    query, bank = "demo/queries/walk/clip_0000.mp4", "walk.safetensors"
+    (folder / "broken.mp4").write_bytes(b"junk")
+    for name, arguments, expected in (
+        ("classify.py", [query, "demo/supports"], "%  walk\n"),
+        ("bank.py", ["demo/supports", bank, query, "broken.mp4"], "broken.mp4: no answer: "),
+        ("bank.py", ["demo/supports", bank, query], f"{query}: walk ("),
+    ):
+        command = [sys.executable, str(ROOT / "examples" / name), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert expected in done.stdout
+        assert done.stderr == ""
+
+
 def test_every_link_leads_somewhere() -> None:
-    root = Path(__file__).resolve().parent.parent
-    pages = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     for page in pages:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if "://" not in target:

@@ -7,6 +7,7 @@ as the mass that was moved. Left the probabilities, right the transport plans.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,9 +80,12 @@ def explain(prediction: Prediction, clip: Clip, bank: SupportBank, path: Path) -
     for row, (name, plan) in enumerate(shown):
         _heat(figure.add_subplot(maps[row]), name, plan, _WIN if row == 0 else _NEXT)
     try:
-        return write_atomically(
-            path, lambda scratch: figure.savefig(scratch, metadata=_metadata(path))
-        )
+        with warnings.catch_warnings():
+            # Scripts that the font lacks are drawn as boxes; the answer itself is in the table.
+            warnings.filterwarnings("ignore", message="Glyph .* missing")
+            return write_atomically(
+                path, lambda scratch: figure.savefig(scratch, metadata=_metadata(path))
+            )
     finally:
         plot.close(figure)
 
