@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -41,9 +42,9 @@ def show(
         output.write_json(asdict(entry))
         return
     facts = output.table("fact", "value")
-    for key, value in asdict(entry).items():
+    for key, value in _flat(asdict(entry)):
         if key != "metrics":
-            facts.add_row(key, output.escape(_plain(value)))
+            facts.add_row(key, output.escape(str(value)))
     console = output.stdout()
     console.print(facts)
     if not entry.metrics:
@@ -60,7 +61,10 @@ def show(
     console.print(figures)
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={_plain(item)}" for key, item in value.items())
-    return str(value)
+def _flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values as rows, the keys joined by dots."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value

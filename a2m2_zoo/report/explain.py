@@ -110,10 +110,10 @@ def _metadata(path: Path) -> dict[str, Any] | None:
 
 
 def _headline(figure: Any, prediction: Prediction) -> None:
-    verdict = f"{prediction.label}, probability {prediction.probability:.2f}"
+    verdict = f"{_short(prediction.label, 36)}, probability {prediction.probability:.2f}"
     if prediction.rejected:
         verdict = f"unknown (best guess {verdict})"
-    name = Path(prediction.query).name
+    name = _short(Path(prediction.query).name, 40)
     figure.text(0.015, 0.95, verdict, fontsize=19, color=_INK, weight="bold", va="center")
     note = f"{name}   ·   {prediction.model}   ·   margin {prediction.margin:.2f}"
     figure.text(0.985, 0.95, note, fontsize=11, color="#5b6470", ha="right", va="center")
