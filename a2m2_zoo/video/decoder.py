@@ -14,6 +14,7 @@ from av.error import FFmpegError
 
 from a2m2_zoo.video.clip import Job, check_size
 from a2m2_zoo.video.container import Table, decoder_pixels, demux, open_video
+from a2m2_zoo.video.leftovers import LEFTOVERS
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -79,6 +80,7 @@ class Decoder:
     def __init__(self, path: str | Path, stream: VideoStream, table: Table, job: Job) -> None:
         self._path, self._table, self._job = path, table, job
         self._context = stream.codec_context
+        LEFTOVERS.expect_decoder(self._context.width, self._context.height)
         self.failures = 0
         """Packets that the decoder has refused so far."""
         self._skips = self._context.name in _SKIPPING
