@@ -20,6 +20,9 @@ from pathlib import Path
 
 import torch
 
+from a2m2_zoo import load_model
+from a2m2_zoo.backbones import Features
+from a2m2_zoo.methods.base import take
 from a2m2_zoo.modules import A2Config, A2Module, Candidates, M2Block, M2Config, join_candidates
 from a2m2_zoo.ops.moments import newton_schulz_sqrt
 from a2m2_zoo.ops.transport import exact_plan, sinkhorn
@@ -64,6 +67,27 @@ def episode(scales: tuple[int, ...], groups: str) -> dict[str, object]:
         "encode": milliseconds(encode),
         "match": milliseconds(lambda: a2.scores(query, support)),
         "both": milliseconds(lambda: (encode(), a2.scores(query, support))),
+    }
+
+
+def shipped() -> dict[str, object]:
+    """The same from the embedded model: encode 6 clips from maps, score 1 query against 5 supports."""
+    method = load_model("a2m2-lite0").method
+    torch.manual_seed(0)
+    maps = {"s14": torch.rand(6, 8, 112, 14, 14), "s7": torch.rand(6, 8, 320, 7, 7)}
+    features = Features(maps, torch.rand(6, 8, 1280))
+    clips = method.encode(features)
+    query, support = take(clips, slice(1)), take(clips, slice(1, 6))
+    labels = torch.arange(5)
+
+    def score() -> torch.Tensor:
+        return method.score(query, support, labels=labels, way=5)
+
+    return {
+        "candidates": clips["moments"].shape[1],
+        "encode": milliseconds(lambda: method.encode(features)),
+        "score": milliseconds(score),
+        "both": milliseconds(lambda: (method.encode(features), score())),
     }
 
 
@@ -131,6 +155,7 @@ def main() -> None:
                 for scales in ((1, 0), (1, 2, 4, 0))
                 for groups in ("joint", "scale")
             ],
+            "embedded_model": shipped(),
             "roots": roots(174, 32),
             "transport": [transport(pairs, 15) for pairs in options.pairs],
         }
