@@ -33,6 +33,15 @@ def still(path: Path, frames: int = 20) -> Path:
     return film(path, frames, speed=0)
 
 
+def three_classes(root: Path) -> Path:
+    """A data set that anybody could tell apart: three clips each of three movements."""
+    for i in range(3):
+        film(root / "right" / f"r{i}.mp4", 20 + i)
+        film(root / "back" / f"b{i}.mp4", 20 + i, speed=-7)
+        still(root / "still" / f"s{i}.mp4", 20 + i)
+    return root
+
+
 def audio_only(path: Path) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16_000)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from makers import film, still
+from makers import three_classes
 
 from a2m2_zoo import (
     Prediction,
@@ -44,12 +44,7 @@ def model() -> Model:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    for i in range(3):
-        film(root / "right" / f"r{i}.mp4", 20 + i)
-        film(root / "back" / f"b{i}.mp4", 20 + i, speed=-7)
-        still(root / "still" / f"s{i}.mp4", 20 + i)
-    return root
+    return three_classes(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -34,8 +34,8 @@ def read_decord(path: Path, job: Job) -> Clip:
     """
     try:
         import decord
-    except ImportError:
-        raise _missing("decord") from None
+    except (ImportError, OSError) as error:
+        raise _unusable("decord", error) from None
 
     def get(chosen: Callable[[int], tuple[int, ...]]) -> tuple[int, NDArray[np.uint8], list[float]]:
         film = decord.VideoReader(str(path), num_threads=job.threads)
@@ -51,14 +51,15 @@ def read_torchcodec(path: Path, job: Job) -> Clip:
     """Read the wanted frames of a file with torchcodec.
 
     Raises:
-        DependencyError: If torchcodec is not installed, or finds no FFmpeg.
+        DependencyError: If torchcodec is not installed, or does not load (it wants its own
+            version of torch and a system FFmpeg).
         VideoError: If it cannot read the file.
         VideoLimitError: If the file is beyond the limits.
     """
     try:
         from torchcodec.decoders import VideoDecoder
-    except (ImportError, OSError, RuntimeError):  # It raises the others where FFmpeg is missing.
-        raise _missing("torchcodec") from None
+    except (ImportError, OSError, RuntimeError) as error:
+        raise _unusable("torchcodec", error) from None
 
     def get(chosen: Callable[[int], tuple[int, ...]]) -> tuple[int, NDArray[np.uint8], list[float]]:
         film = VideoDecoder(str(path), dimension_order="NHWC", num_ffmpeg_threads=job.threads)
@@ -102,8 +103,14 @@ def _read(path: Path, job: Job, reader: str, get: Callable[..., Any]) -> Clip:
     return job.clip(pictures, indices, times=tuple(times), count=count, losses=())
 
 
-def _missing(package: str) -> DependencyError:
+def _unusable(package: str, error: Exception) -> DependencyError:
+    if isinstance(error, ImportError):
+        return DependencyError(
+            f'reader="{package}" needs the package {package}: '
+            f'pip install "a2m2_zoo[{package}]", or leave reader="pyav"'
+        )
+    reason = str(error).splitlines()[0]
     return DependencyError(
-        f'reader="{package}" needs the package {package}: pip install "a2m2_zoo[{package}]", '
-        'or leave reader="pyav"'
+        f'reader="{package}": the package is there and does not load ({reason}): '
+        'mend its installation, or leave reader="pyav"'
     )

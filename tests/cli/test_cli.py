@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from makers import BROKEN, film, still
+from makers import BROKEN, film, three_classes
 
 from a2m2_zoo import SupportBank, build_bank, load_model
 from a2m2_zoo.cli import main
@@ -19,12 +19,7 @@ from a2m2_zoo.cli import main
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    for i in range(3):
-        film(root / "right" / f"r{i}.mp4", 20 + i)
-        film(root / "back" / f"b{i}.mp4", 20 + i, speed=-7)
-        still(root / "still" / f"s{i}.mp4", 20 + i)
-    return root
+    return three_classes(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

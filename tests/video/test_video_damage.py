@@ -220,12 +220,11 @@ def test_nothing_decodes(tmp_path):
     refuse(path, VideoError, "none of its 3 frames decodes")
 
 
-def test_a_giant_picture_is_refused_by_its_header(tmp_path):
+def test_a_giant_picture_is_refused_by_its_header(tmp_path, monkeypatch):
+    monkeypatch.setattr("a2m2_zoo.video.film.Decoder", None)  # nothing is decoded
     path = make(tmp_path / "giant.mp4", count=1, size=(8192, 4320), options={"preset": "ultrafast"})
     assert path.stat().st_size < 6_000_000
-    start = time.monotonic()
     refuse(path, VideoLimitError, "8192x4320 is 35.4 megapixels")
-    assert time.monotonic() - start < 0.5
 
 
 def test_a_picture_that_grows_under_way_is_left_out(tmp_path):
@@ -241,16 +240,18 @@ def test_a_picture_that_grows_under_way_is_left_out(tmp_path):
 
 
 def test_a_decoder_that_stalls_is_stopped(tmp_path, good, monkeypatch):
-    def stall(_self, _packet):
+    stalls = []
+
+    def stall(_self, packet):
+        stalls.append(packet)
         time.sleep(0.05)
         return iter(())
 
     path = tmp_path / "slow.mp4"
     path.write_bytes(good)
     monkeypatch.setattr(Decoder, "_feed", stall)
-    start = time.monotonic()
     refuse(path, VideoLimitError, "more than 0.2 s", limits=Limits(seconds=0.2))
-    assert time.monotonic() - start < 1
+    assert 0 < len(stalls) <= 5
 
 
 FUZZED = {
@@ -289,7 +290,7 @@ def test_random_damage_never_escapes(tmp_path, name, threads):
             assert clip.frames.shape == (7, 64, 64, 3)
             assert max(clip.indices) < clip.count
             outcomes.add("read")
-        assert time.monotonic() - start < 12
+        assert time.monotonic() - start < 40  # it never hangs
     assert "read" in outcomes
     assert "refused in many lines" not in outcomes
 
@@ -325,6 +326,4 @@ def test_folders(tmp_path):
 
 def test_a_picture_bomb_is_refused(tmp_path):
     cv2.imwrite(str(tmp_path / "bomb.png"), np.zeros((6000, 6000), np.uint8))
-    start = time.monotonic()
     refuse(tmp_path, VideoError, "damaged or has more than 16 megapixels")
-    assert time.monotonic() - start < 1

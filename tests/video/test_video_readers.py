@@ -42,6 +42,14 @@ def test_absent_reader_says_what_to_install(tmp_path, reader, monkeypatch):
     assert f'pip install "a2m2_zoo[{reader}]"' in str(caught.value)
 
 
+def test_a_reader_that_does_not_load_says_why(tmp_path, monkeypatch):
+    (tmp_path / "decord.py").write_text("raise OSError('libavcodec is missing\\nand more')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "decord", raising=False)
+    with pytest.raises(DependencyError, match=r"does not load \(libavcodec is missing\)"):
+        read_clip(make(tmp_path / "film.mp4", count=3), SPEC, reader="decord")
+
+
 def test_a_reader_that_fails_in_its_own_way(tmp_path, monkeypatch):
     class Decord:
         @staticmethod
