@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import subprocess
@@ -12,6 +13,10 @@ from makers import BROKEN, film, three_classes
 
 from a2m2_zoo import SupportBank, build_bank, load_model
 from a2m2_zoo.cli import main
+from a2m2_zoo.cli.bank import add, create
+from a2m2_zoo.cli.classify import classify
+from a2m2_zoo.cli.episode import episode
+from a2m2_zoo.video import Limits
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +233,13 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
 
 
+def test_the_limits_of_the_command_line_are_those_of_the_package() -> None:
+    for command in (classify, episode, create, add):
+        options = inspect.signature(command).parameters
+        given = (options["max_megapixels"], options["max_frames"], options["max_seconds"])
+        assert Limits(*(option.default for option in given)) == Limits()
+
+
 def test_explain_writes_a_picture(tmp_path: Path, data: Path, bank: Path) -> None:
     picture = tmp_path / "why.png"
     query = str(data / "right" / "r0.mp4")
@@ -242,6 +254,10 @@ INTERRUPTED = """
 import os, signal, sys
 from a2m2_zoo import api
 from a2m2_zoo.cli import main
+from a2m2_zoo.cli.bank import add, create
+from a2m2_zoo.cli.classify import classify
+from a2m2_zoo.cli.episode import episode
+from a2m2_zoo.video import Limits
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 answers = api.iter_classify
