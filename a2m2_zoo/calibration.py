@@ -28,7 +28,7 @@ def shipped_scale(table: Mapping[int, float], shot: float) -> float:
         table: Shots → factor (the inverse of a temperature), as stored with the checkpoint.
         shot: Supports per class, the mean where classes differ.
 
-    >>> shipped_scale({1: 4.0, 4: 16.0}, 2)
+    >>> round(shipped_scale({1: 4.0, 4: 16.0}, 2), 6)
     8.0
     >>> shipped_scale({1: 4.0, 4: 16.0}, 50)
     16.0
