@@ -59,21 +59,30 @@ def build_bank(
     model = model or default_model()
     labelled = _labelled(supports)
     sources = [clip for _, clip in labelled]
-    read: list[tuple[str, Clip]] = []
     results = read_clips(sources, model.preprocess, workers=workers, limits=limits or Limits())
+    return SupportBank.build(_sound(labelled, results, on_clip), model)
+
+
+def _sound(
+    labelled: Sequence[tuple[str, Source]],
+    results: Iterator[Clip | A2M2Error],
+    on_clip: Callable[[Source, A2M2Error | None], None] | None,
+) -> Iterator[tuple[str, Clip]]:
+    """The clips that could be read, with their class; at the end every class must have had one."""
+    missing = {name for name, _ in labelled}
     for (name, source), clip in zip(labelled, results, strict=True):
         failed = clip if isinstance(clip, A2M2Error) else None
         if failed is not None and on_clip is None:
             raise failed
-        if not isinstance(clip, A2M2Error):
-            read.append((name, clip))
         if on_clip is not None:
             on_clip(source, failed)
-    for name in sorted({name for name, _ in labelled} - {name for name, _ in read}):
+        if not isinstance(clip, A2M2Error):
+            missing.discard(name)
+            yield name, clip
+    for name in sorted(missing):
         raise EpisodeError(
             f"no clip of class {name!r} could be read; give it at least one sound clip"
         )
-    return SupportBank.build(read, model)
 
 
 @overload
@@ -203,7 +212,16 @@ def iter_classify(
         raise ArgumentError(f"batch_size is {batch_size}; expected 1 or more")
     if reject_below is not None and not 0 <= reject_below <= 1:
         raise ArgumentError(f"reject_below is {reject_below}; expected a probability, 0 to 1")
-    return _answers(queries, bank, model, top_k, reject_below, batch_size or 1, workers, limits)
+    return _answers(
+        queries,
+        bank,
+        model,
+        top_k,
+        reject_below,
+        batch_size or model.default_batch_size,
+        workers,
+        limits,
+    )
 
 
 def resolve_bank(

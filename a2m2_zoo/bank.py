@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from a2m2_zoo._typing import Int, UInt8
 from a2m2_zoo.data.index import check_class_names
 from a2m2_zoo.errors import BankError, CheckpointError
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.methods.base import concatenate, take
+from a2m2_zoo.methods.base import Descriptors, concatenate, take
 
 if TYPE_CHECKING:
     from a2m2_zoo.model import Model
@@ -48,23 +49,33 @@ class SupportBank:
     weights_hash: str
 
     @classmethod
-    def build(cls, clips: Sequence[tuple[str, Clip]], model: Model) -> SupportBank:
-        """Encode (class name, clip) pairs with ``model``.
+    def build(cls, clips: Iterable[tuple[str, Clip]], model: Model) -> SupportBank:
+        """Encode (class name, clip) pairs with ``model`` as they come; no clip's frames are kept.
 
         Raises:
             BankError: There is no clip.
             EpisodeError: Two class names differ only in case or spacing.
         """
-        if not clips:
+        given: list[str] = []
+        sources: list[str] = []
+        thumbnails: list[Tensor] = []
+        parts: list[Descriptors] = []
+        coming = iter(clips)
+        while batch := list(islice(coming, model.default_batch_size)):
+            given += [name for name, _ in batch]
+            sources += [clip.source for _, clip in batch]
+            thumbnails += [torch.from_numpy(_thumbnails(clip)) for _, clip in batch]
+            parts.append(model.encode([clip for _, clip in batch]))
+        if not given:
             raise BankError("there is no support clip; give at least one")
-        names = tuple(sorted({name for name, _ in clips}))
+        names = tuple(sorted(set(given)))
         check_class_names(names)
         return cls(
             class_names=names,
-            labels=tuple(names.index(name) for name, _ in clips),
-            descriptors=model.encode([clip for _, clip in clips]),
-            thumbnails=torch.stack([torch.from_numpy(_thumbnails(clip)) for _, clip in clips]),
-            sources=tuple(clip.source for _, clip in clips),
+            labels=tuple(names.index(name) for name in given),
+            descriptors=concatenate(parts),
+            thumbnails=torch.stack(thumbnails),
+            sources=tuple(sources),
             model=model.id,
             weights_hash=model.weights_hash,
         )

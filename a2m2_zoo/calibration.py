@@ -74,3 +74,10 @@ def fitted_scale(logits: Float[Tensor, "m w"], labels: Int[Tensor, " m"], *, pri
     loss = -scaled.log_softmax(-1).gather(-1, truth)[..., 0].sum(-1)
     posterior = loss + 0.5 * (steps / _PRIOR_DEVIATION) ** 2
     return float(scales[posterior.argmin()])
+
+
+def support_scale(
+    pairs: Float[Tensor, "n n"], labels: Int[Tensor, " n"], *, way: int, prior: float
+) -> float:
+    """Factor on the logits that fits the supports' own pair scores, each classified by the others."""
+    return fitted_scale(*leave_one_out_logits(pairs, labels, way=way), prior=prior)

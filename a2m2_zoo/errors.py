@@ -48,9 +48,5 @@ class ModelNotFoundError(A2M2Error, LookupError):
     """No model goes by that name."""
 
 
-class WeightsNotReleasedError(A2M2Error, LookupError):
-    """The model is planned; nobody has trained and published its weights yet."""
-
-
 class SaveError(A2M2Error, OSError):
     """A result could not be written. Nothing half-written was left behind."""

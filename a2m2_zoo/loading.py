@@ -12,12 +12,15 @@ from torch import Tensor
 from a2m2_zoo.backbones import Backbone, build_backbone
 from a2m2_zoo.errors import ArgumentError, CheckpointError, ModelNotFoundError
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.hub.manifest import BackboneEntry, package_file, read_manifest
+from a2m2_zoo.hub.manifest import (
+    DEFAULT_MODEL,
+    BackboneEntry,
+    package_file,
+    read_manifest,
+)
 from a2m2_zoo.methods import build_method
 from a2m2_zoo.model import Model
 from a2m2_zoo.video import Preprocess
-
-DEFAULT_MODEL = "a2m2-lite0"
 
 
 def load_model(
@@ -143,6 +146,7 @@ def _device(device: str | torch.device) -> torch.device:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # torch's own three ways of saying that a device is unknown, not built in, or not there.
         raise ArgumentError(
             f"device {str(device)!r} cannot be used here ({str(error).splitlines()[0]}); "
             "use 'auto' or 'cpu'"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from a2m2_zoo._typing import Float, Int
 from a2m2_zoo.backbones import Backbone
-from a2m2_zoo.calibration import fitted_scale, leave_one_out_logits, shipped_scale
+from a2m2_zoo.calibration import shipped_scale, support_scale
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Descriptors, Method, as_pairwise, concatenate
@@ -48,6 +48,11 @@ class Model:
         """Where it computes."""
         return next(self.backbone.parameters()).device
 
+    @property
+    def default_batch_size(self) -> int:
+        """Clips encoded together: 1 on a CPU, where more gain nothing, and 16 elsewhere."""
+        return 1 if self.device.type == "cpu" else 16
+
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Model:
         """The same model elsewhere; ``dtype`` is the backbone's precision, the head stays float32."""
         return replace(
@@ -62,10 +67,12 @@ class Model:
 
         Args:
             clips: Decoded clips, at least one.
-            batch_size: Clips that go through the backbone together; by default 1 on a CPU, where more
-                gain nothing, and 16 elsewhere.
+            batch_size: Clips that go through the backbone together; ``default_batch_size`` if None.
+
+        Raises:
+            ArgumentError: ``batch_size`` is below 1.
         """
-        size = batch_size or (1 if self.device.type == "cpu" else 16)
+        size = self.default_batch_size if batch_size is None else batch_size
         if size < 1:
             raise ArgumentError(f"batch_size is {batch_size}; expected 1 or more")
         parts: list[Descriptors] = []
@@ -89,12 +96,16 @@ class Model:
     def scale(self, support: Descriptors, *, labels: Int[Tensor, " n"], way: int) -> float:
         """Factor that turns logits into calibrated log-odds, see ``a2m2_zoo.calibration``."""
         prior = shipped_scale(self.scales, len(labels) / way)
+        pairs = None if len(labels) == way else self.pairs(support, support)
+        return prior if pairs is None else support_scale(pairs, labels, way=way, prior=prior)
+
+    @torch.inference_mode()
+    def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "q n"] | None:
+        """Scores of every pair; None where a class's score is not their mean."""
         method = as_pairwise(self.method)
-        if method is None or len(labels) == way:
-            return prior
-        here = self._here(support)
-        pairs = method.pairs(here, here).cpu()
-        return fitted_scale(*leave_one_out_logits(pairs, labels, way=way), prior=prior)
+        if method is None:
+            return None
+        return method.pairs(self._here(query), self._here(support)).cpu()
 
     @torch.inference_mode()
     def frame_plans(

@@ -10,6 +10,7 @@ import typer
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.errors import BankError
+from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.bank import SupportBank
@@ -27,7 +28,7 @@ DataArgument = Annotated[
 def create(
     data: DataArgument,
     bank: Annotated[Path, typer.Option("--out", "-o", help="The file to write (.safetensors).")],
-    model: options.ModelOption = "a2m2-lite0",
+    model: options.ModelOption = DEFAULT_MODEL,
     device: options.DeviceOption = "auto",
     workers: options.WorkersOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bank that is there.")] = False,

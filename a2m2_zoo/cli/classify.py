@@ -9,6 +9,7 @@ import typer
 
 from a2m2_zoo.cli import FAILED, INTERRUPTED, options, output
 from a2m2_zoo.errors import A2M2Error, VideoError, VideoNotFoundError
+from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.bank import SupportBank
@@ -22,7 +23,7 @@ def classify(
         list[Path], typer.Argument(metavar="QUERY...", help="Clips, or folders of clips.")
     ],
     supports: options.SupportsOption,
-    model: options.ModelOption = "a2m2-lite0",
+    model: options.ModelOption = DEFAULT_MODEL,
     top_k: Annotated[
         int | None, typer.Option("--top-k", min=1, help="Keep the k best classes.")
     ] = None,
@@ -123,7 +124,11 @@ def read_supports(
     from a2m2_zoo.api import resolve_bank
     from a2m2_zoo.data.index import class_folders
 
-    total = sum(map(len, class_folders(supports).values())) if supports.is_dir() else 1
+    source: Path | dict[str, tuple[Path, ...]] = supports
+    total = 1
+    if supports.is_dir():
+        source = class_folders(supports)
+        total = sum(map(len, source.values()))
     broken: list[A2M2Error] = []
     with output.progress("reading supports", total) as bar:
 
@@ -133,7 +138,7 @@ def read_supports(
                 output.complain(f"support left out: {failure}")
             bar.advance(bar.task_ids[0])
 
-        bank = resolve_bank(supports, model=model, workers=workers, limits=limits, on_clip=advance)
+        bank = resolve_bank(source, model=model, workers=workers, limits=limits, on_clip=advance)
     return bank, broken
 
 

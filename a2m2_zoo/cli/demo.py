@@ -9,6 +9,7 @@ import typer
 
 from a2m2_zoo.cli import options, output
 from a2m2_zoo.errors import DependencyError, SaveError
+from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
 _SHOTS = 2  # supports per action
 _SUPPORT_SEED, _QUERY_SEED = 0, 1
@@ -19,7 +20,7 @@ def demo(
     out: Annotated[
         Path, typer.Option("--out", help="A new folder for the clips and the picture.")
     ] = Path("a2m2-demo"),
-    model: options.ModelOption = "a2m2-lite0",
+    model: options.ModelOption = DEFAULT_MODEL,
     device: options.DeviceOption = "auto",
 ) -> None:
     """Draw short clips of five actions, classify unseen ones against them, and show why.
@@ -32,10 +33,8 @@ def demo(
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise SaveError(f"{str(out)!r} exists; give a new folder with --out, or remove it first")
     supports, queries = out / "supports", out / "queries"
-    actions = list(NAMED_ACTIONS)
-    with output.progress("drawing clips", len(actions) * (_SHOTS + 1)) as bar:
+    with output.progress("drawing clips", len(NAMED_ACTIONS) * (_SHOTS + 1)) as bar:
         for folder, clips, seed in ((supports, _SHOTS, _SUPPORT_SEED), (queries, 1, _QUERY_SEED)):
-            folder.parent.mkdir(parents=True, exist_ok=True)
             write_dataset(
                 folder,
                 clips=clips,

@@ -9,6 +9,7 @@ import typer
 
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.errors import A2M2Error
+from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
 
 def episode(
@@ -17,7 +18,7 @@ def episode(
     shot: Annotated[int, typer.Option("--shot", min=1, help="Supports per class.")] = 1,
     query: Annotated[int, typer.Option("--query", min=1, help="Queries per class.")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same episode.")] = 0,
-    model: options.ModelOption = "a2m2-lite0",
+    model: options.ModelOption = DEFAULT_MODEL,
     device: options.DeviceOption = "auto",
     workers: options.WorkersOption = None,
     json: options.JsonOption = False,

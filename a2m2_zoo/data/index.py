@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from a2m2_zoo.errors import EpisodeError, VideoNotFoundError
+from a2m2_zoo.video.images import SUFFIXES
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset([
@@ -14,7 +15,6 @@ VIDEO_SUFFIXES = frozenset([
     ".m2ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".gif",
 ])
 # fmt: on
-IMAGE_SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".webp"])
 
 
 def class_folders(root: str | Path) -> dict[str, tuple[Path, ...]]:
@@ -60,7 +60,7 @@ def clips_in(folder: Path) -> tuple[Path, ...]:
 
 def is_frame_folder(path: Path) -> bool:
     """Whether ``path`` is a folder with image frames directly inside."""
-    return path.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in _visible(path))
+    return path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in _visible(path))
 
 
 def check_class_names(names: Iterable[str]) -> None:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._typing import Bool, Float, Int
-from a2m2_zoo.calibration import fitted_scale, leave_one_out_logits, shipped_scale
+from a2m2_zoo.calibration import shipped_scale, support_scale
 from a2m2_zoo.data.plans import EpisodePlan
 from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
-from a2m2_zoo.methods.base import Descriptors, PairwiseMethod, as_pairwise, take
+from a2m2_zoo.methods.base import Descriptors, as_pairwise, take
 from a2m2_zoo.model import Model
 
 _CHUNK = 64  # queries whose pair scores are computed together
@@ -78,7 +78,7 @@ def evaluate(
         EpisodeError: Too few classes or clips.
     """
     method = as_pairwise(model.method)
-    pairs = pair_scores(method, descriptors) if method and method.context_free else None
+    pairs = pair_scores(model, descriptors) if method and method.context_free else None
     supports, queries = _drawn(
         labels, way=way, shot=shot, query=query, episodes=episodes, seed=seed
     )
@@ -93,24 +93,24 @@ def evaluate(
         known = take(descriptors, s)
         if pairs is None:
             logits[e] = model.logits(take(descriptors, q), known, labels=support_labels, way=way)
-        if method is not None and shot > 1 and leave_one_out:
-            own = pairs[s][:, s] if pairs is not None else method.pairs(known, known)
-            judged = leave_one_out_logits(own, support_labels, way=way)
-            scale[e] = fitted_scale(*judged, prior=prior)
+        if shot == 1 or not leave_one_out:
+            continue
+        if pairs is None:
+            scale[e] = model.scale(known, labels=support_labels, way=way)
+        else:
+            scale[e] = support_scale(pairs[s][:, s], support_labels, way=way, prior=prior)
     confidence, answer = (logits.double() * scale).softmax(-1).max(-1)
     truth = torch.arange(way).repeat_interleave(query)
     return Outcome((answer == truth).numpy(), confidence.numpy(), logits)
 
 
 @torch.inference_mode()
-def pair_scores(method: PairwiseMethod, descriptors: Descriptors) -> Float[Tensor, "n n"]:
-    """Scores of every clip against every clip."""
+def pair_scores(model: Model, descriptors: Descriptors) -> Float[Tensor, "n n"]:
+    """Scores of every clip against every clip, by a model whose method is pairwise."""
     count = len(next(iter(descriptors.values())))
-    rows = [
-        method.pairs(take(descriptors, slice(i, i + _CHUNK)), descriptors)
-        for i in range(0, count, _CHUNK)
-    ]
-    return torch.cat(rows)
+    chunks = (take(descriptors, slice(i, i + _CHUNK)) for i in range(0, count, _CHUNK))
+    rows = (model.pairs(chunk, descriptors) for chunk in chunks)
+    return torch.cat([row for row in rows if row is not None])
 
 
 def _drawn(

@@ -1,8 +1,8 @@
 """The checkpoint format: one safetensors file whose header says what it is.
 
 The header's metadata holds one key, ``a2m2_zoo``, with JSON: the format's version, the kind of file and
-a record of plain values. Files are hostile until checked: the size is bounded, the hash is compared
-before anything is parsed, the header is read and its shapes are summed before memory is taken.
+a record of plain values. Files are hostile until checked: the size is bounded before a file is read, the
+hash is compared before anything is parsed, and safetensors holds every shape to the bytes that are there.
 """
 
 from __future__ import annotations

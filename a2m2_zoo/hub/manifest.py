@@ -10,13 +10,15 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from a2m2_zoo.errors import CheckpointError, ModelNotFoundError
 
+#: What ``load_model`` and the command line take where no model is named.
+DEFAULT_MODEL = "a2m2-lite0"
 STATUSES = ("embedded", "released", "planned")
 _PACKAGE = Path(__file__).resolve().parent.parent
 _T = TypeVar("_T")
@@ -186,9 +188,7 @@ def _entry(raw: Any, kind: Callable[..., _T], where: str) -> _T:
     _keys(raw, set(declared), where)
     for name, field in declared.items():
         expected = _TYPES[str(field.type)]
-        if field.default is MISSING and (
-            not isinstance(raw[name], expected) or isinstance(raw[name], bool)
-        ):
+        if not isinstance(raw[name], expected) or isinstance(raw[name], bool):
             raise CheckpointError(
                 f"{where}.{name} is {type(raw[name]).__name__}; expected {expected.__name__}"
             )
