@@ -44,40 +44,41 @@ def shipped_scale(table: Mapping[int, float], shot: float) -> float:
 
 
 def leave_one_out_logits(
-    pairs: Float[Tensor, "n n"], labels: Int[Tensor, " n"], *, way: int
-) -> tuple[Float[Tensor, "m w"], Int[Tensor, " m"]]:
+    pairs: Float[Tensor, "*e n n"], labels: Int[Tensor, " n"], *, way: int
+) -> tuple[Float[Tensor, "*e m w"], Int[Tensor, " m"]]:
     """Class logits of every support from the other supports, and its label.
 
     Supports that are alone in their class are left out: without them their class has no score.
     """
     member = functional.one_hot(labels, way).to(pairs.dtype)
     others = member.sum(0) - member  # (n, w): how many are left in each class without support i
-    sums = pairs @ member - pairs.diagonal()[:, None] * member
+    itself = pairs.diagonal(dim1=-2, dim2=-1)[..., None]
+    sums = pairs @ member - itself * member
     judged = others.gather(1, labels[:, None])[:, 0] > 0
-    return (sums / others.clamp_min(1))[judged], labels[judged]
+    return (sums / others.clamp_min(1))[..., judged, :], labels[judged]
 
 
-def fitted_scale(logits: Float[Tensor, "m w"], labels: Int[Tensor, " m"], *, prior: float) -> float:
+def fitted_scale(
+    logits: Float[Tensor, "*e m w"], labels: Int[Tensor, " m"], *, prior: float
+) -> Float[Tensor, "*e"]:
     """Factor on the logits with the highest posterior, given logits whose labels are known.
 
     Args:
-        logits: Leave-one-out logits; none is fine and gives ``prior``.
+        logits: Leave-one-out logits, of one episode or of many; none are fine and give ``prior``.
         labels: Their labels.
         prior: The shipped factor, centre of a log-normal prior.
     """
-    if len(labels) == 0:
-        return prior
     steps = torch.linspace(-math.log(8.0), math.log(8.0), 97, dtype=torch.float64)
     scales = prior * steps.exp()
-    scaled = scales[:, None, None] * logits.double()
-    truth = labels.expand(len(scales), -1)[..., None]
+    scaled = scales[:, None, None] * logits.double()[..., None, :, :]  # (*e steps m w)
+    truth = labels.expand(scaled.shape[:-1])[..., None]
     loss = -scaled.log_softmax(-1).gather(-1, truth)[..., 0].sum(-1)
     posterior = loss + 0.5 * (steps / _PRIOR_DEVIATION) ** 2
-    return float(scales[posterior.argmin()])
+    return scales[posterior.argmin(-1)]
 
 
 def support_scale(
-    pairs: Float[Tensor, "n n"], labels: Int[Tensor, " n"], *, way: int, prior: float
-) -> float:
+    pairs: Float[Tensor, "*e n n"], labels: Int[Tensor, " n"], *, way: int, prior: float
+) -> Float[Tensor, "*e"]:
     """Factor on the logits that fits the supports' own pair scores, each classified by the others."""
     return fitted_scale(*leave_one_out_logits(pairs, labels, way=way), prior=prior)

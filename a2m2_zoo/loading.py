@@ -107,6 +107,7 @@ def assembled(found: checkpoint.Checkpoint, *, source: str) -> Model:
     return Model(
         id=name,
         weights_hash=hashlib.sha256(f"{found.sha256}{entry.sha256}".encode()).hexdigest(),
+        backbone_hash=entry.sha256,
         method_name=str(record["method"]),
         backbone_name=backbone,
         backbone=_backbone(entry).eval(),

@@ -26,6 +26,7 @@ class Model:
     Attributes:
         id: Its name.
         weights_hash: sha256 over all of its weights; a bank made by other weights is refused.
+        backbone_hash: sha256 of the backbone's weights alone; cached features belong to it.
         method_name: Name in the registry of methods.
         backbone_name: Name of the backbone's weights in the manifest.
         backbone: Frames to maps.
@@ -36,6 +37,7 @@ class Model:
 
     id: str
     weights_hash: str
+    backbone_hash: str
     method_name: str
     backbone_name: str
     backbone: Backbone
@@ -88,16 +90,17 @@ class Model:
         self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
     ) -> Float[Tensor, "q w"]:
         """Raw scores of queries over classes; larger is more alike."""
-        return self.method.score(
-            self._here(query), self._here(support), labels=labels.to(self.device), way=way
-        ).cpu()
+        asked, known = self._episode(query), self._episode(support)
+        return self.method.score(asked, known, labels=labels.to(self.device), way=way)[0].cpu()
 
     @torch.inference_mode()
     def scale(self, support: Descriptors, *, labels: Int[Tensor, " n"], way: int) -> float:
         """Factor that turns logits into calibrated log-odds, see ``a2m2_zoo.calibration``."""
         prior = shipped_scale(self.scales, len(labels) / way)
         pairs = None if len(labels) == way else self.pairs(support, support)
-        return prior if pairs is None else support_scale(pairs, labels, way=way, prior=prior)
+        if pairs is None:
+            return prior
+        return float(support_scale(pairs, labels, way=way, prior=prior))
 
     @torch.inference_mode()
     def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "q n"] | None:
@@ -105,15 +108,15 @@ class Model:
         method = as_pairwise(self.method)
         if method is None:
             return None
-        return method.pairs(self._here(query), self._here(support)).cpu()
+        return method.pairs(self._episode(query), self._episode(support))[0].cpu()
 
     @torch.inference_mode()
     def frame_plans(
         self, query: Descriptors, support: Descriptors
     ) -> tuple[Float[Tensor, "q n t t"], Float[Tensor, "q n t t"]] | None:
         """How the frames of every pair are matched, see ``Method.frame_plans``."""
-        found = self.method.frame_plans(self._here(query), self._here(support))
-        return found and (found[0].cpu(), found[1].cpu())
+        found = self.method.frame_plans(self._episode(query), self._episode(support))
+        return found and (found[0][0].cpu(), found[1][0].cpu())
 
     def record(self) -> dict[str, Any]:
         """What the header of its checkpoint says."""
@@ -134,7 +137,8 @@ class Model:
         Raises:
             SaveError: It could not be written.
         """
-        return checkpoint.save(path, self.method.state_dict(), kind="model", record=self.record())
+        return checkpoint.save(path, self.method.weights(), kind="model", record=self.record())
 
-    def _here(self, descriptors: Descriptors) -> dict[str, Tensor]:
-        return {name: tensor.to(self.device) for name, tensor in descriptors.items()}
+    def _episode(self, descriptors: Descriptors) -> dict[str, Tensor]:
+        """As the only episode, where the model computes."""
+        return {name: tensor[None].to(self.device) for name, tensor in descriptors.items()}

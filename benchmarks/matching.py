@@ -77,7 +77,7 @@ def shipped() -> dict[str, object]:
     maps = {"s14": torch.rand(6, 8, 112, 14, 14), "s7": torch.rand(6, 8, 320, 7, 7)}
     features = Features(maps, torch.rand(6, 8, 1280))
     clips = method.encode(features)
-    query, support = take(clips, slice(1)), take(clips, slice(1, 6))
+    query, support = take(clips, torch.tensor([[0]])), take(clips, torch.arange(1, 6)[None])
     labels = torch.arange(5)
 
     def score() -> torch.Tensor:

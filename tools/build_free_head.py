@@ -151,7 +151,7 @@ def calibrated(model: Model, held: list[tuple[list[Features], Tensor]]) -> Model
         truth = torch.arange(5).repeat(EPISODES * len(held))
         scale = 1.0
         for _ in range(5):  # each search spans a factor of eight both ways
-            scale = fitted_scale(torch.cat(logits), truth, prior=scale)
+            scale = float(fitted_scale(torch.cat(logits), truth, prior=scale))
         scales[shot] = float(f"{scale:.4g}")
         print(f"{model.id}, {shot}-shot: {', '.join(accuracy)} % held out, scale {scales[shot]}")
     return replace(model, scales=scales)
@@ -171,6 +171,7 @@ def build() -> list[Model]:
             Model(
                 id=name,
                 weights_hash="",
+                backbone_hash="",
                 method_name=name.split("-")[0],
                 backbone_name=BACKBONE,
                 backbone=backbone,

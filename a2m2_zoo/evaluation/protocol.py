@@ -1,8 +1,18 @@
-"""The standard protocol: many W-way K-shot episodes on clips that were encoded once."""
+"""The standard protocol: many W-way K-shot episodes on clips that were encoded once.
+
+Episodes are scored in tiles whose size depends on the descriptors alone, each tile by one thread, so that the
+same seed gives the same logits to the last bit for any number of workers.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +21,49 @@ from torch import Tensor
 from a2m2_zoo._typing import Bool, Float, Int
 from a2m2_zoo.calibration import shipped_scale, support_scale
 from a2m2_zoo.data.plans import EpisodePlan
+from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
-from a2m2_zoo.methods.base import Descriptors, as_pairwise, take
+from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod, as_pairwise, take
 from a2m2_zoo.model import Model
 
-_CHUNK = 64  # queries whose pair scores are computed together
+#: Called with how much is done and how much there is.
+Progress = Callable[[int, int], None]
+
+_TILE_BYTES = 1 << 25  # descriptors of one tile
+_LARGEST_TILE = 64
+_ROWS = 64  # clips whose pair scores with all others are computed together
+
+
+@dataclass(frozen=True)
+class Draw:
+    """E episodes among N clips. The supports of a class follow each other, and so do its queries.
+
+    Attributes:
+        classes: (E, W) the classes of each episode.
+        support: (E, W·K) indices of clips.
+        query: (E, W·Q) indices of clips.
+        labels: (W·K,) class of each support within its episode.
+        truth: (W·Q,) class of each query within its episode.
+    """
+
+    classes: Int[Tensor, "e w"]
+    support: Int[Tensor, "e n"]
+    query: Int[Tensor, "e q"]
+    labels: Int[Tensor, " n"]
+    truth: Int[Tensor, " q"]
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def way(self) -> int:
+        """W."""
+        return self.classes.shape[1]
+
+    @property
+    def shot(self) -> int:
+        """K."""
+        return len(self.labels) // self.way
 
 
 @dataclass(frozen=True)
@@ -23,11 +71,13 @@ class Outcome:
     """What a run of the protocol found.
 
     Attributes:
+        draw: The episodes.
         right: (E, W·Q) whether each query of each episode got its label.
         confidence: (E, W·Q) probability of the answer that was given.
         logits: (E, W·Q, W) raw scores; the queries of a class follow each other.
     """
 
+    draw: Draw
     right: Bool[np.ndarray, "e q"]
     confidence: Float[np.ndarray, "e q"]
     logits: Float[Tensor, "e q w"]
@@ -44,7 +94,80 @@ class Outcome:
         return expected_calibration_error(self.confidence.ravel(), self.right.ravel())
 
 
-@torch.inference_mode()
+def draw_episodes(
+    labels: Int[Tensor, " n"],
+    *,
+    way: int = 5,
+    shot: int = 1,
+    query: int = 1,
+    episodes: int = 10_000,
+    seed: int = 0,
+) -> Draw:
+    """Which clips each episode holds: a pure function of the labels, the sizes and the seed.
+
+    Args:
+        labels: Class of each clip, 0..C-1, each at least ``shot + query`` times.
+        way: Classes per episode.
+        shot: Supports per class.
+        query: Queries per class.
+        episodes: How many.
+        seed: Any integer.
+
+    Raises:
+        EpisodeError: Too few classes or clips.
+        ArgumentError: A size is below one.
+    """
+    if episodes < 1:
+        raise ArgumentError(f"episodes is {episodes}; expected 1 or more")
+    counts = labels.bincount()
+    plan = EpisodePlan(tuple(counts.tolist()), way=way, shot=shot, query=query, seed=seed)
+    drawn = plan.episodes(0, episodes)
+    classes = torch.from_numpy(drawn.classes)
+    order = labels.argsort(stable=True)
+    first = (counts.cumsum(0) - counts)[classes][..., None]
+    return Draw(
+        classes,
+        order[first + torch.from_numpy(drawn.support)].flatten(1),
+        order[first + torch.from_numpy(drawn.query)].flatten(1),
+        torch.arange(way).repeat_interleave(shot),
+        torch.arange(way).repeat_interleave(query),
+    )
+
+
+def score_draw(
+    method: Method,
+    descriptors: Descriptors,
+    draw: Draw,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Float[Tensor, "e q w"]:
+    """Logits of every episode.
+
+    Where a pair's score does not depend on the other supports and there are fewer pairs of clips than
+    pairs in the episodes, every pair is computed once and the episodes are gathered from that.
+
+    Args:
+        method: The method that made the descriptors.
+        descriptors: Descriptors of all N clips.
+        draw: The episodes.
+        workers: Threads; as many as there are cores if None. It does not change the result.
+        progress: Called with episodes done and all episodes.
+    """
+    pairwise = _table_method(method, descriptors, draw)
+    if pairwise is not None:
+        pairs = pair_scores(pairwise, descriptors, workers=workers, progress=progress)
+        chosen = pairs[draw.query[:, :, None], draw.support[:, None, :]]
+        return torch.unflatten(chosen, -1, (draw.way, draw.shot)).mean(-1)
+
+    def score(tile: slice) -> Tensor:
+        asked, known = _gathered(method, descriptors, draw, tile)
+        labels = draw.labels.to(_device(method))
+        return method.score(asked, known, labels=labels, way=draw.way).cpu()
+
+    return torch.cat(_in_tiles(score, descriptors, draw, workers=workers, progress=progress))
+
+
 def evaluate(
     model: Model,
     descriptors: Descriptors,
@@ -56,11 +179,10 @@ def evaluate(
     episodes: int = 10_000,
     seed: int = 0,
     leave_one_out: bool = True,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
-    """Run episodes over clips that ``Model.encode`` has encoded.
-
-    Where a pair's score does not depend on the other supports, every pair is computed once, in chunks of
-    queries, and all episodes are gathered from that; other methods are scored episode by episode.
+    """Run episodes over clips that ``Model.encode`` has encoded, probabilities included.
 
     Args:
         model: The model that made the descriptors.
@@ -73,56 +195,127 @@ def evaluate(
         seed: Of the plan of episodes.
         leave_one_out: Fit the probabilities to the supports, as ``classify`` does. It costs time and
             changes no answer, only the confidence.
+        workers: Threads; as many as there are cores if None. It does not change the result.
+        progress: Called with episodes done and all episodes, first for the answers and then, where they
+            are fitted, for the probabilities.
 
     Raises:
         EpisodeError: Too few classes or clips.
     """
-    method = as_pairwise(model.method)
-    pairs = pair_scores(model, descriptors) if method and method.context_free else None
-    supports, queries = _drawn(
-        labels, way=way, shot=shot, query=query, episodes=episodes, seed=seed
-    )
-    support_labels = torch.arange(way).repeat_interleave(shot)
+    draw = draw_episodes(labels, way=way, shot=shot, query=query, episodes=episodes, seed=seed)
+    logits = score_draw(model.method, descriptors, draw, workers=workers, progress=progress)
     prior = shipped_scale(model.scales, shot)
-    logits = torch.empty(episodes, way * query, way)
-    scale = torch.full((episodes, 1, 1), prior, dtype=torch.float64)
-    if pairs is not None:
-        chosen = pairs[queries[:, :, None], supports[:, None, :]]
-        logits = chosen.reshape(*chosen.shape[:-1], way, shot).mean(-1)
-    for e, (s, q) in enumerate(zip(supports, queries, strict=True)):
-        known = take(descriptors, s)
-        if pairs is None:
-            logits[e] = model.logits(take(descriptors, q), known, labels=support_labels, way=way)
-        if shot == 1 or not leave_one_out:
-            continue
-        if pairs is None:
-            scale[e] = model.scale(known, labels=support_labels, way=way)
-        else:
-            scale[e] = support_scale(pairs[s][:, s], support_labels, way=way, prior=prior)
-    confidence, answer = (logits.double() * scale).softmax(-1).max(-1)
-    truth = torch.arange(way).repeat_interleave(query)
-    return Outcome((answer == truth).numpy(), confidence.numpy(), logits)
+    scale = torch.full((episodes,), prior, dtype=torch.float64)
+    pairwise = as_pairwise(model.method)
+    if pairwise is not None and shot > 1 and leave_one_out:
+        fit = partial(_support_scales, pairwise, descriptors, draw, prior)
+        scale = torch.cat(_in_tiles(fit, descriptors, draw, workers=workers, progress=progress))
+    confidence, answer = (logits.double() * scale[:, None, None]).softmax(-1).max(-1)
+    return Outcome(draw, (answer == draw.truth).numpy(), confidence.numpy(), logits)
 
 
-@torch.inference_mode()
-def pair_scores(model: Model, descriptors: Descriptors) -> Float[Tensor, "n n"]:
-    """Scores of every clip against every clip, by a model whose method is pairwise."""
-    count = len(next(iter(descriptors.values())))
-    chunks = (take(descriptors, slice(i, i + _CHUNK)) for i in range(0, count, _CHUNK))
-    rows = (model.pairs(chunk, descriptors) for chunk in chunks)
-    return torch.cat([row for row in rows if row is not None])
+def pair_scores(
+    method: PairwiseMethod,
+    descriptors: Descriptors,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Float[Tensor, "n n"]:
+    """Scores of every clip against every clip, as one episode."""
+    device = _device(method)
+    known = {name: tensor[None].to(device) for name, tensor in descriptors.items()}
+    count = _count(descriptors)
+
+    def rows(start: int) -> Tensor:
+        return method.pairs({k: v[:, start : start + _ROWS] for k, v in known.items()}, known)[
+            0
+        ].cpu()
+
+    return torch.cat(_mapped(rows, range(0, count, _ROWS), count, workers, progress))
 
 
-def _drawn(
-    labels: Tensor, *, way: int, shot: int, query: int, episodes: int, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Index of every support and query of every episode among the N clips, class by class."""
-    counts = labels.bincount()
-    plan = EpisodePlan(tuple(counts.tolist()), way=way, shot=shot, query=query, seed=seed)
-    drawn = plan.episodes(0, episodes)
-    order = labels.argsort(stable=True)
-    first = (counts.cumsum(0) - counts)[torch.from_numpy(drawn.classes)][..., None]
-    return (
-        order[first + torch.from_numpy(drawn.support)].flatten(1),
-        order[first + torch.from_numpy(drawn.query)].flatten(1),
-    )
+def _support_scales(
+    method: PairwiseMethod, descriptors: Descriptors, draw: Draw, prior: float, tile: slice
+) -> Tensor:
+    known = _gathered(method, descriptors, draw, tile)[1]
+    return support_scale(method.pairs(known, known).cpu(), draw.labels, way=draw.way, prior=prior)
+
+
+def _table_method(method: Method, descriptors: Descriptors, draw: Draw) -> PairwiseMethod | None:
+    pairwise = as_pairwise(method)
+    needed = len(draw) * draw.query.shape[1] * draw.support.shape[1]
+    cheaper = _count(descriptors) ** 2 <= needed
+    return pairwise if pairwise is not None and pairwise.context_free and cheaper else None
+
+
+def _gathered(
+    method: Method, descriptors: Descriptors, draw: Draw, tile: slice
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    device = _device(method)
+    query, support = (take(descriptors, index[tile]) for index in (draw.query, draw.support))
+    asked, known = ({k: v.to(device) for k, v in part.items()} for part in (query, support))
+    return asked, known
+
+
+def _in_tiles(
+    work: Callable[[slice], Tensor],
+    descriptors: Descriptors,
+    draw: Draw,
+    *,
+    workers: int | None,
+    progress: Progress | None,
+) -> list[Tensor]:
+    clips = draw.query.shape[1] + draw.support.shape[1]
+    held = clips * sum(t[0].numel() * t.element_size() for t in descriptors.values())
+    size = min(max(_TILE_BYTES // held, 1), _LARGEST_TILE)
+    starts = range(0, len(draw), size)
+    return _mapped(lambda i: work(slice(i, i + size)), starts, len(draw), workers, progress)
+
+
+def _mapped(
+    work: Callable[[int], Tensor],
+    starts: range,
+    total: int,
+    workers: int | None,
+    progress: Progress | None,
+) -> list[Tensor]:
+    """``work`` of every start, in order, by threads that compute on one core each."""
+    if workers is not None and workers < 1:
+        raise ArgumentError(f"workers is {workers}; expected 1 or more")
+
+    @torch.inference_mode()
+    def guarded(start: int) -> Tensor:
+        return work(start)
+
+    found: list[Tensor] = []
+    with _one_core_each(), ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        try:
+            for start, part in zip(starts, pool.map(guarded, starts), strict=True):
+                found.append(part)
+                if progress is not None:
+                    progress(min(start + starts.step, total), total)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return found
+
+
+@contextmanager
+def _one_core_each() -> Iterator[None]:
+    """Sums split over cores depend on how many there are; these must not."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _device(method: Method) -> torch.device:
+    held: Any = next(method.parameters(), None)
+    held = next(method.buffers(), None) if held is None else held
+    return torch.device("cpu") if held is None else held.device
+
+
+def _count(descriptors: Descriptors) -> int:
+    return len(next(iter(descriptors.values())))

@@ -121,27 +121,27 @@ class A2M2(PairwiseMethod):
             "pooled": functional.normalize(features.pooled.float().mean(1), dim=-1),
         }
 
-    def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "q n"]:
+    def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "e q n"]:
         """Aligned similarity of every pair."""
         scores = self.align.scores(*self._centred(query, support))
         return scores + self._pool_term(query["pooled"], support["pooled"])
 
     def score(
         self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
-    ) -> Float[Tensor, "q w"]:
+    ) -> Float[Tensor, "e q w"]:
         """Logits by the configured rule over shots."""
         if self.mean_of_pairs:
             return super().score(query, support, labels=labels, way=way)
         scores = self.align.score_shots(
             *self._centred(query, support), labels=labels, way=way, rule=self.config.shots
         )
-        prototypes = class_prototypes(support["pooled"][:, None], labels, way=way)[:, 0]
+        prototypes = class_prototypes(support["pooled"][..., None, :], labels, way=way)[..., 0, :]
         prototypes = functional.normalize(prototypes, dim=-1)
         return scores + self._pool_term(query["pooled"], prototypes)
 
     def frame_plans(
         self, query: Descriptors, support: Descriptors
-    ) -> tuple[Float[Tensor, "q n t t"], Float[Tensor, "q n t t"]] | None:
+    ) -> tuple[Float[Tensor, "e q n t t"], Float[Tensor, "e q n t t"]] | None:
         """Plan and similarity between frames: the mean over the stages' groups of single frames."""
         names = self.align.groups
         fine = [g for g, name in enumerate(names) if name.endswith("frames/1")]
@@ -149,8 +149,8 @@ class A2M2(PairwiseMethod):
             return None
         found = self.align(*self._centred(query, support))
         frames = int(found.query_mask[0, fine[0]].sum())
-        plan = found.plan[:, :, fine, :frames, :frames].mean(2)
-        return plan, found.similarity[:, :, fine, :frames, :frames].mean(2)
+        plan = found.plan[..., fine, :frames, :frames].mean(-3)
+        return plan, found.similarity[..., fine, :frames, :frames].mean(-3)
 
     def _pool_term(self, query: Tensor, support: Tensor) -> Tensor:
         cosine: Tensor = query @ support.mT
@@ -160,7 +160,8 @@ class A2M2(PairwiseMethod):
         """Candidates of both sides, less what the supports share."""
         asked, known = query["moments"], support["moments"]
         if self.config.centring:
-            share = len(known) / (len(known) + self.config.centring)
-            common = share * known.mean(0)
+            count = known.shape[-3]
+            share = count / (count + self.config.centring)
+            common = share * known.mean(-3, keepdim=True)
             asked, known = asked - common, known - common
         return Candidates(asked, self.layout), Candidates(known, self.layout)

@@ -1,13 +1,15 @@
 """What every few-shot method is: encode, score, losses.
 
 Evaluation, banks, the cache and the command line know only these three, so a new method is one file and
-one row in the registry.
+one row in the registry. Scores come for many episodes at once: descriptors that are compared carry the
+episode as their first axis.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -18,8 +20,41 @@ from a2m2_zoo._typing import Float, Int
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.ops.shots import mean_over_shots
 
-#: What a method keeps of a batch of clips: tensors by name, the clip is the first axis of each.
+#: What a method keeps of clips: tensors by name. The clip is the first axis of what ``encode`` gives; what
+#: is scored has the episode before it.
 Descriptors: TypeAlias = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """E episodes with all that a loss may ask for. Clips lie flat, episode by episode.
+
+    Attributes:
+        query: Features of E·Q clips.
+        support: Features of E·N clips.
+        labels: Class of each support within its episode, 0..way-1, the same in all episodes.
+        query_labels: Class of each query within its episode.
+        way: Classes per episode.
+        support_classes: Class of each support among all training classes, where known.
+        query_classes: Class of each query among all training classes, where known.
+        support_frames: Normalised network inputs of the supports, where they are at hand.
+        query_frames: Normalised network inputs of the queries.
+    """
+
+    query: Features
+    support: Features
+    labels: Int[Tensor, " n"]
+    query_labels: Int[Tensor, " q"]
+    way: int
+    support_classes: Int[Tensor, " e_n"] | None = None
+    query_classes: Int[Tensor, " e_q"] | None = None
+    support_frames: Float[Tensor, "e_n t 3 h w"] | None = None
+    query_frames: Float[Tensor, "e_q t 3 h w"] | None = None
+
+    @property
+    def episodes(self) -> int:
+        """E."""
+        return len(self.query.pooled) // len(self.query_labels)
 
 
 class Method(nn.Module, ABC):
@@ -27,12 +62,18 @@ class Method(nn.Module, ABC):
 
     Attributes:
         stages: Names of the backbone's maps that ``encode`` reads.
+        extra: Parts that only the losses need, such as a classifier over the training classes; empty until
+            ``prepare_training``, never stored with a model, never paid for when one is used.
     """
 
     stages: tuple[str, ...] = ()
 
     #: The frozen dataclass it was built from, with ``to_dict`` and ``from_dict``.
     config: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.extra = nn.ModuleDict()
 
     @abstractmethod
     def encode(self, features: Features) -> Descriptors:
@@ -45,25 +86,40 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def score(
         self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
-    ) -> Float[Tensor, "q w"]:
-        """Logits of Q queries over the W classes, from N supports with labels in 0..W-1."""
+    ) -> Float[Tensor, "e q w"]:
+        """Logits of the queries of E episodes over their W classes.
 
-    def losses(
-        self,
-        query: Descriptors,
-        support: Descriptors,
-        *,
-        labels: Int[Tensor, " n"],
-        way: int,
-        query_labels: Int[Tensor, " q"],
-    ) -> dict[str, Float[Tensor, ""]]:
-        """Named training losses of one episode; their sum is what is minimised."""
-        logits = self.score(query, support, labels=labels, way=way)
-        return {"episode": functional.cross_entropy(logits, query_labels)}
+        Args:
+            query: Descriptors (E, Q, ...).
+            support: Descriptors (E, N, ...).
+            labels: Class of each support, 0..W-1, the same in all episodes.
+            way: W.
+        """
+
+    def prepare_training(self, *, classes: int) -> None:
+        """Add to ``extra`` what the losses need beside ``encode`` and ``score``.
+
+        Args:
+            classes: Number of training classes.
+        """
+
+    def weights(self) -> dict[str, Tensor]:
+        """The state dict without ``extra``: what a stored model consists of."""
+        return {k: v for k, v in self.state_dict().items() if not k.startswith("extra.")}
+
+    def losses(self, batch: TrainingBatch) -> dict[str, Float[Tensor, ""]]:
+        """Named training losses, weighted; their sum is what is minimised."""
+        return {"episode": episode_loss(self.episode_logits(batch), batch)}
+
+    def episode_logits(self, batch: TrainingBatch) -> Float[Tensor, "e q w"]:
+        """``encode`` and ``score`` of a training batch."""
+        query = split(self.encode(batch.query), batch.episodes)
+        support = split(self.encode(batch.support), batch.episodes)
+        return self.score(query, support, labels=batch.labels, way=batch.way)
 
     def frame_plans(
         self, query: Descriptors, support: Descriptors
-    ) -> tuple[Float[Tensor, "q n t t"], Float[Tensor, "q n t t"]] | None:
+    ) -> tuple[Float[Tensor, "e q n t t"], Float[Tensor, "e q n t t"]] | None:
         """Transport plan and similarity between the frames of every pair; None where there is none."""
         return None
 
@@ -74,19 +130,24 @@ class PairwiseMethod(Method):
     Attributes:
         mean_of_pairs: Whether that is the configured rule over shots.
         context_free: Whether a pair's score depends on that pair alone, not on the other supports; a
-            protocol then computes every pair once for all episodes.
+            protocol may then compute every pair once for all episodes.
     """
 
     mean_of_pairs: bool = True
     context_free: bool = True
 
     @abstractmethod
-    def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "q n"]:
-        """Similarity of every query to every support, given these supports; larger is more alike."""
+    def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "e q n"]:
+        """Similarity of every query to every support of its episode; larger is more alike.
+
+        Args:
+            query: Descriptors (E, Q, ...).
+            support: Descriptors (E, N, ...).
+        """
 
     def score(
         self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
-    ) -> Float[Tensor, "q w"]:
+    ) -> Float[Tensor, "e q w"]:
         """Mean over the supports of each class of the pair scores."""
         return mean_over_shots(self.pairs(query, support), labels, way=way)
 
@@ -96,9 +157,22 @@ def as_pairwise(method: Method) -> PairwiseMethod | None:
     return method if isinstance(method, PairwiseMethod) and method.mean_of_pairs else None
 
 
+def episode_loss(logits: Float[Tensor, "e q w"], batch: TrainingBatch) -> Float[Tensor, ""]:
+    """Cross entropy of the queries' classes within their episodes."""
+    truth = batch.query_labels.to(logits.device).repeat(len(logits))
+    return functional.cross_entropy(logits.flatten(0, 1), truth)
+
+
 def take(descriptors: Descriptors, index: Tensor | slice) -> dict[str, Tensor]:
-    """The clips at ``index``."""
+    """The clips at ``index``; an index (E, Q) gives descriptors (E, Q, ...)."""
     return {name: tensor[index] for name, tensor in descriptors.items()}
+
+
+def split(descriptors: Descriptors, episodes: int) -> dict[str, Tensor]:
+    """Flat clips (E·Q, ...) as (E, Q, ...)."""
+    return {
+        name: torch.unflatten(tensor, 0, (episodes, -1)) for name, tensor in descriptors.items()
+    }
 
 
 def concatenate(parts: list[Descriptors]) -> dict[str, Tensor]:

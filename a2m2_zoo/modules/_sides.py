@@ -1,7 +1,8 @@
-"""What ``A2Module`` works on: videos as padded groups of unit descriptors."""
+"""What ``A2Module`` works on: unit descriptors, groups of one size together: nothing is padded."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from a2m2_zoo._typing import Bool, Float
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.modules.candidates import Candidates, sequence_layout
+from a2m2_zoo.modules.candidates import Candidates, Layout, sequence_layout
 from a2m2_zoo.ops import marginals
 from a2m2_zoo.ops.moments import l2_normalise, without_autocast
 from a2m2_zoo.ops.shots import class_slots
@@ -19,54 +20,71 @@ _SMALLEST_SPREAD = 1e-4  # ε of a pair whose costs are all equal up to rounding
 
 @dataclass(frozen=True)
 class Side:
-    """Videos ready for alignment: unit descriptors by group, padded."""
+    """Videos ready for alignment: unit descriptors of groups with equally many candidates."""
 
-    unit: Float[Tensor, "v g s d"]
-    mask: Bool[Tensor, "v g s"]
+    unit: Float[Tensor, "*e v g s d"]
+    mask: Bool[Tensor, "v g s"]  # False only where classes have unequal shots
     times: Float[Tensor, "v g s 2"]
-    own: Float[Tensor, "v g s"]  # distinctiveness of each candidate within its video
+    own: Float[Tensor, "*e v g s"]  # distinctiveness of each candidate within its video
 
-    def __getitem__(self, index: slice) -> Side:
-        return Side(self.unit[index], self.mask[index], self.times[index], self.own[index])
+    def videos(self, chosen: slice) -> Side:
+        """Some of the videos."""
+        return Side(
+            self.unit[..., chosen, :, :, :],
+            self.mask[chosen],
+            self.times[chosen],
+            self.own[..., chosen, :, :],
+        )
 
 
 def as_candidates(videos: Candidates | Tensor) -> Candidates:
     if isinstance(videos, Candidates):
         return videos
-    if videos.ndim != 3 or not videos.shape[1]:
+    if videos.ndim < 3 or not videos.shape[-2]:
         raise ArgumentError(
             f"descriptors have shape {tuple(videos.shape)}; expected (videos, S ≥ 1, D)"
         )
-    return Candidates(videos, sequence_layout(videos.shape[1]))
+    return Candidates(videos, sequence_layout(videos.shape[-2]))
 
 
-def make_side(videos: Candidates | Tensor, *, groups: str, expected: tuple[str, ...]) -> Side:
-    """Unit descriptors by group; the groups must be those the module was built for."""
-    known = as_candidates(videos)
-    names = known.layout.groups(groups)
+def check_groups(videos: Candidates, *, mode: str, expected: tuple[str, ...]) -> None:
+    """The groups must be those the module was built for."""
+    names = videos.layout.groups(mode)
     if names != expected:
         raise ArgumentError(
             f"the candidates' groups are {', '.join(names)}; the module was built for "
             f"{', '.join(expected)}"
         )
-    unit = l2_normalise(known.descriptors)
-    part = known.layout.partition(groups, unit.device)
-    gathered = unit[:, part.index] * part.mask[..., None].to(unit)
-    mask = part.mask.expand(len(unit), -1, -1)
+
+
+def by_size(query: Layout, support: Layout, *, mode: str) -> Iterator[tuple[list[int], int, int]]:
+    """Groups that have one size on each side together, and those sizes."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for g, size in enumerate(zip(query.sizes(mode), support.sizes(mode), strict=True)):
+        found.setdefault(size, []).append(g)
+    return ((groups, *size) for size, groups in found.items())
+
+
+def make_side(videos: Candidates, groups: Sequence[int], size: int, *, mode: str) -> Side:
+    """Unit descriptors of some groups, each of ``size`` candidates."""
+    part = videos.layout.partition(mode, videos.descriptors.device)
+    unit = l2_normalise(videos.descriptors[..., part.index[groups, :size], :])
+    mask = part.mask[groups, :size].expand(unit.shape[-4], -1, -1)
     with torch.autocast(unit.device.type, enabled=False):
-        own = marginals.distinctiveness(gathered @ gathered.mT, mask)
-    return Side(gathered, mask, part.times.to(unit).expand(len(unit), -1, -1, -1), own)
+        own = marginals.distinctiveness(unit @ unit.mT, mask.expand(unit.shape[:-1]))
+    times = part.times[groups, :size].to(unit).expand(len(mask), -1, -1, -1)
+    return Side(unit, mask, times, own)
 
 
 @without_autocast
 def pair_similarity(query: Tensor, support: Tensor) -> Tensor:
-    """Cosines of all candidates of a group: (q g s d), (n g r d) → (q n g s r)."""
-    q, g, s, d = query.shape
-    n, _, r, _ = support.shape
-    flat = (
-        query.transpose(0, 1).reshape(g, q * s, d) @ support.transpose(0, 1).reshape(g, n * r, d).mT
-    )
-    return flat.reshape(g, q, s, n, r).permute(1, 3, 0, 2, 4).contiguous()
+    """Cosines of all candidates of a group: (*e q g s d), (*e n g r d) → (*e q n g s r)."""
+    q, _, s, _ = query.shape[-4:]
+    n, _, r, _ = support.shape[-4:]
+    left, right = (x.transpose(-4, -3).flatten(-3, -2) for x in (query, support))
+    cosines = torch.unflatten(left @ right.mT, -1, (n, r))
+    cosines = torch.unflatten(cosines, -3, (q, s))  # (*e g q s n r)
+    return cosines.movedim((-4, -2), (-5, -4)).contiguous()
 
 
 def cost_spread(cost: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -78,30 +96,16 @@ def cost_spread(cost: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return square.sqrt().clamp_min(_SMALLEST_SPREAD)
 
 
-def groups_by_size(rows: Tensor, columns: Tensor) -> list[tuple[list[int], int, int]]:
-    """Groups (q n g s) of one size together, with that size: no work is done on padding."""
-    found: dict[tuple[int, int], list[int]] = {}
-    for g, size in enumerate(zip(_extent(rows), _extent(columns), strict=True)):
-        found.setdefault(size, []).append(g)
-    return [(groups, *size) for size, groups in found.items()]
-
-
-def _extent(mask: Tensor) -> list[int]:
-    """Places of each group up to the last one that any video uses; at least 1."""
-    used = mask.flatten(0, 1).any(0)
-    place = torch.arange(1, used.shape[-1] + 1, device=used.device)
-    extent: list[int] = (used * place).amax(-1).clamp_min(1).tolist()
-    return extent
-
-
 def pool_shots(support: Side, labels: Tensor, way: int) -> Side:
     """One set of candidates per class; its shots lie side by side at each place in time."""
     index, exists = class_slots(labels, way=way)
 
-    def pool(x: Tensor) -> Tensor:  # (n g s …) → (w k g s …) → (w g s·k …)
-        return x[index].movedim(1, 3).flatten(2, 3)
+    def pool(x: Tensor, *, videos: int) -> Tensor:  # (…v g s…) → (…w k g s…) → (…w g s·k…)
+        shots = torch.unflatten(x.index_select(videos, index.flatten()), videos, index.shape)
+        return shots.movedim(videos + 1, videos + 3).flatten(videos + 2, videos + 3)
 
-    shots = exists[:, None, None, :].expand(-1, *support.mask.shape[1:], -1).flatten(2)
-    mask = pool(support.mask) & shots
-    unit = pool(support.unit) * shots[..., None].to(support.unit)
-    return Side(unit, mask, pool(support.times), pool(support.own))
+    episodes = support.unit.ndim - 4
+    kept = exists[:, None, None, :].expand(-1, *support.mask.shape[1:], -1).flatten(2)
+    mask = pool(support.mask, videos=0) & kept
+    unit = pool(support.unit, videos=episodes) * kept[..., None].to(support.unit)
+    return Side(unit, mask, pool(support.times, videos=0), pool(support.own, videos=episodes))

@@ -7,7 +7,7 @@ ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,8 +18,9 @@ from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.modules._sides import (
     Side,
     as_candidates,
+    by_size,
+    check_groups,
     cost_spread,
-    groups_by_size,
     make_side,
     pair_similarity,
     pool_shots,
@@ -51,9 +52,9 @@ class Alignment:
         support_mask: Which support candidates exist.
     """
 
-    scores: Float[Tensor, "q n"]
-    plan: Float[Tensor, "q n g s r"]
-    similarity: Float[Tensor, "q n g s r"]
+    scores: Float[Tensor, "*e q n"]
+    plan: Float[Tensor, "*e q n g s r"]
+    similarity: Float[Tensor, "*e q n g s r"]
     query_mask: Bool[Tensor, "q g s"]
     support_mask: Bool[Tensor, "n g r"]
 
@@ -61,7 +62,8 @@ class Alignment:
 class A2Module(nn.Module):
     """Scores of every (query, support) pair by aligning their candidates.
 
-    Takes ``Candidates``, or tensors (videos, S, D) of per-frame descriptors.
+    Takes ``Candidates``, or tensors (videos, S, D) of per-frame descriptors; both may have an axis of
+    episodes in front, and are then compared within each.
 
     Args:
         config: The configuration.
@@ -105,13 +107,37 @@ class A2Module(nn.Module):
         Raises:
             ArgumentError: Descriptors of different size, or groups other than the module's.
         """
-        return self._align(self._side(query), self._side(support))
+        asked, known = self._checked(query, support)
+        mode = self.config.groups
+        plans: list[tuple[list[int], Tensor, Tensor]] = []
+        total: Tensor | float = 0.0
+        for groups, s, r in by_size(asked.layout, known.layout, mode=mode):
+            sides = make_side(asked, groups, s, mode=mode), make_side(known, groups, r, mode=mode)
+            matched, plan, similarity = self._align(*sides, plans=True)
+            total = total + self._weighted(matched, groups)
+            plans.append((groups, plan, similarity))
+        assert isinstance(total, Tensor)
+        largest = (max(side.layout.sizes(mode)) for side in (asked, known))
+        plan = total.new_zeros(*total.shape, len(self.groups), *largest)
+        similarity = torch.zeros_like(plan)
+        for groups, part, cosines in plans:
+            s, r = part.shape[-2:]
+            plan[..., groups, :s, :r] = part.to(plan)
+            similarity[..., groups, :s, :r] = cosines.to(plan)
+        exists = [
+            side.layout.partition(mode, total.device).mask.expand(
+                side.descriptors.shape[-3], -1, -1
+            )
+            for side in (asked, known)
+        ]
+        return Alignment(self.temperature * total, plan, similarity, *exists)
 
     def scores(
         self, query: Candidates | Tensor, support: Candidates | Tensor
-    ) -> Float[Tensor, "q n"]:
+    ) -> Float[Tensor, "*e q n"]:
         """Scores alone, queries in chunks that hold at most ``config.budget`` similarities."""
-        return self._scores(query, self._side(support))
+        asked, known = self._checked(query, support)
+        return self._scores(asked, known, lambda side: side)
 
     def score_shots(
         self,
@@ -121,7 +147,7 @@ class A2Module(nn.Module):
         labels: Int[Tensor, " n"],
         way: int,
         rule: str = "scores",
-    ) -> Float[Tensor, "q w"]:
+    ) -> Float[Tensor, "*e q w"]:
         """Scores of classes with one or more supports each.
 
         Args:
@@ -140,46 +166,64 @@ class A2Module(nn.Module):
             raise ArgumentError(f"rule is {rule!r}; expected one of {', '.join(RULES)}")
         if rule == "scores":
             return mean_over_shots(self.scores(query, support), labels, way=way)
+        asked, known = self._checked(query, support)
         if rule == "descriptors":
-            known = as_candidates(support)
             means = class_prototypes(l2_normalise(known.descriptors), labels, way=way)
-            return self.scores(query, replace(known, descriptors=means))
+            return self.scores(asked, replace(known, descriptors=means))
         if self.config.alignment == "otam":
             raise ArgumentError("rule 'pooled' makes a set of candidates and otam aligns sequences")
-        return self._scores(query, pool_shots(self._side(support), labels, way))
+        return self._scores(asked, known, lambda side: pool_shots(side, labels, way))
 
-    def _scores(self, query: Candidates | Tensor, support: Side) -> Tensor:
-        known = as_candidates(query)
-        n, g, r = support.mask.shape
-        largest = known.layout.partition(self.config.groups).mask.shape[-1]
-        step = max(self.config.budget // (n * g * largest * r), 1)
-        scores = []
-        for start in range(0, len(known.descriptors), step):
-            chunk = replace(known, descriptors=known.descriptors[start : start + step])
-            scores.append(self._align(self._side(chunk), support, plans=False).scores)
-        return torch.cat(scores) if scores else support.unit.new_zeros(0, n)
-
-    def _side(self, videos: Candidates | Tensor) -> Side:
-        return make_side(videos, groups=self.config.groups, expected=self.groups)
-
-    def _align(self, query: Side, support: Side, *, plans: bool = True) -> Alignment:
-        if query.unit.shape[-1] != support.unit.shape[-1]:
+    def _checked(
+        self, query: Candidates | Tensor, support: Candidates | Tensor
+    ) -> tuple[Candidates, Candidates]:
+        sides = as_candidates(query), as_candidates(support)
+        for side in sides:
+            check_groups(side, mode=self.config.groups, expected=self.groups)
+        sizes = [side.descriptors.shape[-1] for side in sides]
+        if sizes[0] != sizes[1]:
             raise ArgumentError(
-                f"query descriptors have {query.unit.shape[-1]} values and support descriptors "
-                f"{support.unit.shape[-1]}; both must come from one block"
+                f"query descriptors have {sizes[0]} values and support descriptors "
+                f"{sizes[1]}; both must come from one block"
             )
+        return sides
+
+    def _scores(
+        self, query: Candidates, support: Candidates, merge: Callable[[Side], Side]
+    ) -> Tensor:
+        total: Tensor | float = 0.0
+        mode = self.config.groups
+        for groups, s, r in by_size(query.layout, support.layout, mode=mode):
+            asked = make_side(query, groups, s, mode=mode)
+            known = merge(make_side(support, groups, r, mode=mode))
+            held = known.own.numel() * s  # similarities that one query of each episode needs
+            step = max(self.config.budget // held, 1)
+            parts = [
+                self._align(asked.videos(slice(start, start + step)), known, plans=False)[0]
+                for start in range(0, max(len(asked.mask), 1), step)
+            ]
+            total = total + self._weighted(torch.cat(parts, -3), groups)
+        assert isinstance(total, Tensor)
+        return self.temperature * total
+
+    def _weighted(self, matched: Tensor, groups: list[int]) -> Tensor:
+        """Sum over groups (last axis) with their weights."""
+        return (matched * self.weights[groups].to(matched)).sum(-1)
+
+    def _align(self, query: Side, support: Side, *, plans: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Σ plan ⊙ similarity (*e q n g), plan and similarity (*e q n g s r).
+
+        Without ``plans`` OTAM, whose score needs none, gives no plan.
+        """
         similarity = pair_similarity(query.unit, support.unit)
         if self.config.alignment == "otam":
-            matched, plan = self._otam(similarity, query, support, plans=plans)
-        else:
-            plan = self._plan(similarity, query, support)
-            matched = (plan * similarity).sum((-2, -1))
-        scores = self.temperature * (matched * self.weights.to(matched)).sum(-1)
-        return Alignment(scores, plan, similarity, query.mask, support.mask)
+            return *self._otam(similarity, plans=plans), similarity
+        plan = self._plan(similarity, query, support)
+        return (plan * similarity).sum((-2, -1)), plan, similarity
 
     def _plan(self, similarity: Tensor, query: Side, support: Side) -> Tensor:
         rows = query.mask[:, None].expand(similarity.shape[:-1])
-        columns = support.mask[None].expand(*similarity.shape[:3], -1)
+        columns = support.mask.expand(*similarity.shape[:-2], -1)
         if self.config.alignment == "bimhm":
             return fixed.bimhm_plan(similarity, rows, columns)
         a, b = (marginals.uniform(side, dtype=similarity.dtype) for side in (rows, columns))
@@ -193,28 +237,20 @@ class A2Module(nn.Module):
         self, similarity: Tensor, query: Side, support: Side, rows: Tensor, columns: Tensor
     ) -> Tensor:
         config = self.config
-        a = self._mass(similarity, query.own[:, None], query.times[:, None], rows, columns)
-        b = self._mass(similarity.mT, support.own[None], support.times[None], columns, rows)
+        own, other = query.own.unsqueeze(-3), support.own.unsqueeze(-4)
+        a = self._mass(similarity, own, query.times[:, None], rows, columns)
+        b = self._mass(similarity.mT, other, support.times, columns, rows)
+        if min(similarity.shape[-2:]) == 1:
+            return fixed.product_plan(a, b)  # there is only one way
         lag = query.times[:, None, :, :, None, 0] - support.times[None, :, :, None, :, 0]
         cost = 1 - similarity + config.time_cost * lag.abs()
-        epsilon = cost.new_full(cost.shape[:3], config.epsilon)
-        if config.epsilon_rule == "spread":
-            epsilon = config.epsilon * cost_spread(cost.detach(), rows, columns)
-        plan = torch.zeros_like(cost)
-        for groups, s, r in groups_by_size(rows, columns):
-            part = cost[:, :, groups, :s, :r], a[:, :, groups, :s], b[:, :, groups, :r]
-            plan[:, :, groups, :s, :r] = self._solve(*part, epsilon[:, :, groups])
-        return plan
-
-    def _solve(self, cost: Tensor, a: Tensor, b: Tensor, epsilon: Tensor) -> Tensor:
-        config = self.config
-        if min(cost.shape[-2:]) == 1:
-            return fixed.product_plan(a, b)  # there is only one way
         if config.solver == "exact":
             return exact_plan(cost, a, b)
-        given = epsilon if config.epsilon_rule == "spread" else config.epsilon
+        epsilon: Tensor | float = config.epsilon
+        if config.epsilon_rule == "spread":
+            epsilon = epsilon * cost_spread(cost.detach(), rows, columns)
         return sinkhorn(
-            cost, a, b, epsilon=given, iterations=config.iterations, rounding=config.rounding
+            cost, a, b, epsilon=epsilon, iterations=config.iterations, rounding=config.rounding
         )
 
     def _mass(
@@ -240,24 +276,14 @@ class A2Module(nn.Module):
         log_mass: Tensor = (start + change.to(similarity)).masked_fill(~rows, -torch.inf)
         return log_mass.softmax(-1)
 
-    def _otam(
-        self, similarity: Tensor, query: Side, support: Side, *, plans: bool
-    ) -> tuple[Tensor, Tensor]:
-        """1 − (both soft distances)/(n + m), and the expected path, group by group.
-
-        Groups are sequences of their own lengths; there are few of them.
-        """
-        plan = torch.zeros_like(similarity)
-        matched = []
-        for g in range(similarity.shape[2]):
-            s, r = int(query.mask[0, g].sum()), int(support.mask[0, g].sum())
-            distance = 1 - similarity[:, :, g, :s, :r]
-            total = fixed.otam_distance(distance, softening=self.config.softening)
-            total = total + fixed.otam_distance(distance.mT, softening=self.config.softening)
-            matched.append(1 - total / (s + r))
-            if plans:
-                plan[:, :, g, :s, :r] = fixed.otam_plan(distance, softening=self.config.softening)
-        return torch.stack(matched, -1), plan
+    def _otam(self, similarity: Tensor, *, plans: bool) -> tuple[Tensor, Tensor]:
+        """1 − (both soft distances)/(n + m), and the expected path."""
+        s, r = similarity.shape[-2:]
+        distance, softening = 1 - similarity, self.config.softening
+        total = fixed.otam_distance(distance, softening=softening)
+        total = total + fixed.otam_distance(distance.mT, softening=softening)
+        plan = fixed.otam_plan(distance, softening=softening) if plans else distance
+        return 1 - total / (s + r), plan
 
 
 def _hold(module: nn.Module, name: str, value: Tensor, *, learn: bool) -> None:

@@ -46,6 +46,10 @@ class Layout:
             raise ArgumentError(f"groups is {mode!r}; expected 'joint' or 'scale'")
         return self.branches if mode == "joint" else self.names
 
+    def sizes(self, mode: str) -> tuple[int, ...]:
+        """How many candidates each of ``groups(mode)`` has."""
+        return tuple(self.partition(mode).mask.sum(-1).tolist())
+
     def partition(self, mode: str, device: torch.device | None = None) -> Partition:
         """Candidates by group, padded to the largest."""
         return _partition(self, mode, device or torch.device("cpu"))
@@ -83,20 +87,20 @@ def _partition(layout: Layout, mode: str, device: torch.device) -> Partition:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Descriptors of B clips.
+    """Descriptors of B clips, of one episode or of many.
 
     Attributes:
-        descriptors: (B, S, D).
+        descriptors: (B, S, D), or (E, B, S, D).
         layout: What the S candidates are.
     """
 
-    descriptors: Float[Tensor, "b s d"]
+    descriptors: Float[Tensor, "*e b s d"]
     layout: Layout
 
     def __post_init__(self) -> None:
-        if self.descriptors.shape[1] != len(self.layout):
+        if self.descriptors.shape[-2] != len(self.layout):
             raise ArgumentError(
-                f"{self.descriptors.shape[1]} candidates came with a layout of {len(self.layout)}; "
+                f"{self.descriptors.shape[-2]} candidates came with a layout of {len(self.layout)}; "
                 "take the layout of the block that made them, for their number of frames"
             )
 
@@ -160,6 +164,6 @@ def join_candidates(parts: Sequence[Candidates], *, names: Sequence[str]) -> Can
     if len(sizes) > 1:
         raise ArgumentError(f"descriptors of sizes {sorted(sizes)} cannot be joined; use equal dim")
     return Candidates(
-        torch.cat([part.descriptors for part in parts], 1),
+        torch.cat([part.descriptors for part in parts], -2),
         join_layouts([part.layout for part in parts], names=names),
     )

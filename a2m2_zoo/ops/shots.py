@@ -44,15 +44,15 @@ def mean_over_shots(
 
 
 def class_prototypes(
-    descriptors: Float[Tensor, "n s d"], labels: Int[Tensor, " n"], *, way: int
-) -> Float[Tensor, "w s d"]:
+    descriptors: Float[Tensor, "*e n s d"], labels: Int[Tensor, " n"], *, way: int
+) -> Float[Tensor, "*e w s d"]:
     """Mean descriptors of each class, candidate by candidate.
 
     Raises:
         EpisodeError: A label outside 0..way−1, or a class without a support.
     """
     weight = _membership(labels, way, descriptors.dtype)
-    return (weight.mT @ descriptors.flatten(1)).reshape(way, *descriptors.shape[1:])
+    return torch.unflatten(weight.mT @ descriptors.flatten(-2), -1, descriptors.shape[-2:])
 
 
 def class_slots(

@@ -137,7 +137,7 @@ def test_chunks_keep_to_the_budget(monkeypatch):
     align = A2Module._align
 
     def spy(self, query, support, **options):
-        seen.append(len(query.unit))
+        seen.append(len(query.mask))
         return align(self, query, support, **options)
 
     monkeypatch.setattr(A2Module, "_align", spy)
