@@ -8,7 +8,7 @@ what is known and what is ours.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -103,6 +103,17 @@ class A2M2(PairwiseMethod):
         layouts = [M2Block(m2).layout(config.frames) for m2 in config.m2.values()]
         self.layout = join_layouts(layouts, names=self.stages)
         self.align = A2Module(config.a2, groups=self.layout.groups(config.a2.groups))
+
+    def with_alignment(self, alignment: str) -> A2M2:
+        """A control: the same blocks, and so the same descriptors, under another alignment.
+
+        Args:
+            alignment: One of ``A2Config.alignment``.
+        """
+        a2 = replace(self.config.a2, alignment=alignment)
+        control = A2M2(replace(self.config, a2=a2))
+        control.load_state_dict(self.weights())
+        return control.to(self.align.weights.device).train(self.training)
 
     def encode(self, features: Features) -> Descriptors:
         """Descriptors of B clips.

@@ -42,7 +42,7 @@ def check_ready(path: Path) -> None:
         raise SaveError(
             f"the folder {str(path.parent)!r} for the picture does not exist; create it"
         )
-    _matplotlib()
+    matplotlib_pyplot()
 
 
 def explain(prediction: Prediction, clip: Clip, bank: SupportBank, path: Path) -> Path:
@@ -59,7 +59,7 @@ def explain(prediction: Prediction, clip: Clip, bank: SupportBank, path: Path) -
         SaveError: The picture could not be written.
     """
     check_ready(path)
-    plot = _matplotlib()
+    plot = matplotlib_pyplot()
     ranked = list(prediction.probabilities)[:2]
     figure = plot.figure(figsize=(15.2, 7.4), dpi=110, facecolor="white")
     outer = figure.add_gridspec(
@@ -84,13 +84,18 @@ def explain(prediction: Prediction, clip: Clip, bank: SupportBank, path: Path) -
             # Scripts that the font lacks are drawn as boxes; the answer itself is in the table.
             warnings.filterwarnings("ignore", message="Glyph .* missing")
             return write_atomically(
-                path, lambda scratch: figure.savefig(scratch, metadata=_metadata(path))
+                path, lambda scratch: figure.savefig(scratch, metadata=picture_metadata(path))
             )
     finally:
         plot.close(figure)
 
 
-def _matplotlib() -> Any:
+def matplotlib_pyplot() -> Any:
+    """The plotting module, drawing to files only.
+
+    Raises:
+        DependencyError: matplotlib is not installed.
+    """
     try:
         import matplotlib
     except ImportError as error:
@@ -104,7 +109,8 @@ def _matplotlib() -> Any:
     return pyplot
 
 
-def _metadata(path: Path) -> dict[str, Any] | None:
+def picture_metadata(path: Path) -> dict[str, Any] | None:
+    """What a picture's file says of itself."""
     # No date and no version in the file: the same answer gives the same picture.
     return {"Software": None} if path.suffix.lower() == ".png" else None
 

@@ -1,0 +1,313 @@
+"""Accuracy against a known temporal misalignment of the queries.
+
+Adaptive alignment claims to find an action wherever and however fast it happens in a clip, so that is
+measured: supports stay as they are, and each query is shifted, trimmed, padded with idle or sped up
+unevenly by a known amount. Backbones here see single frames, so a clip is encoded once on a dense grid of
+frames and every misaligned clip is a choice among those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from a2m2_zoo._typing import Float
+from a2m2_zoo._version import __version__
+from a2m2_zoo.backbones import Features
+from a2m2_zoo.data.index import class_folders
+from a2m2_zoo.data.plans import uniform
+from a2m2_zoo.errors import ArgumentError, VideoError
+from a2m2_zoo.evaluation.protocol import Draw, Progress, draw_episodes, score_draw
+from a2m2_zoo.evaluation.statistics import mean_interval
+from a2m2_zoo.features import FeatureCache, default_cache
+from a2m2_zoo.methods.a2m2 import A2M2
+from a2m2_zoo.methods.base import Descriptors, Method, concatenate
+from a2m2_zoo.model import Model
+
+#: Frames of the dense grid a clip is encoded on.
+DENSE = 32
+AMOUNTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+
+
+def shifted(at: Tensor, *, amount: float, side: Tensor) -> Tensor:
+    """The window moves along the action; the first or last frame stands still for the rest."""
+    return (at + amount * torch.where(side < 0.5, -1.0, 1.0)).clamp(0, 1)
+
+
+def trimmed(at: Tensor, *, amount: float, side: Tensor) -> Tensor:
+    """A part of the action is cut off, before and after in the proportion of ``side``."""
+    return side * amount + (1 - amount) * at
+
+
+def padded(at: Tensor, *, amount: float, side: Tensor) -> Tensor:
+    """Nothing is lost; the first and the last frame stand still before and after the whole action."""
+    return ((at - side * amount) / (1 - amount)).clamp(0, 1)
+
+
+def warped(at: Tensor, *, amount: float, side: Tensor) -> Tensor:
+    """The halves of the action take (1 - amount) / 2 and (1 + amount) / 2 of the time, or the reverse."""
+    middle = (1 + amount * torch.where(side < 0.5, -1.0, 1.0)) / 2
+    return torch.where(at < middle, at / middle / 2, 1 - (1 - at) / (1 - middle) / 2)
+
+
+#: Kind → where in its clip (0..1) a query looks instead of ``at``, for an amount in 0..1 and a draw ``side``
+#: in 0..1 per clip.
+KINDS: dict[str, Callable[..., Tensor]] = {
+    "shift": shifted,
+    "trim": trimmed,
+    "idle": padded,
+    "speed": warped,
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracy of one alignment against the amount of one kind of misalignment.
+
+    Attributes:
+        method: Name of the alignment.
+        kind: A key of ``KINDS``.
+        amounts: Part of the clip, 0..1.
+        accuracy: Mean over episodes, percent.
+        interval: Half width of its 95 % interval.
+    """
+
+    method: str
+    kind: str
+    amounts: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    interval: tuple[float, ...]
+
+
+def instants(
+    frames: int, clips: int, *, kind: str, amount: float, seed: int
+) -> Float[Tensor, "b t"]:
+    """Where in its clip (0..1) each of B misaligned clips looks.
+
+    Args:
+        frames: T.
+        clips: B.
+        kind: A key of ``KINDS``.
+        amount: Part of the clip, 0 (aligned) to less than 1.
+        seed: Of the draw of each clip's side.
+
+    Raises:
+        ArgumentError: An unknown kind, or an amount outside 0..1.
+
+    >>> instants(4, 1, kind="shift", amount=0.25, seed=0).tolist()
+    [[0.375, 0.625, 0.875, 1.0]]
+    """
+    if kind not in KINDS:
+        raise ArgumentError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
+    if not 0 <= amount < 1:
+        raise ArgumentError(f"amount is {amount}; expected a part of the clip, 0 to less than 1")
+    at = (torch.arange(frames) + 0.5) / frames
+    side = torch.from_numpy(uniform(seed, clips)).float()[:, None]
+    return KINDS[kind](at.expand(clips, -1), amount=amount, side=side)
+
+
+def looked_at(dense: Features, at: Float[Tensor, "b t"]) -> Features:
+    """Features of clips that look at other instants, from features on a dense grid of frames."""
+    count = dense.pooled.shape[1]
+    index = (at * count).long().clamp(0, count - 1).to(dense.pooled.device)
+    clip = torch.arange(len(index), device=index.device)[:, None]
+    return Features(
+        {stage: maps[clip, index] for stage, maps in dense.maps.items()}, dense.pooled[clip, index]
+    )
+
+
+@torch.inference_mode()
+def encode_misaligned(
+    encoder: Method,
+    dense: Iterable[Features],
+    *,
+    frames: int,
+    kinds: Sequence[str] = tuple(KINDS),
+    amounts: Sequence[float] = AMOUNTS,
+    seed: int = 0,
+) -> dict[tuple[str, float], dict[str, Tensor]]:
+    """Descriptors of all clips under every misalignment, and aligned under ``("", 0.0)``.
+
+    Args:
+        encoder: The method whose ``encode`` is used.
+        dense: Features of all clips on a dense grid of frames, some clips at a time.
+        frames: T of the method.
+        kinds: Keys of ``KINDS``.
+        amounts: Parts of the clip.
+        seed: Of the draws; the same for every amount, so that a curve follows the same clips.
+    """
+    cases = [("", 0.0), *((kind, amount) for kind in kinds for amount in amounts if amount)]
+    found: dict[tuple[str, float], list[Descriptors]] = {case: [] for case in cases}
+    done = 0
+    for part in dense:
+        clips = len(part.pooled)
+        for kind, amount in cases:
+            at = instants(frames, done + clips, kind=kind or "shift", amount=amount, seed=seed)[
+                done:
+            ]
+            found[kind, amount].append(encoder.encode(looked_at(part, at)))
+        done += clips
+    return {case: concatenate(parts) for case, parts in found.items()}
+
+
+def misalignment_curves(
+    methods: Mapping[str, Method],
+    encoded: Mapping[tuple[str, float], Descriptors],
+    draw: Draw,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Curve, ...]:
+    """Accuracy of methods that share their descriptors, queries misaligned, supports not.
+
+    Args:
+        methods: Name → method, all with the same ``encode``.
+        encoded: What ``encode_misaligned`` gave.
+        draw: The episodes, the same for every amount and method.
+        workers: Threads; they do not change the result.
+        progress: Called with how many runs of the protocol are done, and how many there are.
+    """
+    aligned = encoded["", 0.0]
+    clips = len(next(iter(aligned.values())))
+    moved = replace(draw, query=draw.query + clips)
+    kinds = tuple(dict.fromkeys(kind for kind, _ in encoded if kind))
+    total, done = len(methods) * len(encoded), 0
+    curves = []
+    for name, method in methods.items():
+        found: dict[tuple[str, float], tuple[float, float]] = {}
+        for case, descriptors in encoded.items():
+            both = concatenate([aligned, descriptors])
+            logits = score_draw(method, both, moved, workers=workers)
+            right = (logits.argmax(-1) == draw.truth).double().mean(-1)
+            found[case] = mean_interval(100 * right.numpy())
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        for kind in kinds:
+            points = {0.0: found["", 0.0]} | {a: v for (k, a), v in found.items() if k == kind}
+            means, halves = zip(*points.values(), strict=True)
+            curves.append(Curve(name, kind, tuple(points), means, halves))
+    return tuple(curves)
+
+
+@dataclass(frozen=True)
+class Misalignment:
+    """What was measured.
+
+    Attributes:
+        title: What on what.
+        curves: One per alignment and kind, the adaptive alignment's first.
+        receipt: What it was measured with.
+    """
+
+    title: str
+    curves: tuple[Curve, ...]
+    receipt: dict[str, Any]
+
+
+def measure_misalignment(
+    model: Model,
+    data: str | Path,
+    *,
+    kinds: Sequence[str] = tuple(KINDS),
+    amounts: Sequence[float] = AMOUNTS,
+    way: int = 5,
+    shot: int = 1,
+    episodes: int = 2000,
+    seed: int = 0,
+    cache: str | Path | None = None,
+    workers: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Misalignment:
+    """Accuracy of the model's alignment and of its fixed controls against misalignment of the queries.
+
+    Args:
+        model: A model with an A²M² head.
+        data: A folder with one folder of clips per class.
+        kinds: Keys of ``KINDS``.
+        amounts: Parts of the clip, 0 to less than 1.
+        way: Classes per episode.
+        shot: Supports per class.
+        episodes: How many.
+        seed: Of the episodes and of the misalignments.
+        cache: Folder of cached features; ``features.default_cache()`` if None.
+        workers: Threads; they do not change the result.
+        progress: Told of every step: what is done, how much of it, how much there is.
+
+    Raises:
+        ArgumentError: The model has another head, a kind is unknown, or an amount is no part of a clip.
+        EpisodeError: Too few classes or clips.
+        VideoError: A clip cannot be read.
+    """
+    if not isinstance(model.method, A2M2):
+        raise ArgumentError(
+            f"{model.id!r} has a {model.method_name} head, whose alignment has no controls; give a model "
+            "with an A2M2 head"
+        )
+    for kind in kinds:
+        for amount in amounts:
+            instants(1, 1, kind=kind, amount=amount, seed=seed)
+    tell = progress or (lambda *_: None)
+    classes = class_folders(data)
+    clips = [clip for found in classes.values() for clip in found]
+    labels = torch.tensor([i for i, found in enumerate(classes.values()) for _ in found])
+    draw = draw_episodes(labels, way=way, shot=shot, episodes=episodes, seed=seed)
+    features = FeatureCache(
+        default_cache() if cache is None else cache,
+        backbone=model.backbone,
+        backbone_hash=model.backbone_hash,
+        preprocess=replace(model.preprocess, frames=DENSE),
+        stages=model.method.stages,
+        half=True,
+    )
+    failed = features.fill(clips, workers=workers, progress=partial(tell, "encoding frames"))
+    if failed:
+        clip, reason = next(iter(failed.items()))
+        raise VideoError(
+            f"{len(failed)} clip(s) cannot be read, the first is {str(clip)!r}: {reason}"
+        )
+    encoded = encode_misaligned(
+        model.method,
+        _counted(features.read(clips, batch=4), len(clips), tell),
+        frames=model.preprocess.frames,
+        kinds=kinds,
+        amounts=amounts,
+        seed=seed,
+    )
+    methods: dict[str, Method] = {model.method_name: model.method}
+    for control in ("diagonal", "global", "bimhm", "otam"):
+        methods[f"{model.method_name}-{control}"] = model.method.with_alignment(control)
+    scoring = partial(tell, "scoring episodes")
+    curves = misalignment_curves(methods, encoded, draw, workers=workers, progress=scoring)
+    name = Path(data).resolve().name
+    facts = {"way": way, "shot": shot, "episodes": episodes, "seed": seed}
+    return Misalignment(
+        f"{model.id} on {name}: {way}-way {shot}-shot, {episodes:,} episodes, only the query is misaligned",
+        curves,
+        {
+            "a2m2_zoo": __version__,
+            "model": model.id,
+            "weights_hash": model.weights_hash,
+            "data": name,
+            "classes": len(classes),
+            "clips": len(clips),
+            "dense_frames": DENSE,
+            **facts,
+        },
+    )
+
+
+def _counted(
+    parts: Iterable[Features], total: int, tell: Callable[[str, int, int], None]
+) -> Iterator[Features]:
+    done = 0
+    for part in parts:
+        yield part
+        done += len(part.pooled)
+        tell("describing misaligned clips", done, total)

@@ -1,0 +1,81 @@
+"""Picture of accuracy against misalignment: one panel per kind, one line per alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from a2m2_zoo._files import write_atomically
+from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.report.explain import check_ready, matplotlib_pyplot, picture_metadata
+
+if TYPE_CHECKING:
+    from a2m2_zoo.evaluation.misalignment import Curve
+
+_TITLES = {
+    "shift": ("shifted", "window moved, rest stands still"),
+    "trim": ("trimmed", "part of the action cut off"),
+    "idle": ("idle around", "whole action, still frames around it"),
+    "speed": ("uneven speed", "one half faster, one slower"),
+}
+# Okabe and Ito's colours, which most colour-blind readers tell apart; the first is the adaptive one's.
+_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8A8A8A")
+_MARKERS = "osD^vPX*"
+
+
+def draw_curves(curves: Sequence[Curve], path: Path, *, title: str) -> Path:
+    """Draw accuracy against the amount of each kind of misalignment.
+
+    Args:
+        curves: At least one; the method of the first is drawn boldest.
+        path: File to write; its suffix names the format.
+        title: What was measured on what.
+
+    Raises:
+        ArgumentError: There are no curves, or the picture's format is unknown.
+        DependencyError: matplotlib is not installed.
+        SaveError: The picture could not be written.
+    """
+    if not curves:
+        raise ArgumentError("there are no curves to draw")
+    check_ready(path)
+    plot = matplotlib_pyplot()
+    kinds = list(dict.fromkeys(curve.kind for curve in curves))
+    methods = list(dict.fromkeys(curve.method for curve in curves))
+    figure, axes = plot.subplots(
+        1, len(kinds), figsize=(3.6 * len(kinds) + 0.6, 4.5), sharey=True, squeeze=False, dpi=110
+    )
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        for curve in (c for c in curves if c.kind == kind):
+            i = methods.index(curve.method)
+            amounts = [100 * amount for amount in curve.amounts]
+            axis.errorbar(
+                amounts,
+                curve.accuracy,
+                yerr=curve.interval,
+                label=curve.method,
+                color=_COLOURS[i % len(_COLOURS)],
+                marker=_MARKERS[i % len(_MARKERS)],
+                linewidth=2.4 if i == 0 else 1.4,
+                markersize=5,
+                capsize=2,
+                zorder=3 if i == 0 else 2,
+            )
+        name, meaning = _TITLES.get(kind, (kind, ""))
+        axis.set_title(f"{name}\n", fontsize=12, fontweight="bold")
+        axis.text(0.5, 1.02, meaning, transform=axis.transAxes, ha="center", fontsize=8.5)
+        axis.set_xlabel("part of the clip, %")
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_ylabel("accuracy of misaligned queries, %")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.suptitle(title, fontsize=11)
+    figure.legend(handles, labels, loc="lower center", ncols=min(len(methods), 7), frameon=False)
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    try:
+        return write_atomically(
+            path, lambda scratch: figure.savefig(scratch, metadata=picture_metadata(path))
+        )
+    finally:
+        plot.close(figure)
