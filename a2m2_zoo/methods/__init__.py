@@ -9,12 +9,29 @@ from typing import Any
 from a2m2_zoo.errors import ModelNotFoundError
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod
+from a2m2_zoo.methods.bimhm import BiMHM, BiMHMConfig
+from a2m2_zoo.methods.clip_fsar import ClipFSAR, ClipFSARConfig
+from a2m2_zoo.methods.deepemd import DeepEMD, DeepEMDConfig
+from a2m2_zoo.methods.hyrsm import HyRSM, HyRSMConfig, HyRSMPlusPlus, HyRSMPlusPlusConfig
+from a2m2_zoo.methods.molo import MoLo, MoLoConfig
+from a2m2_zoo.methods.otam import OTAM, OTAMConfig
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
+from a2m2_zoo.methods.strm import STRM, STRMConfig
+from a2m2_zoo.methods.trx import TRX, TRXConfig
 
 #: Name → (class, configuration). A new method is one file and one row.
 METHODS: dict[str, tuple[Any, Any]] = {
     "a2m2": (A2M2, A2M2Config),
     "protonet": (ProtoNet, ProtoNetConfig),
+    "bimhm": (BiMHM, BiMHMConfig),
+    "otam": (OTAM, OTAMConfig),
+    "deepemd": (DeepEMD, DeepEMDConfig),
+    "trx": (TRX, TRXConfig),
+    "strm": (STRM, STRMConfig),
+    "hyrsm": (HyRSM, HyRSMConfig),
+    "hyrsm++": (HyRSMPlusPlus, HyRSMPlusPlusConfig),
+    "molo": (MoLo, MoLoConfig),
+    "clip-fsar": (ClipFSAR, ClipFSARConfig),
 }
 
 

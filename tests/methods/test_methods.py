@@ -9,9 +9,9 @@ from torch import Tensor
 
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError, ModelNotFoundError
-from a2m2_zoo.methods import METHODS, build_method
+from a2m2_zoo.methods import build_method
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
-from a2m2_zoo.methods.base import TrainingBatch, as_pairwise, concatenate, take
+from a2m2_zoo.methods.base import TrainingBatch, as_pairwise, take
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
 from a2m2_zoo.modules import A2Config, M2Config
 
@@ -41,24 +41,6 @@ def test_protonet_is_the_mean_cosine() -> None:
         for w in range(3):
             expected = np.mean([unit[q] @ unit[3 + n] for n in range(6) if labels[n] == w])
             assert logits[q, w] == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("name", sorted(METHODS))
-def test_a_clip_is_encoded_alone_and_batches_are_concatenations(name: str) -> None:
-    method = A2M2(CONFIG) if name == "a2m2" else build_method(name, {})
-    both = features(4)
-    whole = dict(method.encode(both))
-    ones = concatenate(
-        [
-            method.encode(
-                Features({s: m[i : i + 1] for s, m in both.maps.items()}, both.pooled[i : i + 1])
-            )
-            for i in range(4)
-        ]
-    )
-    for key, value in whole.items():
-        assert len(value) == 4
-        torch.testing.assert_close(value, ones[key], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shots", ["scores", "descriptors", "pooled"])
