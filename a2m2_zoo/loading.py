@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +18,6 @@ from a2m2_zoo.errors import ArgumentError, CheckpointError, ModelNotFoundError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import (
     DEFAULT_MODEL,
-    BackboneEntry,
     package_file,
     read_manifest,
 )
@@ -59,28 +62,37 @@ def load_model(
         )
     path = Path(text)
     if path.suffix == ".safetensors" or path.exists():
-        found = checkpoint.load(_checkpoint_file(path), kind="model")
+        file = _checkpoint_file(path)
+        found = checkpoint.load(file, kind="model")
     else:
         entry = read_manifest().model(text)
-        found = checkpoint.load(package_file(entry.file), kind="model", sha256=entry.sha256)
-    model = assembled(found, source=text)
+        file = package_file(entry.file)
+        found = checkpoint.load(file, kind="model", sha256=entry.sha256)
+    model = assembled(found, source=text, folder=file.parent)
     return model.to(_device(device), dtype)
 
 
 def _checkpoint_file(path: Path) -> Path:
     if not path.is_dir():
         return path
+    if (named := path / "model.safetensors").is_file():
+        return named
     files = sorted(path.glob("*.safetensors"))
     if len(files) != 1:
         raise CheckpointError(
-            f"the folder {str(path)!r} holds {len(files)} .safetensors files; expected one, or give the "
-            "path of the file"
+            f"the folder {str(path)!r} holds {len(files)} .safetensors files; expected one or a "
+            "model.safetensors, or give the path of the file"
         )
     return files[0]
 
 
-def assembled(found: checkpoint.Checkpoint, *, source: str) -> Model:
+def assembled(found: checkpoint.Checkpoint, *, source: str, folder: Path | None = None) -> Model:
     """A model on the CPU from a checkpoint's record and tensors.
+
+    Args:
+        found: The checkpoint.
+        source: What to call it in errors.
+        folder: Where the file with its backbone lies, if the record names one.
 
     Raises:
         CheckpointError: The record does not describe a model, or the tensors are another model's.
@@ -90,36 +102,79 @@ def assembled(found: checkpoint.Checkpoint, *, source: str) -> Model:
         method = build_method(record["method"], record["config"])
         preprocess = Preprocess.from_dict(record["preprocess"])
         scales = {int(shot): float(value) for shot, value in record["scales"].items()}
-        name, backbone = str(record["id"]), str(record["backbone"])
+        name, trunk = str(record["id"]), record["backbone"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
             f"the header of {source!r} does not describe a model: {error}"
         ) from error
     if not scales or min(scales) < 1 or not all(0 < v < float("inf") for v in scales.values()):
         raise CheckpointError(f"the header of {source!r} has no sound calibration scales")
-    entry = read_manifest().backbones.get(backbone)
-    if entry is None:
-        raise CheckpointError(
-            f"{source!r} stands on backbone {backbone!r}; this version has "
-            f"{', '.join(read_manifest().backbones)}"
-        )
     _load_strictly(method, found.tensors, source)
+    part = _named(trunk, source) if isinstance(trunk, str) else _beside(trunk, source, folder)
     return Model(
         id=name,
-        weights_hash=hashlib.sha256(f"{found.sha256}{entry.sha256}".encode()).hexdigest(),
-        backbone_hash=entry.sha256,
+        weights_hash=hashlib.sha256(f"{found.sha256}{part.sha256}".encode()).hexdigest(),
+        backbone_hash=part.sha256,
         method_name=str(record["method"]),
-        backbone_name=backbone,
-        backbone=_backbone(entry).eval(),
+        backbone_name=part.name,
+        backbone=part.build().eval(),
         method=method.eval(),
         preprocess=preprocess,
         scales=scales,
+        backbone_file=part.beside,
     )
 
 
-def _backbone(entry: BackboneEntry) -> Backbone:
-    weights = checkpoint.read_tensors(package_file(entry.file), sha256=entry.sha256)
-    return build_backbone(entry.architecture, weights=weights)
+@dataclass(frozen=True)
+class _Trunk:
+    """Where a backbone's weights lie, and what is said of them."""
+
+    name: str
+    architecture: str
+    path: Path
+    sha256: str
+    beside: str | None = None
+
+    def build(self) -> Backbone:
+        weights = checkpoint.read_tensors(self.path, sha256=self.sha256)
+        return build_backbone(self.architecture, weights=weights)
+
+
+def _named(name: str, source: str) -> _Trunk:
+    entry = read_manifest().backbones.get(name)
+    if entry is None:
+        raise CheckpointError(
+            f"{source!r} stands on backbone {name!r}; this version has "
+            f"{', '.join(read_manifest().backbones)}"
+        )
+    return _Trunk(name, entry.architecture, package_file(entry.file), entry.sha256)
+
+
+def _beside(record: Any, source: str, folder: Path | None) -> _Trunk:
+    """A backbone in a file beside the checkpoint; the record is hostile until checked."""
+    keys = {"architecture", "file", "sha256"}
+    if (
+        not isinstance(record, Mapping)
+        or set(record) != keys
+        or not all(isinstance(value, str) for value in record.values())
+        or not re.fullmatch(r"[\w-][\w.+-]*\.safetensors", record["file"], re.ASCII)
+        or not re.fullmatch(r"[0-9a-f]{64}", record["sha256"])
+    ):
+        raise CheckpointError(
+            f"the header of {source!r} does not say where its backbone lies; expected architecture, "
+            "file (a plain name ending in .safetensors) and sha256"
+        )
+    if folder is None:
+        raise CheckpointError(
+            f"{source!r} needs {record['file']!r} beside it; load it from its folder"
+        )
+    return _Trunk(
+        name=record["architecture"],
+        architecture=record["architecture"],
+        path=folder / record["file"],
+        sha256=record["sha256"],
+        beside=record["file"],
+    )
 
 
 def _load_strictly(method: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:

@@ -28,11 +28,14 @@ class Model:
         weights_hash: sha256 over all of its weights; a bank made by other weights is refused.
         backbone_hash: sha256 of the backbone's weights alone; cached features belong to it.
         method_name: Name in the registry of methods.
-        backbone_name: Name of the backbone's weights in the manifest.
+        backbone_name: Name of the backbone's weights in the manifest, or of its architecture where they
+            lie in a file of their own.
         backbone: Frames to maps.
         method: Maps to descriptors, descriptors to scores.
         preprocess: How clips become frames.
         scales: Shots → factor on the logits, fitted on generated classes.
+        backbone_file: Name of the file with the backbone's weights, beside the checkpoint; None where the
+            manifest names them.
     """
 
     id: str
@@ -44,6 +47,7 @@ class Model:
     method: Method
     preprocess: Preprocess
     scales: Mapping[int, float]
+    backbone_file: str | None = None
 
     @property
     def device(self) -> torch.device:
@@ -123,7 +127,13 @@ class Model:
         return {
             "id": self.id,
             "method": self.method_name,
-            "backbone": self.backbone_name,
+            "backbone": self.backbone_name
+            if self.backbone_file is None
+            else {
+                "architecture": self.backbone_name,
+                "file": self.backbone_file,
+                "sha256": self.backbone_hash,
+            },
             "config": self.method.config.to_dict(),
             "preprocess": self.preprocess.to_dict(),
             "scales": {str(shot): value for shot, value in self.scales.items()},
@@ -132,7 +142,7 @@ class Model:
     def save(self, path: str | os.PathLike[str]) -> str:
         """Write the head as a checkpoint that ``load_model(path)`` takes; return its sha256.
 
-        The backbone's weights are named, not copied.
+        The backbone's weights are named, not copied: where they lie in a file of their own, save beside it.
 
         Raises:
             SaveError: It could not be written.

@@ -59,7 +59,8 @@ def loop_over_pairs(method: A2M2, query: dict[str, Tensor], support: dict[str, T
             similarity = x[i] @ y[j].T
             plan = ot.emd2(a[i], b[j], 1 - similarity + lag, return_matrix=True)[1]["G"]
             scores[i, j] += weight * (plan * similarity).sum()
-    return method.align.temperature * scores
+    scaled: Tensor = method.align.temperature * scores
+    return scaled
 
 
 def distinct(own: Tensor) -> Tensor:

@@ -1,16 +1,20 @@
-"""`a2m2 models`: what there is and what was measured."""
+"""`a2m2 models`: what there is, what was measured, and what can be made of official checkpoints."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
+from json import loads
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from a2m2_zoo.cli import options, output
+from a2m2_zoo.errors import ArgumentError
 
-app = typer.Typer(help="The models, from the manifest.", no_args_is_help=True)
+app = typer.Typer(help="The models, and how to get more.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -59,6 +63,80 @@ def show(
             f"{metric['interval']:.1f}",
         )
     console.print(figures)
+
+
+@app.command()
+def convert(
+    method: Annotated[
+        str,
+        typer.Argument(help="molo, clip-fsar, hyrsm, hyrsm++, trx or strm: whose code wrote it."),
+    ],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The checkpoint of the official code.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new folder for the model.")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="The model's name.", show_default="the folder's")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="A field of the configuration that the checkpoint does not tell; repeatable.",
+        ),
+    ] = None,
+    json: options.JsonOption = False,
+) -> None:
+    """Convert a checkpoint of a method's official code into a model that every command takes.
+
+    No code in FILE is run. A checkpoint with missing or surplus weights is refused, each named.
+    """
+    from a2m2_zoo.convert import convert as run
+
+    with output.stderr.status("converting"):
+        made = run(method, file, out=out, name=name, settings=_settings(settings or []))
+    if json:
+        output.write_json({**asdict(made), "folder": str(made.folder)})
+        return
+    facts = output.table("fact", "value")
+    rows = {
+        "model": made.id,
+        "method": made.method,
+        "backbone": made.architecture,
+        "weights taken": made.loaded,
+        "weights left behind": _some(made.dropped),
+        **{f"config.{key}": value for key, value in made.config.items()},
+        **{f"sha256 of {file}": digest for file, digest in made.sha256.items()},
+    }
+    for key, value in rows.items():
+        facts.add_row(key, output.escape(str(value)))
+    console = output.stdout()
+    console.print(facts)
+    console.print(
+        f"next: a2m2 classify QUERY --supports SUPPORTS --model {shlex.quote(str(made.folder))}",
+        highlight=False,
+        markup=False,
+    )
+
+
+def _some(names: tuple[str, ...], most: int = 6) -> str:
+    more = f", ... ({len(names)})" if len(names) > most else ""
+    return ", ".join(names[:most]) + more or "none"
+
+
+def _settings(given: list[str]) -> dict[str, Any]:
+    """``FIELD=VALUE`` as values: JSON where it is JSON, else text."""
+    found: dict[str, Any] = {}
+    for item in given:
+        field, equals, value = item.partition("=")
+        if not field or not equals:
+            raise ArgumentError(f"--set {item!r} is no setting; expected FIELD=VALUE")
+        try:
+            found[field] = loads(value)
+        except ValueError:
+            found[field] = value
+    return found
 
 
 def _flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-CROPS = ("center", "stretch", "pad")
+CROPS = ("center", "stretch", "pad", "stretch-center")
 INTERPOLATIONS = ("bilinear", "bicubic", "area")
 SAMPLINGS = ("centres", "random")
 _LARGEST = 4096
@@ -36,10 +36,12 @@ class Preprocess:
 
     Attributes:
         frames: Frames taken from a clip.
-        resize: Length of the short side after resizing, in pixels. Used by the crop "center" only.
+        resize: Length of the short side (crop "center") or of both (crop "stretch-center") after
+            resizing, in pixels; the other crops do not use it.
         size: Side of the square that is kept, in pixels.
         crop: "center" resizes the short side and keeps the middle; "stretch" ignores the aspect
-            ratio; "pad" fits the long side and puts black around.
+            ratio; "pad" fits the long side and puts black around; "stretch-center" ignores
+            the aspect ratio and keeps the middle, as the code of MoLo and its relatives does.
         interpolation: "bilinear", "bicubic" or "area", as libswscale defines them (each widens its
             kernel when shrinking, so none aliases).
         mean: Per channel (R, G, B), in units of pixel / 255.
@@ -78,7 +80,7 @@ class Preprocess:
                 raise ArgumentError(
                     f"{name}={getattr(self, name)!r}: give one of {', '.join(known)}"
                 )
-        if self.crop == "center" and self.resize < self.size:
+        if self.crop in ("center", "stretch-center") and self.resize < self.size:
             raise ArgumentError(
                 f"resize={self.resize} is below size={self.size}: the crop needs resize >= size"
             )
@@ -181,6 +183,8 @@ def scaled_size(width: int, height: int, spec: Preprocess) -> tuple[int, int]:
     """
     if spec.crop == "stretch":
         return spec.size, spec.size
+    if spec.crop == "stretch-center":
+        return spec.resize, spec.resize
     if spec.crop == "center":
         short, goal = min(width, height), spec.resize
     else:

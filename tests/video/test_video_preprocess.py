@@ -60,6 +60,16 @@ def test_crops_keep_what_they_should(crop):
         assert (rows[0], rows[-1]) == (13, 50)  # 64 * 120 / 200 rounds to 38 rows.
 
 
+@pytest.mark.parametrize(("height", "width"), [(120, 200), (300, 90)])
+def test_stretch_center_is_the_middle_of_the_stretched_picture(height, width):
+    frame = as_frame(smooth(height, width))
+    whole = resize_frame(frame, Preprocess(size=128, crop="stretch"))
+    middle = resize_frame(frame, Preprocess(resize=128, size=96, crop="stretch-center"))
+    assert (middle == whole[16:112, 16:112]).all()
+    with pytest.raises(ArgumentError, match="resize=64 is below size=96"):
+        Preprocess(resize=64, size=96, crop="stretch-center")
+
+
 @given(st.integers(1, 400), st.integers(1, 400), st.sampled_from(CROPS), st.integers(1, 96))
 @settings(max_examples=60, deadline=None)
 def test_every_shape_gives_the_square(width, height, crop, size):
