@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -10,16 +12,31 @@ from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.ops.moments import promote, without_autocast
 
 
+@without_autocast
 def cosine_eps(
     x: Float[Tensor, "*b n d"], y: Float[Tensor, "*b m d"], *, eps: float = 0.01
 ) -> Float[Tensor, "*b n m"]:
     """Cosine x·y / (‖x‖‖y‖ + ε) of the OTAM and MoLo family; ε = 0.01 damps small vectors."""
+    x, y = promote(x), promote(y)
     norms = (
         torch.linalg.vector_norm(x, dim=-1)[..., :, None]
         * torch.linalg.vector_norm(y, dim=-1)[..., None, :]
     )
     cosine: Tensor = (x @ y.mT) / (norms + eps)
     return cosine
+
+
+def frame_cosines(
+    query: Float[Tensor, "e q t d"], support: Float[Tensor, "e n s d"], *, eps: float = 0.01
+) -> Float[Tensor, "e q n t s"]:
+    """``cosine_eps`` of every query frame with every support frame, for all pairs of each episode.
+
+    >>> frame_cosines(torch.rand(2, 3, 8, 5), torch.rand(2, 4, 6, 5)).shape
+    torch.Size([2, 3, 4, 8, 6])
+    """
+    (e, q, t, _), (_, n, s, _) = query.shape, support.shape
+    flat = cosine_eps(query.flatten(1, 2), support.flatten(1, 2), eps=eps)
+    return flat.view(e, q, t, n, s).transpose(2, 3)
 
 
 def product_plan(a: Float[Tensor, "*b n"], b: Float[Tensor, "*b m"]) -> Float[Tensor, "*b n m"]:
@@ -107,20 +124,22 @@ def otam_distance(
     """
     if not softening > 0:
         raise ArgumentError(f"softening is {softening}; give a positive number")
-    distance = torch.nn.functional.pad(promote(distance), (1, 1))
-    n, width = distance.shape[-2:]
-    scores = (-distance / softening).unbind(-2)  # negated and divided: softmin becomes logsumexp
-    last = list(scores[0].cumsum(-1).unbind(-1))
-    for i in range(1, n):
-        cell = scores[i].unbind(-1)
-        row = [torch.zeros_like(cell[0])]
-        for j in range(1, width):
-            ways = torch.logaddexp(last[j - 1], row[j - 1])
-            if j in (1, width - 1):
-                ways = torch.logaddexp(ways, last[j])
-            row.append(cell[j] + ways)
-        last = row
-    return -softening * last[-1]
+    # Negated and divided, so that softmin becomes log-sum-exp. The pairs are the last axis, since
+    # they are many, and a column of the recursion needs the column before it only.
+    pairs = promote(distance).flatten(0, -3) if distance.ndim > 2 else promote(distance)[None]
+    columns = (pairs.permute(2, 1, 0) / -softening).contiguous()
+    first = [columns[0, 0]]  # nothing lies before this column: two free ways in, and one from above
+    free = torch.full_like(first[0], math.log(2))
+    for cell in columns[0, 1:]:
+        first.append(cell + torch.logaddexp(free, first[-1]))
+    table = torch.stack(first)
+    for column in columns[1:]:
+        ways = torch.logaddexp(table[:-1], table[1:])
+        table = column + torch.cat([table[:1], ways])
+    # The zero column at the end: every row but the last is left in two ways, the last in one.
+    free = torch.full_like(table[:, :1], math.log(2))
+    free[-1] = 0
+    return (-softening * torch.logsumexp(table + free, 0)).reshape(distance.shape[:-2])
 
 
 def otam_plan(

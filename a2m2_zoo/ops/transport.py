@@ -1,4 +1,4 @@
-"""Optimal transport between sets of candidates: batched Sinkhorn, exact solvers on NumPy."""
+"""Optimal transport between sets of candidates, all pairs at once: Sinkhorn and the exact plan."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from a2m2_zoo._typing import Float
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.ops.exact import MAX_CELLS, MAX_LINES, MAX_ROWS, network_simplex
 from a2m2_zoo.ops.moments import promote, without_autocast
 
 # Stands for zero in the logarithm; far below what float32 resolves of real masses.
@@ -105,48 +106,64 @@ def round_plan(
     return plan + share[..., :, None] * lack_b[..., None, :]
 
 
+@torch.no_grad()
 def exact_plan(
     cost: Float[Tensor, "*b n m"], a: Float[Tensor, "*b n"], b: Float[Tensor, "*b m"]
 ) -> Float[Tensor, "*b n m"]:
-    """Optimal plans without entropy, on the CPU and without gradient.
+    """Optimal plans without entropy, many problems at once, float64 inside.
 
-    Square problems with equal masses are assignments (SciPy); the others go through POT's network
-    simplex on NumPy arrays, one after the other, which on torch tensors is several times slower.
+    The plan is a constant for autograd. For a score Σ plan ⊙ similarity with costs that fall as the
+    similarities rise, that gives the exact derivative by the costs (the envelope theorem: at the
+    optimum, a small change of the plan does not change the score); what the masses contribute is
+    left out.
+
+    Small problems (``ops.exact``) go through a network simplex over the whole batch, on any device;
+    larger ones one after the other through POT's, on the CPU.
 
     Args:
-        cost: Costs.
-        a: Masses of the rows.
-        b: Masses of the columns; scaled to the sum of ``a``.
+        cost: Costs. A problem with a cost or mass that is not finite gets a plan of NaN.
+        a: Masses of the rows, 0 or more.
+        b: Masses of the columns, 0 or more; scaled to the sum of ``a``.
+
+    Raises:
+        ArgumentError: A negative mass.
 
     >>> half = torch.tensor([0.5, 0.5])
     >>> exact_plan(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), half, half)
     tensor([[0.5000, 0.0000],
             [0.0000, 0.5000]])
     """
+    if bool((a < 0).any()) or bool((b < 0).any()):
+        raise ArgumentError("a mass of the transport is negative; give masses of 0 or more")
     n, m = cost.shape[-2:]
-    costs, rows, columns = (
-        np.ascontiguousarray(x.detach().cpu().reshape(-1, *shape).numpy(), dtype=np.float64)
-        for x, shape in ((promote(cost), (n, m)), (promote(a), (n,)), (promote(b), (m,)))
+    device = torch.device("cpu") if cost.device.type == "mps" else cost.device  # mps: no float64
+    costs = cost.reshape(-1, n, m).to(device, torch.float64)
+    rows, columns = a.reshape(-1, n).to(costs), b.reshape(-1, m).to(costs)
+    total, other = rows.sum(-1), columns.sum(-1)
+    sound = (
+        (total + other).isfinite() & costs.isfinite().all(-1).all(-1) & ((total > 0) == (other > 0))
     )
-    columns = columns * (rows.sum(-1) / columns.sum(-1))[:, None]
-    equal = n == m and np.allclose(rows, rows[:, :1]) and np.allclose(columns, columns[:, :1])
-    plans = _assignments(costs, rows) if equal else _network_simplex(costs, rows, columns)
-    return torch.from_numpy(plans).to(cost).reshape(cost.shape)
+    costs = costs.where(sound[:, None, None], 0.0)
+    rows, columns = (
+        x.where(sound[:, None], 0.0) / s.where(sound & (s > 0), 1.0)[:, None]
+        for x, s in ((rows, total), (columns, other))
+    )
+    if min(n, m) == 1:
+        plan = rows[:, :, None] * columns[:, None, :]  # there is only one way
+    elif n * m > MAX_CELLS or min(n, m) > MAX_ROWS or n + m > MAX_LINES:
+        plan = _one_by_one(costs, rows, columns)
+    elif n <= m:
+        plan = network_simplex(costs, rows, columns)
+    else:
+        plan = network_simplex(costs.mT, columns, rows).mT
+    plan = plan * total.where(sound, torch.nan)[:, None, None]
+    return plan.to(promote(cost)).reshape(cost.shape)
 
 
-def _assignments(costs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    from scipy.optimize import linear_sum_assignment
-
-    plans = np.zeros_like(costs)
-    for plan, cost, mass in zip(plans, costs, rows[:, 0], strict=True):
-        plan[linear_sum_assignment(cost)] = mass
-    return plans
-
-
-def _network_simplex(costs: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _one_by_one(costs: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     import ot
 
-    plans = np.zeros_like(costs)
-    for plan, cost, a, b in zip(plans, costs, rows, columns, strict=True):
-        plan[:] = ot.emd(a, b, cost)
-    return plans
+    costs = costs - costs.amin((-2, -1), keepdim=True)  # POT stumbles over some negative costs
+    problems = zip(*(x.cpu().numpy() for x in (rows, columns, costs)), strict=True)
+    plans = [ot.emd(a, b, cost) if a.any() else np.zeros_like(cost) for a, b, cost in problems]
+    return torch.from_numpy(np.stack(plans)).to(costs)

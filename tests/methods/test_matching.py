@@ -49,7 +49,7 @@ def encode(method, pooled):
     return {k: v.unflatten(0, pooled.shape[:2]) for k, v in flat.items()}
 
 
-# ---- slow, independent restatements -------------------------------------------------------------
+# Slow, independent restatements:
 
 
 def cosines(x, y, eps=0.01):
@@ -96,9 +96,6 @@ def score(method, query, support, labels, way):
                 shots = [np.mean(shots, axis=0)]
             logits[q, c] = np.mean([pair(method, x, y) for y in shots])
     return logits
-
-
-# ---- tests --------------------------------------------------------------------------------------
 
 
 def test_logits_are_those_of_a_loop_over_episodes_queries_classes_and_shots(method):
@@ -225,15 +222,10 @@ def test_frame_plans_carry_all_mass_and_say_what_the_score_says(name):
         torch.testing.assert_close(-10 * (1 - carried), pairs, atol=1e-5, rtol=1e-5)
     else:  # soft, so only alike
         assert torch.corrcoef(torch.stack([carried.flatten(), pairs.flatten()]))[0, 1] > 0.8
+    assert ProtoNet(ProtoNetConfig()).frame_plans(query, support) is None
     walk = encode(method, torch.eye(8)[None, None])
     diagonal = method.frame_plans(walk, walk)[0][0, 0, 0].diagonal().sum()
     assert diagonal > 0.95
-
-
-def test_protonet_has_no_plans():
-    method = ProtoNet(ProtoNetConfig())
-    both = encode(method, clips(1, 2))
-    assert method.frame_plans(both, both) is None
 
 
 def test_otam_knows_the_order_of_frames_and_the_sets_do_not():

@@ -35,11 +35,12 @@ def test_protonet_is_the_mean_cosine() -> None:
     method = ProtoNet(ProtoNetConfig())
     query, support, labels = episode(method)
     logits = method.score(query, support, labels=labels, way=3)[0].numpy()
-    pooled = features(9).pooled.numpy().mean(1)
-    unit = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+    mean = features(9).pooled.numpy().mean(1)
+    norm = np.linalg.norm(mean, axis=1)
+    cosine = mean @ mean.T / (norm[:, None] * norm + 0.01)
     for q in range(3):
         for w in range(3):
-            expected = np.mean([unit[q] @ unit[3 + n] for n in range(6) if labels[n] == w])
+            expected = np.mean([cosine[q, 3 + n] for n in range(6) if labels[n] == w])
             assert logits[q, w] == pytest.approx(expected, abs=1e-6)
 
 
