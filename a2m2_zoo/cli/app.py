@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from a2m2_zoo._version import __version__
-from a2m2_zoo.cli import WRONG_CALL, bank, classify, demo, episode, models
+from a2m2_zoo.cli import (
+    WRONG_CALL,
+    bank,
+    classify,
+    compare,
+    demo,
+    episode,
+    evaluate,
+    features,
+    misalign,
+    models,
+)
 
 app = typer.Typer(
     name="a2m2",
@@ -19,7 +30,11 @@ app = typer.Typer(
 )
 app.command("classify")(classify.classify)
 app.command("episode")(episode.episode)
+app.command("compare")(compare.compare)
+app.command("evaluate")(evaluate.evaluate)
 app.command("demo")(demo.demo)
+app.command("features")(features.features)
+app.command("misalign")(misalign.misalign)
 app.add_typer(bank.app, name="bank")
 app.add_typer(models.app, name="models")
 

@@ -1,0 +1,281 @@
+"""`a2m2 compare`: several methods on the same episodes of the same clips, with how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from a2m2_zoo._files import write_atomically
+from a2m2_zoo.cli import FAILED, options, output
+from a2m2_zoo.errors import A2M2Error, ArgumentError, SaveError
+from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from a2m2_zoo.data.lists import Listing
+    from a2m2_zoo.evaluation.bench import Progress as Tell
+    from a2m2_zoo.evaluation.results import Comparison, MethodResult
+    from a2m2_zoo.model import Model
+    from a2m2_zoo.report.page import Explained
+
+_WIDE = 130  # columns from which on a terminal holds the costs too
+
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA", help="A folder with one folder of clips per class, or a list's videos."
+    ),
+]
+WayOption = Annotated[int, typer.Option("--way", min=2, help="Classes per episode.")]
+ShotOption = Annotated[
+    str, typer.Option("--shot", help="Supports per class; several with commas between.")
+]
+QueryOption = Annotated[int, typer.Option("--query", min=1, help="Queries per class.")]
+EpisodesOption = Annotated[int, typer.Option("--episodes", min=1, help="How many.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same episodes.")]
+ListOption = Annotated[
+    Path | None, typer.Option("--list", help="An official list; DATA then holds its videos.")
+]
+BenchmarkOption = Annotated[
+    str | None, typer.Option("--benchmark", help="The benchmark that the list or folder is of.")
+]
+SplitOption = Annotated[str, typer.Option("--split", help="train, val or test.")]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option("--cache", help="Folder of encoded clips; a second run starts from there."),
+]
+HereWorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="Clips decoded, and threads that score.", show_default="auto"
+    ),
+]
+
+
+def compare(
+    data: DataArgument,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            help="Names of methods and models, and paths of checkpoints, with commas between.",
+            show_default="all",
+        ),
+    ] = None,
+    way: WayOption = 5,
+    shot: ShotOption = "1,5",
+    query: QueryOption = 1,
+    episodes: EpisodesOption = 10_000,
+    seed: SeedOption = 0,
+    model: options.ModelOption = DEFAULT_MODEL,
+    device: options.DeviceOption = "auto",
+    list_file: ListOption = None,
+    benchmark: BenchmarkOption = None,
+    split: SplitOption = "test",
+    cache: CacheOption = None,
+    workers: HereWorkersOption = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Write the result and its receipt; - is stdout.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with charts and explained answers.")
+    ] = None,
+) -> None:
+    """Run several methods over the same episodes and say which is better, and how sure that is.
+
+    Every clip goes through the model's backbone once. Heads that were never trained are marked: their
+    figures are not the published method's.
+
+    Exit code 0: every clip counted; 1: some clips could not be read; 2: the call is wrong.
+    """
+    shots = read_shots(shot)
+    names = None if methods is None else [n.strip() for n in methods.split(",") if n.strip()]
+    for file in (json, html):
+        if file is not None and file != Path("-") and not file.parent.is_dir():
+            raise SaveError(f"cannot write {str(file)!r}: its folder does not exist; make it first")
+    listing = open_listing(data, list_file, benchmark, split)
+    recogniser = options.open_model(model, device)
+    from a2m2_zoo.evaluation.compare import compare as run
+
+    with progress_bars() as tell:
+        found = run(
+            recogniser,
+            listing.classes,
+            methods=names,
+            way=way,
+            shots=shots,
+            query=query,
+            episodes=episodes,
+            seed=seed,
+            workers=workers,
+            cache=cache,
+            name=data_name(data, listing),
+            progress=tell,
+        )
+    if json is not None:
+        write_result(json, found.to_json())
+    if json != Path("-"):
+        _show(found)
+    if html is not None:
+        from a2m2_zoo.report.page import write_page
+
+        counted = {name: listing.classes[name] for name in found.class_names}
+        explained = _explained(recogniser, counted, way=way, shot=shots[0], seed=seed)
+        write_page(html, found, explained=explained)
+    complain(found, listing)
+
+
+def read_shots(text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between.
+
+    Raises:
+        ArgumentError: It is anything else.
+
+    >>> read_shots("1,5")
+    (1, 5)
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ArgumentError(f"--shot is {text!r}; expected whole numbers such as 1,5") from error
+
+
+def open_listing(data: Path, list_file: Path | None, benchmark: str | None, split: str) -> Listing:
+    """The clips that the options name."""
+    from a2m2_zoo.data.lists import open_dataset
+
+    return open_dataset(data, list_file=list_file, benchmark=benchmark, split=split)
+
+
+def data_name(data: Path, listing: Listing) -> str:
+    """What to call the clips: the benchmark and its split where known, else the folder."""
+    if listing.benchmark is None:
+        return data.resolve().name
+    return f"{listing.benchmark} {listing.split or ''}".strip()
+
+
+@contextmanager
+def progress_bars() -> Iterator[Tell]:
+    """A bar on stderr that is renamed step by step; nothing is drawn where stderr is no terminal."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=output.stderr,
+        transient=True,
+        disable=not output.stderr.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("starting", total=None)
+        now = ""
+
+        def tell(label: str, done: int, total: int) -> None:
+            nonlocal now
+            if label != now:
+                now = label
+                bar.reset(task, total=total, description=output.escape(label))
+            bar.update(task, completed=done)
+
+        yield tell
+
+
+def write_result(path: Path, text: str) -> None:
+    """Write JSON to a file, or to stdout for ``-``."""
+    if path == Path("-"):
+        typer.echo(text)
+    else:
+        write_atomically(path, lambda scratch: scratch.write_text(text + "\n", encoding="utf-8"))
+
+
+def complain(found: Comparison, listing: Listing) -> None:
+    """Name on stderr what was left out; exit with ``FAILED`` if clips were."""
+    if listing.missing:
+        output.complain(
+            f"{len(listing.missing)} listed videos are not there, the first is {listing.missing[0]!r}"
+        )
+    for failure in found.failures:
+        output.complain(f"left out {failure.kind} {failure.name!r}: {failure.reason}")
+    if any(failure.kind == "clip" for failure in found.failures):
+        raise typer.Exit(FAILED)
+
+
+def _explained(
+    model: Model, classes: Mapping[str, Sequence[Path]], *, way: int, shot: int, seed: int
+) -> Sequence[Explained]:
+    """A few answers with pictures; the page does without if they cannot be drawn."""
+    from a2m2_zoo.report.examples import explained_episodes
+
+    with output.stderr.status("explaining a few episodes"):
+        try:
+            return explained_episodes(model, classes, way=way, shot=shot, seed=seed, count=4)
+        except A2M2Error as error:
+            output.complain(f"the page has no explained answers: {error}")
+            return ()
+
+
+def _show(found: Comparison) -> None:
+    console = output.stdout()
+    console.print(found.title, highlight=False, markup=False)
+    for shot in found.shots:
+        console.print(_block(found, shot, costs=console.width >= _WIDE))
+    for line in _notes(found):
+        console.print(line, highlight=False, markup=False)
+
+
+def _block(found: Comparison, shot: int, *, costs: bool) -> Table:
+    to = f"to {found.reference}"
+    figures = ("accuracy %", "± classes", to, "± classes")
+    prices = ("ms/episode", "ms/clip", "parameters") if costs else ()
+    columns = ("method", *figures, "verdict", "head", *prices)
+    title = f"{found.way}-way {shot}-shot"
+    made = output.table(*columns, right=(*figures, *prices), title=title)
+    for result in found.of_shot(shot):
+        made.add_row(*_row(result)[: len(columns)])
+    return made
+
+
+def _row(result: MethodResult) -> tuple[str, ...]:
+    difference, untrained = result.difference, result.status == "untrained"
+    apart = ("", "", "reference")
+    if difference is not None:
+        mean = f"{difference.mean:+.1f} ± {difference.interval:.1f}"
+        verdict = difference.verdict if untrained else _coloured(difference.verdict)
+        apart = (mean, _half(difference.class_interval), verdict)
+    name = output.escape(result.method)
+    return (
+        f"[dim]{name}[/]" if untrained else f"[bold]{name}[/]",
+        f"{result.accuracy:.1f} ± {result.interval:.1f}",
+        _half(result.class_interval),
+        *apart,
+        f"[yellow]{result.status}[/]" if untrained else result.status,
+        f"{result.score_ms:.2f}",
+        f"{result.encode_ms:.2f}",
+        f"{result.parameters:,}",
+    )
+
+
+def _half(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _coloured(verdict: str) -> str:
+    colour = {"better": "green", "worse": "red"}.get(verdict.split()[0])
+    return f"[{colour}]{verdict}[/]" if colour else verdict
+
+
+def _notes(found: Comparison) -> Iterator[str]:
+    yield f"Guessing gives {found.chance:.0f} %. ±: 95 % intervals, over episodes and over classes."
+    yield "better, worse: on the same episodes with p below 0.05, and over classes the interval leaves out 0;"
+    yield "               on these classes: the episodes say so, other classes might not."
+    untrained = dict.fromkeys(r.method for r in found.results if r.status == "untrained")
+    if untrained:
+        yield (
+            f"untrained: random weights, not the published method's result: {', '.join(untrained)}"
+        )

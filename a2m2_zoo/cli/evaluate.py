@@ -1,0 +1,115 @@
+"""`a2m2 evaluate`: what one model is worth on a data set, class by class."""
+
+from __future__ import annotations
+
+import json as format_json
+from typing import TYPE_CHECKING, Any
+
+from a2m2_zoo.cli import compare as shared
+from a2m2_zoo.cli import options, output
+from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from a2m2_zoo.evaluation.results import Comparison, MethodResult
+
+_MIXED = 5  # pairs of classes that are named
+
+
+def evaluate(
+    data: shared.DataArgument,
+    way: shared.WayOption = 5,
+    shot: shared.ShotOption = "1,5",
+    query: shared.QueryOption = 1,
+    episodes: shared.EpisodesOption = 10_000,
+    seed: shared.SeedOption = 0,
+    model: options.ModelOption = DEFAULT_MODEL,
+    device: options.DeviceOption = "auto",
+    list_file: shared.ListOption = None,
+    benchmark: shared.BenchmarkOption = None,
+    split: shared.SplitOption = "test",
+    cache: shared.CacheOption = None,
+    workers: shared.HereWorkersOption = None,
+    json: options.JsonOption = False,
+) -> None:
+    """Measure one model: accuracy, how far its probabilities can be trusted, and what it mixes up.
+
+    Exit code 0: every clip counted; 1: some clips could not be read; 2: the call is wrong.
+    """
+    shots = shared.read_shots(shot)
+    listing = shared.open_listing(data, list_file, benchmark, split)
+    recogniser = options.open_model(model, device)
+    from a2m2_zoo.evaluation.compare import compare
+
+    with shared.progress_bars() as tell:
+        found = compare(
+            recogniser,
+            listing.classes,
+            methods=[recogniser.method_name],
+            way=way,
+            shots=shots,
+            query=query,
+            episodes=episodes,
+            seed=seed,
+            workers=workers,
+            cache=cache,
+            name=shared.data_name(data, listing),
+            calibration=True,
+            progress=tell,
+        )
+    if json:
+        output.write_json(_plain(found))
+    else:
+        _show(found)
+    shared.complain(found, listing)
+
+
+def mixed_up(found: Comparison, result: MethodResult) -> list[tuple[str, str, float]]:
+    """Pairs (truth, answer, percent of the truth's queries) that are confused most often."""
+    pairs = [
+        (found.class_names[truth], found.class_names[answer], 100 * count / sum(row))
+        for truth, row in enumerate(result.confusion)
+        for answer, count in enumerate(row)
+        if count and truth != answer
+    ]
+    return sorted(pairs, key=lambda pair: -pair[2])[:_MIXED]
+
+
+def _plain(found: Comparison) -> dict[str, Any]:
+    """The comparison's JSON, with the pairs that are mixed up most."""
+    plain: dict[str, Any] = format_json.loads(found.to_json())
+    for raw, result in zip(plain["results"], found.results, strict=True):
+        raw["mixed_up"] = [
+            {"truth": truth, "answer": answer, "percent": percent}
+            for truth, answer, percent in mixed_up(found, result)
+        ]
+    return plain
+
+
+def _show(found: Comparison) -> None:
+    console = output.stdout()
+    console.print(f"{found.model} on {found.title}", highlight=False, markup=False)
+    facts = ("accuracy %", "± classes", "calibration error", "ms/episode")
+    overall = output.table("shot", *facts, right=("shot", *facts))
+    for result in found.results:
+        wide, error = result.class_interval, result.calibration_error
+        overall.add_row(
+            str(result.shot),
+            f"{result.accuracy:.1f} ± {result.interval:.1f}",
+            "-" if wide is None else f"{wide:.1f}",
+            "-" if error is None else f"{error:.3f}",
+            f"{result.score_ms:.2f}",
+        )
+    console.print(overall)
+    columns = [f"{result.shot}-shot %" for result in found.results]
+    classes = output.table("class", "clips", *columns, right=("clips", *columns))
+    for i, name in enumerate(found.class_names):
+        figures = (result.per_class[i] for result in found.results)
+        shown = ("-" if figure is None else f"{figure:.1f}" for figure in figures)
+        classes.add_row(output.escape(name), str(found.clips[i]), *shown)
+    console.print(classes)
+    pairs = output.table("shot", "most often", "taken for", "%", right=("shot", "%"))
+    for result in found.results:
+        for truth, answer, percent in mixed_up(found, result):
+            names = (output.escape(truth), output.escape(answer))
+            pairs.add_row(str(result.shot), *names, f"{percent:.1f}")
+    console.print(pairs)

@@ -1,0 +1,89 @@
+"""`a2m2 features`: clips through the backbone once, for every method and every run after."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from a2m2_zoo.cli import FAILED, options, output
+from a2m2_zoo.cli.classify import expand
+from a2m2_zoo.errors import VideoNotFoundError
+from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+
+
+def features(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder of clips, at any depth, or one clip.")
+    ],
+    model: options.ModelOption = DEFAULT_MODEL,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            help="Where features are kept.",
+            show_default="$A2M2_CACHE or the platform's place for caches",
+        ),
+    ] = None,
+    stages: Annotated[
+        str | None,
+        typer.Option(
+            "--stages", help="Maps to keep, such as s14,s7.", show_default="the model's own"
+        ),
+    ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Keep float16: half the bytes, three digits.")
+    ] = False,
+    device: options.DeviceOption = "auto",
+    workers: options.WorkersOption = None,
+    max_megapixels: options.MegapixelsOption = 16.0,
+    max_frames: options.FramesOption = 20_000,
+    max_seconds: options.SecondsOption = 60.0,
+) -> None:
+    """Run the clips of DATA through a model's backbone and keep the features on disk.
+
+    Clips that are there already are passed over, so it goes on where it was stopped. Exit code 0: all
+    clips are there; 1: some failed, the others are there; 2: the call is wrong.
+    """
+    started = time.perf_counter()
+    limits = options.limits(max_megapixels, max_frames, max_seconds)
+    if not data.exists():
+        raise VideoNotFoundError(f"there is no {str(data)!r}; give a folder of clips")
+    clips, empty = expand([data])
+    if empty:
+        raise empty[0]
+    recogniser = options.open_model(model, device)
+    from a2m2_zoo.features import FeatureCache, default_cache
+
+    kept = FeatureCache(
+        default_cache() if cache is None else cache,
+        backbone=recogniser.backbone,
+        backbone_hash=recogniser.backbone_hash,
+        preprocess=recogniser.preprocess,
+        stages=recogniser.method.stages if stages is None else [s for s in stages.split(",") if s],
+        half=half,
+    )
+    with output.progress("encoding", len(clips)) as bar:
+        failures = kept.fill(
+            clips,
+            workers=workers,
+            limits=limits,
+            progress=lambda done, _: bar.update(bar.task_ids[0], completed=done),
+        )
+    console = output.stdout()
+    if failures:
+        made = output.table("clip", "why it failed")
+        for clip, reason in failures.items():
+            made.add_row(output.escape(str(clip)), output.escape(reason.removeprefix(f"{clip}: ")))
+        console.print(made)
+    seconds = time.perf_counter() - started
+    console.print(
+        f"{len(clips)} clips, {len(failures)} failed, {kept.size / 1e6:.1f} MB in {kept.folder}, "
+        f"{seconds:.1f} s",
+        highlight=False,
+        markup=False,
+    )
+    if failures:
+        raise typer.Exit(FAILED)

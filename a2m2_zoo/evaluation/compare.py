@@ -1,0 +1,255 @@
+"""All methods under one protocol: the same clips, the same features, the same episodes."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from a2m2_zoo._version import __version__
+from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError
+from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
+from a2m2_zoo.evaluation.results import Comparison, Difference, Failure, MethodResult
+from a2m2_zoo.evaluation.rivals import Rival, build_rival, check_rivals, known_rivals
+from a2m2_zoo.evaluation.statistics import (
+    class_interval,
+    confusion_counts,
+    mean_interval,
+    paired_p_value,
+)
+from a2m2_zoo.features import FeatureCache, default_cache
+from a2m2_zoo.model import Model
+
+
+def compare(
+    model: Model,
+    data: Mapping[str, Sequence[Path]],
+    *,
+    methods: Sequence[str] | None = None,
+    way: int = 5,
+    shots: Sequence[int] = (1, 5),
+    query: int = 1,
+    episodes: int = 10_000,
+    seed: int = 0,
+    workers: int | None = None,
+    cache: str | Path | None = None,
+    name: str = "clips",
+    calibration: bool = False,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Run methods over the same episodes of the same clips, on one backbone.
+
+    The model's own head always takes part: all differences are to it. Clips that cannot be read, and
+    classes that then have fewer than max(shots) + query clips, are left out for every method and
+    named in ``failures``.
+
+    Args:
+        model: Its backbone and preprocessing serve all methods.
+        data: Class name → clips.
+        methods: Names that ``build_rival`` takes; if None ``known_rivals``, less those that cannot
+            stand on this backbone.
+        way: Classes per episode.
+        shots: Supports per class; one block of results each.
+        query: Queries per class.
+        episodes: How many.
+        seed: Of the episodes, and of the weights of heads that are built here.
+        workers: Clips decoded, and threads that score; None chooses. It does not change the result.
+        cache: Folder of cached features; ``features.default_cache()`` if None.
+        name: What to call the data in the title and the receipt.
+        calibration: Also measure how far the probabilities of the model's own head can be trusted.
+        progress: Told of every step.
+
+    Raises:
+        ArgumentError: A size is too small, or a head that was asked for cannot stand on this backbone.
+        ModelNotFoundError: A method has an unknown name.
+        EpisodeError: Too few classes have enough clips.
+    """
+    protocol = Protocol(way, tuple(shots), query, episodes, seed)
+    tell: Progress = progress or (lambda *_: None)
+    rivals, refused = _rivals(model, methods, seed=seed)
+    enough, short = _with_enough(data, protocol)
+    features = FeatureCache(
+        default_cache() if cache is None else cache,
+        backbone=model.backbone,
+        backbone_hash=model.backbone_hash,
+        preprocess=model.preprocess,
+        stages=sorted({stage for rival in rivals for stage in rival.method.stages}),
+    )
+    unreadable = features.fill(
+        list(dict.fromkeys(clip for clips in enough.values() for clip in clips)),
+        workers=workers,
+        progress=lambda done, total: tell("reading clips", done, total),
+    )
+    readable, broken = _without(enough, unreadable)
+    classes, shorter = _with_enough(readable, protocol)
+    bench = Bench(model, features, classes, protocol, calibration, workers, tell)
+    runs = [run for rival in rivals for run in bench.runs(rival)]
+    lost = [run for run in runs if not run.sound]
+    if lost and lost[0].rival is rivals[0]:
+        raise CheckpointError(f"{model.id!r} gives scores that are not finite; its weights are bad")
+    results = [
+        result
+        for shot in protocol.shots
+        for result in _judged([r for r in runs if r.draw.shot == shot and r.sound], len(classes))
+    ]
+    nan = [
+        Failure("method", r.rival.name, f"{r.draw.shot}-shot: its scores are not finite")
+        for r in lost
+    ]
+    counts = tuple(len(clips) for clips in classes.values())
+    return Comparison(
+        title=f"{name}: {way}-way {_listed(protocol.shots)}-shot, {len(counts)} classes, "
+        f"{sum(counts):,} clips, {episodes:,} episodes, seed {seed}",
+        reference=rivals[0].name,
+        class_names=tuple(classes),
+        clips=counts,
+        way=way,
+        shots=protocol.shots,
+        query=query,
+        episodes=episodes,
+        seed=seed,
+        model=model.id,
+        receipt=_receipt(model, rivals, classes, protocol, name=name),
+        results=tuple(results),
+        failures=(*refused, *short, *broken, *shorter, *nan),
+    )
+
+
+def _rivals(
+    model: Model, methods: Sequence[str] | None, *, seed: int
+) -> tuple[list[Rival], list[Failure]]:
+    """Heads, the model's own first, and those that cannot stand here where none was asked for."""
+    names = list(known_rivals(model) if methods is None else methods)
+    check_rivals(names, model)
+    own, *others = dict.fromkeys((model.method_name, *names))
+    found = [_built(name, model, seed=seed, strict=methods is not None) for name in others]
+    rivals = [build_rival(own, model), *(r for r in found if isinstance(r, Rival))]
+    return rivals, [r for r in found if isinstance(r, Failure)]
+
+
+def _built(name: str, model: Model, *, seed: int, strict: bool) -> Rival | Failure:
+    try:
+        return build_rival(name, model, seed=seed)
+    except ArgumentError as error:
+        if strict:
+            raise
+        return Failure("method", name, str(error))
+
+
+def _with_enough(
+    data: Mapping[str, Sequence[Path]], protocol: Protocol
+) -> tuple[dict[str, tuple[Path, ...]], list[Failure]]:
+    """Classes with the clips that an episode takes, and the others by name."""
+    need, way = protocol.need, protocol.way
+    kept = {name: tuple(clips) for name, clips in data.items() if len(clips) >= need}
+    if len(kept) < way:
+        raise EpisodeError(
+            f"{len(kept)} of {len(data)} classes have the {need} clips that {max(protocol.shots)}-shot "
+            f"episodes with {protocol.query} query clip(s) need, and {way}-way episodes need {way} "
+            "classes; lower way or shot, or add clips"
+        )
+    short = [
+        Failure("class", name, f"has {len(clips)} of the {need} clips that an episode needs")
+        for name, clips in data.items()
+        if name not in kept
+    ]
+    return kept, short
+
+
+def _without(
+    data: Mapping[str, Sequence[Path]], unreadable: Mapping[Path, str]
+) -> tuple[dict[str, list[Path]], list[Failure]]:
+    broken = [
+        Failure("clip", f"{name}/{clip.name}", unreadable[clip])
+        for name, clips in data.items()
+        for clip in clips
+        if clip in unreadable
+    ]
+    kept = {name: [c for c in clips if c not in unreadable] for name, clips in data.items()}
+    return kept, broken
+
+
+def _judged(runs: Sequence[Run], count: int) -> list[MethodResult]:
+    """Results at one number of shots, best first; the reference's run comes first."""
+    reference = runs[0].percent_right
+    results = [_result(run, None if run is runs[0] else reference, count) for run in runs]
+    return sorted(results, key=lambda result: -result.accuracy)
+
+
+def _result(run: Run, reference: np.ndarray | None, count: int) -> MethodResult:
+    classes, right = run.draw.classes.numpy(), run.percent_right
+    accuracy, interval = mean_interval(right)
+    confusion = confusion_counts(classes, run.logits.argmax(-1).numpy(), count=count)
+    asked, hits = confusion.sum(1).tolist(), confusion.diagonal().tolist()
+    difference = None
+    if reference is not None:
+        paired = right - reference
+        difference = Difference(
+            *mean_interval(paired),
+            class_interval(paired, classes, count=count),
+            paired_p_value(paired),
+        )
+    return MethodResult(
+        method=run.rival.name,
+        shot=run.draw.shot,
+        status=run.rival.status,
+        parameters=run.rival.parameters,
+        accuracy=accuracy,
+        interval=interval,
+        class_interval=class_interval(right, classes, count=count),
+        calibration_error=run.calibration_error,
+        per_class=tuple(100 * h / n if n else None for h, n in zip(hits, asked, strict=True)),
+        confusion=tuple(map(tuple, confusion.tolist())),
+        difference=difference,
+        score_ms=run.score_ms,
+        encode_ms=run.encode_ms,
+    )
+
+
+def _receipt(
+    model: Model,
+    rivals: Sequence[Rival],
+    classes: Mapping[str, Sequence[Path]],
+    protocol: Protocol,
+    *,
+    name: str,
+) -> dict[str, Any]:
+    clips = [f"{label}/{clip.name}" for label, some in classes.items() for clip in some]
+    return {
+        "a2m2_zoo": __version__,
+        "python": platform.python_version(),
+        "packages": {package: version(package) for package in ("torch", "numpy", "av")},
+        "model": {
+            "id": model.id,
+            "weights_hash": model.weights_hash,
+            "backbone": model.backbone_name,
+            "backbone_hash": model.backbone_hash,
+            "preprocess": model.preprocess.to_dict(),
+        },
+        "data": {
+            "name": name,
+            "classes": len(classes),
+            "clips": len(clips),
+            "names_sha256": hashlib.sha256("\n".join(clips).encode()).hexdigest(),
+        },
+        "protocol": {**asdict(protocol), "shots": list(protocol.shots)},
+        "methods": {
+            rival.name: {
+                "status": rival.status,
+                "parameters": rival.parameters,
+                "weights_hash": rival.weights_hash,
+                "config": rival.method.config.to_dict(),
+            }
+            for rival in rivals
+        },
+    }
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

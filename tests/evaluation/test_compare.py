@@ -1,0 +1,398 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from makers import film, three_classes
+from torch import Tensor, nn
+
+from a2m2_zoo import load_model
+from a2m2_zoo.backbones import Features, build_backbone
+from a2m2_zoo.data.index import class_folders
+from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError, ModelNotFoundError
+from a2m2_zoo.evaluation.compare import compare
+from a2m2_zoo.evaluation.protocol import draw_episodes
+from a2m2_zoo.evaluation.results import STATUSES, Comparison, Difference
+from a2m2_zoo.evaluation.rivals import build_rival, known_rivals
+from a2m2_zoo.methods import METHODS
+from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
+from a2m2_zoo.methods.base import Method, take
+from a2m2_zoo.model import Model
+from a2m2_zoo.modules import A2Config, M2Config
+from a2m2_zoo.modules._config import Config
+from a2m2_zoo.video import read_clip
+
+CLIPS_PER_CLASS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class GuessConfig(Config):
+    """A head whose weights are random: what an untrained rival is."""
+
+    channels: int = 1
+    broken: bool = False
+
+    @classmethod
+    def for_backbone(cls, backbone: Any, *, frames: int) -> GuessConfig:
+        if backbone.pooled_channels > 100:
+            raise ArgumentError("a guess stands on small backbones only")
+        return cls(channels=backbone.pooled_channels)
+
+
+class Guess(Method):
+    def __init__(self, config: GuessConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.project = nn.Linear(config.channels, 3)
+
+    def prepare_training(self, *, classes: int) -> None:
+        self.extra["classifier"] = nn.Linear(3, classes)
+
+    def encode(self, features: Features) -> dict[str, Tensor]:
+        return {"point": self.project(features.pooled.float().mean(1))}
+
+    def score(self, query: Any, support: Any, *, labels: Tensor, way: int) -> Tensor:
+        member = nn.functional.one_hot(labels, way).float()
+        means = member.T @ support["point"] / member.sum(0)[:, None]
+        scores: Tensor = -torch.cdist(query["point"], means)
+        return scores / 0 * 0 if self.config.broken else scores
+
+
+class BrokenConfig(GuessConfig):
+    @classmethod
+    def for_backbone(cls, backbone: Any, *, frames: int) -> GuessConfig:
+        return dataclasses.replace(super().for_backbone(backbone, frames=frames), broken=True)
+
+
+@pytest.fixture(autouse=True)
+def _two_more_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "guess", (Guess, GuessConfig))
+    monkeypatch.setitem(METHODS, "broken", (Guess, BrokenConfig))
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """The A²M² head on a backbone that takes no time."""
+    m2 = [M2Config(channels=c, dim=4, scales=(1, 0), motion="branch") for c in (8, 16)]
+    config = A2M2Config(
+        m2=dict(zip(("s14", "s7"), m2, strict=True)), a2=A2Config(groups="scale"), pool=0.5
+    )
+    torch.manual_seed(0)
+    return dataclasses.replace(
+        load_model("a2m2-lite0"),
+        id="small",
+        backbone_hash="tiny",
+        backbone_name="tiny",
+        backbone=build_backbone("tiny").eval(),
+        method=A2M2(config).eval(),
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = three_classes(tmp_path_factory.mktemp("data"))
+    for i, (name, speed) in enumerate([("right", 3), ("back", -7), ("still", 0), ("fast", 9)]):
+        for j in range(3, CLIPS_PER_CLASS) if i < 3 else range(CLIPS_PER_CLASS):
+            film(root / name / f"x{j}.mp4", 20 + j, speed=speed)
+    return root
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+SIZES: dict[str, Any] = {"way": 3, "query": 2, "episodes": 24, "seed": 7, "workers": 1}
+
+
+def run(model: Model, folder: Path, cache: Path, **how: Any) -> Comparison:
+    data = how.pop("data", None) or class_folders(folder)
+    how = {"methods": ["guess", "a2m2-otam"], "shots": (1, 2), **SIZES, **how}
+    return compare(model, data, cache=cache, **how)
+
+
+def without_times(found: Comparison) -> Comparison:
+    timeless = [dataclasses.replace(r, score_ms=0.0, encode_ms=0.0) for r in found.results]
+    return dataclasses.replace(found, results=tuple(timeless))
+
+
+@pytest.fixture(scope="module")
+def found(model: Model, folder: Path, cache: Path) -> Comparison:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(METHODS, "guess", (Guess, GuessConfig))
+        return run(model, folder, cache)
+
+
+def test_figures_are_those_of_a_loop_over_single_episodes(
+    model: Model, folder: Path, found: Comparison
+) -> None:
+    data = class_folders(folder)
+    clips = [read_clip(p, model.preprocess) for some in data.values() for p in some]
+    labels = torch.arange(4).repeat_interleave(CLIPS_PER_CLASS)
+    assert found.class_names == tuple(data)
+    for shot in (1, 2):
+        block = {result.method: result for result in found.of_shot(shot)}
+        draw = draw_episodes(labels, way=3, shot=shot, query=2, episodes=24, seed=7)
+        right: dict[str, list[float]] = {}
+        for name, result in block.items():
+            rival = build_rival(name, model, seed=7)
+            one = dataclasses.replace(model, method=rival.method)
+            encoded = one.encode(clips)
+            confusion = np.zeros((4, 4), int)
+            right[name] = []
+            for e in range(24):
+                known, asked = take(encoded, draw.support[e]), take(encoded, draw.query[e])
+                answers = one.logits(asked, known, labels=draw.labels, way=3).argmax(-1)
+                truth = [0, 0, 1, 1, 2, 2]
+                right[name].append(100 * float(np.mean(answers.numpy() == truth)))
+                for t, a in zip(truth, answers.tolist(), strict=True):
+                    confusion[draw.classes[e, t], draw.classes[e, a]] += 1
+            assert result.confusion == tuple(map(tuple, confusion.tolist()))
+            assert result.accuracy == pytest.approx(np.mean(right[name]))
+            assert result.interval == pytest.approx(1.96 * np.std(right[name]) / np.sqrt(24))
+            share = 100 * confusion.diagonal() / confusion.sum(1)
+            assert result.per_class == pytest.approx(share.tolist())
+        for name, result in block.items():
+            if name == "a2m2":
+                assert result.difference is None
+                continue
+            paired = np.subtract(right[name], right["a2m2"])
+            assert result.difference is not None
+            assert result.difference.mean == pytest.approx(paired.mean())
+            assert result.difference.interval == pytest.approx(1.96 * paired.std() / np.sqrt(24))
+            assert result.difference.class_interval is not None
+
+
+def test_what_a_comparison_says_of_itself(found: Comparison, folder: Path) -> None:
+    assert found.reference == "a2m2"
+    assert {(r.method, r.shot) for r in found.results} == {
+        (m, s) for m in ("a2m2", "guess", "a2m2-otam") for s in (1, 2)
+    }
+    for shot in (1, 2):
+        accuracies = [r.accuracy for r in found.of_shot(shot)]
+        assert accuracies == sorted(accuracies, reverse=True)
+    statuses = {r.method: (r.status, r.parameters) for r in found.results}
+    assert statuses["guess"] == ("untrained", 16 * 3 + 3)
+    assert {status for status, _ in statuses.values()} <= set(STATUSES)
+    assert all(r.score_ms > 0 and r.encode_ms > 0 for r in found.results)
+    assert all(r.calibration_error is None for r in found.results)
+    assert found.receipt["methods"]["guess"]["status"] == "untrained"
+    assert found.receipt["data"]["clips"] == 4 * CLIPS_PER_CLASS
+    assert str(folder) not in found.to_json()
+    assert found.clips == (CLIPS_PER_CLASS,) * 4
+
+
+def test_the_same_seed_gives_the_same_for_any_number_of_workers(
+    model: Model, folder: Path, cache: Path, found: Comparison
+) -> None:
+    again = run(model, folder, cache, workers=2)
+    assert without_times(again).to_json() == without_times(found).to_json()
+    other = run(model, folder, cache, seed=8, methods=["a2m2"])
+    assert other.of_shot(1)[0].confusion != next(
+        r.confusion for r in found.of_shot(1) if r.method == "a2m2"
+    )
+
+
+def test_json_comes_back_equal_and_is_strict(found: Comparison) -> None:
+    text = found.to_json()
+    assert Comparison.from_json(text) == found
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
+    with pytest.raises(ArgumentError, match="format 9"):
+        Comparison.from_json(json.dumps({**json.loads(text), "format": 9}))
+    for rubbish in ("", "[]", "{}", '{"format": 1}', text.replace('"accuracy"', '"luck"')):
+        with pytest.raises(ArgumentError, match="not a comparison"):
+            Comparison.from_json(rubbish)
+
+
+def test_bad_clips_and_small_classes_are_left_out_by_name(
+    model: Model, folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    data = {name: list(clips) for name, clips in class_folders(folder).items()}
+    broken = tmp_path / "text.mp4"
+    broken.write_text("this is a letter, not a film")
+    data["right"].append(broken)
+    data["lonely"] = data["still"][:2]
+    found = run(model, folder, cache, data=data)
+    assert "lonely" not in found.class_names
+    named = {(f.kind, f.name): f.reason for f in found.failures}
+    assert set(named) == {("clip", "right/text.mp4"), ("class", "lonely")}
+    assert named["class", "lonely"] == "has 2 of the 4 clips that an episode needs"
+    assert "\n" not in named["clip", "right/text.mp4"]
+    clean = run(model, folder, cache)
+    assert found.results[0].confusion == clean.results[0].confusion
+
+
+def test_too_few_classes_are_one_clear_error(
+    model: Model, folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(EpisodeError, match=r"4 of 4 classes have the 3 clips .* 5-way"):
+        run(model, folder, cache, way=5, shots=(1,))
+    with pytest.raises(EpisodeError, match="0 of 4 classes have the 11 clips that 9-shot"):
+        run(model, folder, cache, shots=(1, 9))
+    # Enough files, but not once those that nobody can read are gone.
+    data = {name: list(clips) for name, clips in class_folders(folder).items()}
+    for name in ("back", "right"):
+        (tmp_path / f"{name}.mp4").write_text("no film")
+        data[name][0] = tmp_path / f"{name}.mp4"
+    with pytest.raises(EpisodeError, match="2 of 4 classes"):
+        run(model, folder, cache, data=data)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"way": 1}, "way is 1; expected 2 or more"),
+        ({"shots": ()}, "expected each once"),
+        ({"shots": (1, 1)}, "expected each once"),
+        ({"shots": (0,)}, "shot is 0"),
+        ({"query": 0}, "query is 0"),
+        ({"episodes": 0}, "episodes is 0"),
+        ({"methods": []}, "names none"),
+        ({"methods": ["guess", "guess"]}, "guess twice"),
+    ],
+)
+def test_wrong_sizes_are_refused(
+    model: Model, folder: Path, cache: Path, how: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        run(model, folder, cache, **how)
+
+
+def test_a_head_with_scores_that_are_no_numbers_is_left_out_of_the_table(
+    model: Model, folder: Path, cache: Path
+) -> None:
+    found = run(model, folder, cache, methods=["broken"], shots=(1,))
+    assert [r.method for r in found.results] == ["a2m2"]
+    assert [(f.kind, f.name) for f in found.failures] == [("method", "broken")]
+    found.to_json()
+    bad = Guess(GuessConfig(channels=16, broken=True))
+    with pytest.raises(CheckpointError, match="not finite"):
+        run(
+            dataclasses.replace(model, method=bad, method_name="guess"), folder, cache, methods=None
+        )
+
+
+def test_where_every_episode_holds_every_class_nothing_is_said_of_other_classes(
+    model: Model, folder: Path, cache: Path
+) -> None:
+    found = run(model, folder, cache, way=4, shots=(1,))
+    assert all(r.class_interval is None for r in found.results)
+    assert {r.difference.class_interval for r in found.results if r.difference} == {None}
+    found.to_json()
+
+
+def test_all_methods_less_those_that_cannot_stand_on_the_backbone(
+    model: Model, monkeypatch: pytest.MonkeyPatch, folder: Path, cache: Path
+) -> None:
+    for name in set(METHODS) - {"a2m2", "guess"}:
+        monkeypatch.delitem(METHODS, name)
+    monkeypatch.setattr(model.backbone, "pooled_channels", 101)
+    found = run(model, folder, cache, methods=None, shots=(1,), episodes=4)
+    controls = {f"a2m2-{a}" for a in ("diagonal", "global", "bimhm", "otam")}
+    assert {r.method for r in found.results} == {"a2m2", *controls}
+    assert [(f.name, f.reason) for f in found.failures] == [
+        ("guess", "a guess stands on small backbones only")
+    ]
+    with pytest.raises(ArgumentError, match="small backbones only"):
+        run(model, folder, cache, methods=["guess"])
+
+
+def test_the_calibration_error_is_that_of_the_models_own_head(
+    model: Model, folder: Path, cache: Path
+) -> None:
+    found = run(model, folder, cache, methods=["a2m2", "guess"], calibration=True)
+    errors = {(r.method, r.shot): r.calibration_error for r in found.results}
+    assert 0 <= (errors["a2m2", 2] or -1) <= 1
+    assert errors["guess", 2] is None
+
+
+def test_progress_ends_where_it_should(model: Model, folder: Path, cache: Path) -> None:
+    last: dict[str, tuple[int, int]] = {}
+    run(model, folder, cache, progress=lambda what, done, total: last.update({what: (done, total)}))
+    assert set(last) == {"reading clips"} | {
+        f"{name}: {what}"
+        for name in ("a2m2", "guess", "a2m2-otam")
+        for what in ("encoding", "1-shot", "2-shot")
+    }
+    assert all(done == total for done, total in last.values()), last
+
+
+def test_controls_are_the_same_head_with_another_alignment(model: Model) -> None:
+    own = model.method.state_dict()
+    for alignment in ("diagonal", "global", "bimhm", "otam"):
+        rival = build_rival(f"a2m2-{alignment}", model)
+        expected = dataclasses.replace(model.method.config.a2, alignment=alignment)
+        assert rival.method.config == dataclasses.replace(model.method.config, a2=expected)
+        assert all(torch.equal(v, own[k]) for k, v in rival.method.state_dict().items())
+        assert not rival.method.training
+    assert model.method.config.a2.alignment == "transport"
+    with pytest.raises(ArgumentError, match="has a protonet head"):
+        build_rival("a2m2-otam", load_model("protonet-lite0"))
+
+
+def test_weights_of_untrained_heads_follow_the_seed_and_leave_the_callers_draws_alone(
+    model: Model,
+) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    first, again, other = (build_rival("guess", model, seed=s) for s in (0, 0, 1))
+    assert torch.equal(torch.rand(3), expected)
+    weights = [r.method.state_dict()["project.weight"] for r in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_what_only_training_needs_is_not_counted(model: Model) -> None:
+    head = Guess(GuessConfig(channels=16))
+    head.prepare_training(classes=64)
+    trained = dataclasses.replace(model, id="mine", method=head, method_name="guess")
+    rival = build_rival("guess", trained)
+    assert (rival.parameters, rival.status) == (51, "trained")
+    assert rival.method is head
+
+
+def test_checkpoints_join_if_they_stand_on_the_same_features(tmp_path: Path) -> None:
+    lite = load_model("a2m2-lite0")
+    path = tmp_path / "head.safetensors"
+    dataclasses.replace(lite, id="of-mine").save(path)
+    rival = build_rival(str(path), lite)
+    assert (rival.status, rival.parameters) == ("trained", 13_888)
+    assert len(rival.weights_hash) == 64
+    assert build_rival("a2m2", lite).status == "training-free"
+    assert build_rival("protonet-lite0", lite).status == "no parameters"
+    other = dataclasses.replace(lite, backbone_hash="0" * 64)
+    with pytest.raises(ArgumentError, match="other backbone weights"):
+        build_rival(str(path), other)
+    small = dataclasses.replace(lite, preprocess=dataclasses.replace(lite.preprocess, frames=4))
+    with pytest.raises(ArgumentError, match="other preprocessing"):
+        build_rival(str(path), small)
+
+
+def test_unknown_names_lead_to_known_ones(model: Model) -> None:
+    with pytest.raises(ModelNotFoundError, match="did you mean a2m2-otam"):
+        build_rival("a2m2-otan", model)
+    assert known_rivals(model)[:5] == (
+        "a2m2", "a2m2-diagonal", "a2m2-global", "a2m2-bimhm", "a2m2-otam",
+    )  # fmt: skip
+    assert known_rivals(dataclasses.replace(model, method=Guess(GuessConfig())))[1] != "a2m2-otam"
+
+
+@pytest.mark.parametrize(
+    ("difference", "verdict"),
+    [
+        (Difference(2.0, 0.5, 1.0, 0.001), "better"),
+        (Difference(-2.0, 0.5, 1.0, 0.001), "worse"),
+        (Difference(2.0, 0.5, 3.0, 0.001), "better on these classes"),
+        (Difference(-2.0, 0.5, None, 0.001), "worse on these classes"),
+        (Difference(2.0, 0.5, 1.0, 0.06), "no difference found"),
+        (Difference(0.0, 0.0, 0.0, 1.0), "no difference found"),
+    ],
+)
+def test_verdicts(difference: Difference, verdict: str) -> None:
+    assert difference.verdict == verdict
