@@ -15,7 +15,7 @@ from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.calibration import shipped_scale, support_scale
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.methods.base import Descriptors, Method, as_pairwise, concatenate
+from a2m2_zoo.methods.base import Descriptors, Method, as_pairwise, concatenate, encoded_pieces
 from a2m2_zoo.video import Clip, Preprocess, normalise
 
 
@@ -86,7 +86,7 @@ class Model:
             frames = torch.stack([torch.from_numpy(c.frames) for c in clips[start : start + size]])
             pixels = normalise(frames, self.preprocess)
             features = self.backbone(pixels, stages=self.method.stages)
-            parts.append({k: v.cpu() for k, v in self.method.encode(features).items()})
+            parts += encoded_pieces(self.method, features)
         return concatenate(parts)
 
     @torch.inference_mode()

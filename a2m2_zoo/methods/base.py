@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeAlias
 
 import torch
@@ -173,6 +174,23 @@ def split(descriptors: Descriptors, episodes: int) -> dict[str, Tensor]:
     return {
         name: torch.unflatten(tensor, 0, (episodes, -1)) for name, tensor in descriptors.items()
     }
+
+
+def encoded_pieces(method: Method, features: Features) -> list[dict[str, Tensor]]:
+    """Descriptors of clips, on the CPU: clip by clip where a CPU computes, all at once elsewhere.
+
+    Kernels may sum in another order for another number of clips; this way a CPU's result for a clip is the
+    same to the last bit whatever else is encoded with it.
+    """
+    held = next(chain(method.parameters(), method.buffers()), torch.empty(0))
+    size = 1 if held.device.type == "cpu" else len(features.pooled)
+    pieces = []
+    for start in range(0, len(features.pooled), size):
+        chosen = slice(start, start + size)
+        maps = {stage: value[chosen].to(held.device) for stage, value in features.maps.items()}
+        found = method.encode(Features(maps, features.pooled[chosen].to(held.device)))
+        pieces.append({name: value.cpu() for name, value in found.items()})
+    return pieces
 
 
 def concatenate(parts: list[Descriptors]) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ class A2Config(Config):
         epsilon: Weight of the entropy, in the unit of ``epsilon_rule``.
         epsilon_rule: ``"absolute"``: the cost's; ``"spread"``: standard deviations of the costs of
             the pair.
-        solver: ``"sinkhorn"``, or ``"exact"`` (CPU, the plan has no gradient).
+        solver: ``"sinkhorn"``, or ``"exact"`` (the plan has no gradient).
         iterations: Of Sinkhorn.
         rounding: Make both marginals of Sinkhorn's plan exact.
         softening: λ of OTAM.

@@ -1,0 +1,136 @@
+"""What a clip is, whatever it is called: the hash of its content, and a file that remembers hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from a2m2_zoo.errors import VideoError, VideoNotFoundError
+from a2m2_zoo.video.images import SUFFIXES
+
+#: A file may change again within one tick of its clock without a new time stamp. Coarse file systems
+#: tick every two seconds; what is younger is hashed but not remembered.
+_TICK_NS = 2_000_000_000
+_BLOCK = 1 << 20
+
+
+class Identities:
+    """Content hashes of clips, remembered by path, size and time of change.
+
+    The memory is a file of JSON lines, ``[path, stamp, hash]``, that is only ever appended to, each time
+    by one write, so that several processes may share it. It saves time and nothing else: what cannot be
+    read of it is passed over, and where it cannot be written the clips are hashed again next time.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._known: dict[str, tuple[str, str]] | None = None
+        self._new: list[str] = []
+
+    def of(self, clip: Path) -> str:
+        """sha256 of a file's content, or of the names and contents of a folder's pictures.
+
+        Raises:
+            VideoNotFoundError: There is no such file or folder.
+            VideoError: It cannot be read.
+        """
+        if self._known is None:
+            self._known = _remembered(self._file)
+        path = os.path.abspath(clip)  # noqa: PTH100 - four times faster, for 67,000 clips
+        try:
+            parts, changed, folder = _survey(path)
+            stamp = _stamp(parts)
+            known = self._known.get(path)
+            if known is not None and known[0] == stamp:
+                return known[1]
+            digest = _digest(parts, folder=folder)
+        except FileNotFoundError:
+            raise VideoNotFoundError(
+                f"{str(clip)!r}: no such file or folder: check the path"
+            ) from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise VideoError(
+                f"{str(clip)!r} cannot be read ({reason}): give a video file or a folder of pictures"
+            ) from None
+        if time.time_ns() - changed > _TICK_NS:
+            self._known[path] = stamp, digest
+            self._new.append(json.dumps([path, stamp, digest]))
+        return digest
+
+    def save(self) -> None:
+        """Append what was learned since the last time, where there is a folder to write to."""
+        if self._new:
+            # The line break comes first: a write that was cut short then costs its own line only.
+            block = "".join(f"\n{line}" for line in self._new) + "\n"
+            with suppress(OSError), self._file.open("ab") as file:
+                file.write(block.encode())
+                self._new.clear()
+
+
+def _survey(path: str) -> tuple[list[tuple[str, str, os.stat_result]], int, bool]:
+    """The files of a clip as (name, path, facts), when the last changed, and whether it is a folder."""
+    facts = os.stat(path)  # noqa: PTH116 - one call for all that is asked; a set may have 67,000 clips
+    if stat.S_ISREG(facts.st_mode):
+        return [("", path, facts)], facts.st_mtime_ns, False
+    if not stat.S_ISDIR(facts.st_mode):
+        raise OSError(0, "neither file nor folder")
+    with os.scandir(path) as entries:
+        parts = sorted(
+            (entry.name, entry.path, entry.stat())
+            for entry in entries
+            if Path(entry.name).suffix.lower() in SUFFIXES and not entry.name.startswith(".")
+        )
+    return parts, max((part[2].st_mtime_ns for part in parts), default=facts.st_mtime_ns), True
+
+
+def _stamp(parts: list[tuple[str, str, os.stat_result]]) -> str:
+    """Changes, as far as can be seen without reading, whenever the content does."""
+    stamps = [(name, facts.st_size, facts.st_mtime_ns) for name, _, facts in parts]
+    if len(stamps) == 1 and not stamps[0][0]:
+        return f"{stamps[0][1]} {stamps[0][2]}"
+    return hashlib.sha256(repr(stamps).encode()).hexdigest()
+
+
+def _digest(parts: list[tuple[str, str, os.stat_result]], *, folder: bool) -> str:
+    if not folder:
+        return file_digest(Path(parts[0][1]))
+    # Every part has a fixed length, so that no other folder writes the same.
+    whole = hashlib.sha256(b"folder")
+    for name, path, _ in parts:
+        whole.update(hashlib.sha256(os.fsencode(name)).digest())
+        whole.update(bytes.fromhex(file_digest(Path(path))))
+    return whole.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _remembered(file: Path) -> dict[str, tuple[str, str]]:
+    """Path → (stamp, hash); later lines win, and a line that was cut short is passed over."""
+    known: dict[str, tuple[str, str]] = {}
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError:
+        return known
+    for line in lines:
+        with suppress(ValueError, RecursionError):
+            entry = json.loads(line)
+            if (
+                isinstance(entry, list)
+                and len(entry) == 3
+                and all(isinstance(value, str) for value in entry)
+            ):
+                known[entry[0]] = entry[1], entry[2]
+    return known
