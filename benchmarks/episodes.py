@@ -23,7 +23,8 @@ from torch import Tensor
 
 from a2m2_zoo import load_model
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.evaluation.protocol import draw_episodes, score_draw
+from a2m2_zoo.evaluation.draw import draw_episodes
+from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.evaluation.rivals import build_rival
 from a2m2_zoo.features import FeatureCache, default_cache, encode_clips
 from a2m2_zoo.methods.a2m2 import A2M2

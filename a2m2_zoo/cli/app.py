@@ -12,6 +12,7 @@ from a2m2_zoo.cli import (
     bank,
     classify,
     compare,
+    data,
     demo,
     episode,
     evaluate,
@@ -36,6 +37,7 @@ app.command("demo")(demo.demo)
 app.command("features")(features.features)
 app.command("misalign")(misalign.misalign)
 app.add_typer(bank.app, name="bank")
+app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from a2m2_zoo._typing import Float
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.evaluation.protocol import Draw, draw_episodes, evaluate, score_draw
+from a2m2_zoo.evaluation.draw import Draw, draw_episodes
+from a2m2_zoo.evaluation.protocol import evaluate, score_draw
 from a2m2_zoo.evaluation.rivals import Rival
 from a2m2_zoo.features import FeatureCache, encode_clips
 from a2m2_zoo.methods.base import Descriptors, Method, take

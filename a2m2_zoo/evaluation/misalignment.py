@@ -14,17 +14,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Float
 from a2m2_zoo._version import __version__
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.data.plans import uniform
 from a2m2_zoo.errors import ArgumentError, VideoError
-from a2m2_zoo.evaluation.protocol import Draw, Progress, draw_episodes, score_draw
+from a2m2_zoo.evaluation.draw import Draw, draw_episodes
+from a2m2_zoo.evaluation.protocol import Progress, score_draw
 from a2m2_zoo.evaluation.statistics import mean_interval
+from a2m2_zoo.evaluation.warps import KINDS, instants, looked_at
 from a2m2_zoo.features import FeatureCache, default_cache
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import Descriptors, Method, concatenate
@@ -33,37 +34,6 @@ from a2m2_zoo.model import Model
 #: Frames of the dense grid a clip is encoded on.
 DENSE = 32
 AMOUNTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-
-
-def shifted(at: Tensor, *, amount: float, side: Tensor) -> Tensor:
-    """The window moves along the action; the first or last frame stands still for the rest."""
-    return (at + amount * torch.where(side < 0.5, -1.0, 1.0)).clamp(0, 1)
-
-
-def trimmed(at: Tensor, *, amount: float, side: Tensor) -> Tensor:
-    """A part of the action is cut off, before and after in the proportion of ``side``."""
-    return side * amount + (1 - amount) * at
-
-
-def padded(at: Tensor, *, amount: float, side: Tensor) -> Tensor:
-    """Nothing is lost; the first and the last frame stand still before and after the whole action."""
-    return ((at - side * amount) / (1 - amount)).clamp(0, 1)
-
-
-def warped(at: Tensor, *, amount: float, side: Tensor) -> Tensor:
-    """The halves of the action take (1 - amount) / 2 and (1 + amount) / 2 of the time, or the reverse."""
-    middle = (1 + amount * torch.where(side < 0.5, -1.0, 1.0)) / 2
-    return torch.where(at < middle, at / middle / 2, 1 - (1 - at) / (1 - middle) / 2)
-
-
-#: Kind → where in its clip (0..1) a query looks instead of ``at``, for an amount in 0..1 and a draw ``side``
-#: in 0..1 per clip.
-KINDS: dict[str, Callable[..., Tensor]] = {
-    "shift": shifted,
-    "trim": trimmed,
-    "idle": padded,
-    "speed": warped,
-}
 
 
 @dataclass(frozen=True)
@@ -76,6 +46,8 @@ class Curve:
         amounts: Part of the clip, 0..1.
         accuracy: Mean over episodes, percent.
         interval: Half width of its 95 % interval.
+        behind: By how many points it is behind the first alignment on the same episodes.
+        behind_interval: Half width of the 95 % interval of that difference.
     """
 
     method: str
@@ -83,43 +55,8 @@ class Curve:
     amounts: tuple[float, ...]
     accuracy: tuple[float, ...]
     interval: tuple[float, ...]
-
-
-def instants(
-    frames: int, clips: int, *, kind: str, amount: float, seed: int
-) -> Float[Tensor, "b t"]:
-    """Where in its clip (0..1) each of B misaligned clips looks.
-
-    Args:
-        frames: T.
-        clips: B.
-        kind: A key of ``KINDS``.
-        amount: Part of the clip, 0 (aligned) to less than 1.
-        seed: Of the draw of each clip's side.
-
-    Raises:
-        ArgumentError: An unknown kind, or an amount outside 0..1.
-
-    >>> instants(4, 1, kind="shift", amount=0.25, seed=0).tolist()
-    [[0.375, 0.625, 0.875, 1.0]]
-    """
-    if kind not in KINDS:
-        raise ArgumentError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
-    if not 0 <= amount < 1:
-        raise ArgumentError(f"amount is {amount}; expected a part of the clip, 0 to less than 1")
-    at = (torch.arange(frames) + 0.5) / frames
-    side = torch.from_numpy(uniform(seed, clips)).float()[:, None]
-    return KINDS[kind](at.expand(clips, -1), amount=amount, side=side)
-
-
-def looked_at(dense: Features, at: Float[Tensor, "b t"]) -> Features:
-    """Features of clips that look at other instants, from features on a dense grid of frames."""
-    count = dense.pooled.shape[1]
-    index = (at * count).long().clamp(0, count - 1).to(dense.pooled.device)
-    clip = torch.arange(len(index), device=index.device)[:, None]
-    return Features(
-        {stage: maps[clip, index] for stage, maps in dense.maps.items()}, dense.pooled[clip, index]
-    )
+    behind: tuple[float, ...]
+    behind_interval: tuple[float, ...]
 
 
 @torch.inference_mode()
@@ -179,21 +116,28 @@ def misalignment_curves(
     kinds = tuple(dict.fromkeys(kind for kind, _ in encoded if kind))
     total, done = len(methods) * len(encoded), 0
     curves = []
+    first: dict[tuple[str, float], np.ndarray] = {}
     for name, method in methods.items():
-        found: dict[tuple[str, float], tuple[float, float]] = {}
+        right: dict[tuple[str, float], np.ndarray] = {}
         for case, descriptors in encoded.items():
             both = concatenate([aligned, descriptors])
             logits = score_draw(method, both, moved, workers=workers)
-            right = (logits.argmax(-1) == draw.truth).double().mean(-1)
-            found[case] = mean_interval(100 * right.numpy())
+            right[case] = 100 * (logits.argmax(-1) == draw.truth).double().mean(-1).numpy()
             done += 1
             if progress is not None:
                 progress(done, total)
+        first = first or right
         for kind in kinds:
-            points = {0.0: found["", 0.0]} | {a: v for (k, a), v in found.items() if k == kind}
-            means, halves = zip(*points.values(), strict=True)
-            curves.append(Curve(name, kind, tuple(points), means, halves))
+            cases = {0.0: ("", 0.0)} | {amount: (k, amount) for k, amount in encoded if k == kind}
+            means, halves = _intervals([right[case] for case in cases.values()])
+            behind = _intervals([first[case] - right[case] for case in cases.values()])
+            curves.append(Curve(name, kind, tuple(cases), means, halves, *behind))
     return tuple(curves)
+
+
+def _intervals(values: Sequence[np.ndarray]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    means, halves = zip(*(mean_interval(some) for some in values), strict=True)
+    return means, halves
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from a2m2_zoo._typing import Bool, Float, Int
 from a2m2_zoo.calibration import shipped_scale, support_scale
-from a2m2_zoo.data.plans import EpisodePlan
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.evaluation.draw import Draw, draw_episodes
 from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod, as_pairwise, take
 from a2m2_zoo.model import Model
@@ -32,38 +32,6 @@ Progress = Callable[[int, int], None]
 _TILE_BYTES = 1 << 25  # descriptors of one tile
 _LARGEST_TILE = 64
 _ROWS = 64  # clips whose pair scores with all others are computed together
-
-
-@dataclass(frozen=True)
-class Draw:
-    """E episodes among N clips. The supports of a class follow each other, and so do its queries.
-
-    Attributes:
-        classes: (E, W) the classes of each episode.
-        support: (E, W·K) indices of clips.
-        query: (E, W·Q) indices of clips.
-        labels: (W·K,) class of each support within its episode.
-        truth: (W·Q,) class of each query within its episode.
-    """
-
-    classes: Int[Tensor, "e w"]
-    support: Int[Tensor, "e n"]
-    query: Int[Tensor, "e q"]
-    labels: Int[Tensor, " n"]
-    truth: Int[Tensor, " q"]
-
-    def __len__(self) -> int:
-        return len(self.classes)
-
-    @property
-    def way(self) -> int:
-        """W."""
-        return self.classes.shape[1]
-
-    @property
-    def shot(self) -> int:
-        """K."""
-        return len(self.labels) // self.way
 
 
 @dataclass(frozen=True)
@@ -92,46 +60,6 @@ class Outcome:
     def calibration_error(self) -> float:
         """Expected calibration error of the answers, 0 to 1."""
         return expected_calibration_error(self.confidence.ravel(), self.right.ravel())
-
-
-def draw_episodes(
-    labels: Int[Tensor, " n"],
-    *,
-    way: int = 5,
-    shot: int = 1,
-    query: int = 1,
-    episodes: int = 10_000,
-    seed: int = 0,
-) -> Draw:
-    """Which clips each episode holds: a pure function of the labels, the sizes and the seed.
-
-    Args:
-        labels: Class of each clip, 0..C-1, each at least ``shot + query`` times.
-        way: Classes per episode.
-        shot: Supports per class.
-        query: Queries per class.
-        episodes: How many.
-        seed: Any integer.
-
-    Raises:
-        EpisodeError: Too few classes or clips.
-        ArgumentError: A size is below one.
-    """
-    if episodes < 1:
-        raise ArgumentError(f"episodes is {episodes}; expected 1 or more")
-    counts = labels.bincount()
-    plan = EpisodePlan(tuple(counts.tolist()), way=way, shot=shot, query=query, seed=seed)
-    drawn = plan.episodes(0, episodes)
-    classes = torch.from_numpy(drawn.classes)
-    order = labels.argsort(stable=True)
-    first = (counts.cumsum(0) - counts)[classes][..., None]
-    return Draw(
-        classes,
-        order[first + torch.from_numpy(drawn.support)].flatten(1),
-        order[first + torch.from_numpy(drawn.query)].flatten(1),
-        torch.arange(way).repeat_interleave(shot),
-        torch.arange(way).repeat_interleave(query),
-    )
 
 
 def score_draw(

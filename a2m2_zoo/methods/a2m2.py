@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from a2m2_zoo._typing import Float, Int
-from a2m2_zoo.backbones import Features
+from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, PairwiseMethod
 from a2m2_zoo.modules import A2Config, A2Module, Candidates, M2Block, M2Config, join_layouts
@@ -53,6 +53,29 @@ class A2M2Config:
             raise ArgumentError("m2 names no stage; give at least one")
         if not (self.centring >= 0 and self.pool >= 0 and self.frames >= 1):
             raise ArgumentError("centring and pool must be 0 or more, frames 1 or more")
+
+    @classmethod
+    def for_backbone(cls, backbone: Backbone, *, frames: int) -> A2M2Config:
+        """The embedded model's choice: the two deepest stages, frames and motion, whole and in quarters."""
+        steps = min(2, frames - 1)
+        m2 = {
+            stage: M2Config(
+                channels=channels,
+                dim=32,
+                grid=7,
+                scales=(1, 0, 0),
+                cells=(1, 1, 2),
+                motion="branch" if steps else "none",
+                motion_step=max(steps, 1),
+                motion_scales=(0, 0),
+                motion_cells=(1, 2),
+                iterations=6,
+                normaliser="frobenius",
+            )
+            for stage, channels in list(backbone.stages.items())[-2:]
+        }
+        a2 = A2Config(groups="scale", temperature=10.0)
+        return cls(m2=m2, a2=a2, pool=0.1, frames=frames, centring=5.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -16,7 +16,7 @@ from a2m2_zoo.backbones import Features, build_backbone
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError, ModelNotFoundError
 from a2m2_zoo.evaluation.compare import compare
-from a2m2_zoo.evaluation.protocol import draw_episodes
+from a2m2_zoo.evaluation.draw import draw_episodes
 from a2m2_zoo.evaluation.results import STATUSES, Comparison, Difference
 from a2m2_zoo.evaluation.rivals import build_rival, known_rivals
 from a2m2_zoo.methods import METHODS

@@ -13,14 +13,9 @@ from a2m2_zoo.backbones import Features
 from a2m2_zoo.cli import main
 from a2m2_zoo.data.synthetic import write_dataset
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.evaluation.misalignment import (
-    KINDS,
-    encode_misaligned,
-    instants,
-    looked_at,
-    misalignment_curves,
-)
-from a2m2_zoo.evaluation.protocol import draw_episodes
+from a2m2_zoo.evaluation.draw import draw_episodes
+from a2m2_zoo.evaluation.misalignment import encode_misaligned, misalignment_curves
+from a2m2_zoo.evaluation.warps import KINDS, instants, looked_at
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.modules import A2Config, M2Config
 from a2m2_zoo.report.misalignment import draw_curves
@@ -108,6 +103,11 @@ def test_queries_move_and_supports_do_not() -> None:
             logits = method.score(asked, known, labels=draw.labels, way=3)[0]
         right.append((logits.argmax(-1) == draw.truth).double().mean().item())
     assert curve.accuracy[1] == pytest.approx(100 * np.mean(right))
+    assert curve.behind == (0.0, 0.0)
+    control = method.with_alignment("global")
+    both = misalignment_curves({"a2m2": method, "global": control}, encoded, draw, workers=1)
+    for i in range(2):
+        assert both[1].behind[i] == pytest.approx(both[0].accuracy[i] - both[1].accuracy[i])
 
 
 def test_what_is_refused() -> None:
