@@ -22,7 +22,7 @@ from a2m2_zoo.hub.manifest import (
     read_manifest,
 )
 from a2m2_zoo.methods import build_method
-from a2m2_zoo.model import Model
+from a2m2_zoo.model import ORIGINS, Model
 from a2m2_zoo.video import Preprocess
 
 
@@ -69,7 +69,7 @@ def load_model(
         file = package_file(entry.file)
         found = checkpoint.load(file, kind="model", sha256=entry.sha256)
     model = assembled(found, source=text, folder=file.parent)
-    return model.to(_device(device), dtype)
+    return model.to(find_device(device), dtype)
 
 
 def _checkpoint_file(path: Path) -> Path:
@@ -109,6 +109,11 @@ def assembled(found: checkpoint.Checkpoint, *, source: str, folder: Path | None 
         ) from error
     if not scales or min(scales) < 1 or not all(0 < v < float("inf") for v in scales.values()):
         raise CheckpointError(f"the header of {source!r} has no sound calibration scales")
+    origin = record.get("origin", "training-free")
+    if origin not in ORIGINS:
+        raise CheckpointError(
+            f"the header of {source!r} has the origin {origin!r}; expected one of {', '.join(ORIGINS)}"
+        )
     _load_strictly(method, found.tensors, source)
     part = _named(trunk, source) if isinstance(trunk, str) else _beside(trunk, source, folder)
     return Model(
@@ -122,6 +127,7 @@ def assembled(found: checkpoint.Checkpoint, *, source: str, folder: Path | None 
         preprocess=preprocess,
         scales=scales,
         backbone_file=part.beside,
+        origin=origin,
     )
 
 
@@ -195,7 +201,12 @@ def _load_strictly(method: torch.nn.Module, tensors: dict[str, Tensor], source: 
     method.load_state_dict(tensors)
 
 
-def _device(device: str | torch.device) -> torch.device:
+def find_device(device: str | torch.device) -> torch.device:
+    """The device called so; ``auto`` takes CUDA where there is one.
+
+    Raises:
+        ArgumentError: It is not there.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

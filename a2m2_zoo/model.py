@@ -18,6 +18,10 @@ from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Descriptors, Method, as_pairwise, concatenate, encoded_pieces
 from a2m2_zoo.video import Clip, Preprocess, normalise
 
+#: Where a head's weights come from. Records that do not say so are of heads that were computed, the first
+#: there were.
+ORIGINS = ("trained", "training-free", "converted")
+
 
 @dataclass(frozen=True)
 class Model:
@@ -36,6 +40,7 @@ class Model:
         scales: Shots → factor on the logits, fitted on generated classes.
         backbone_file: Name of the file with the backbone's weights, beside the checkpoint; None where the
             manifest names them.
+        origin: One of ``ORIGINS``.
     """
 
     id: str
@@ -48,6 +53,7 @@ class Model:
     preprocess: Preprocess
     scales: Mapping[int, float]
     backbone_file: str | None = None
+    origin: str = "trained"
 
     @property
     def device(self) -> torch.device:
@@ -137,6 +143,7 @@ class Model:
             "config": self.method.config.to_dict(),
             "preprocess": self.preprocess.to_dict(),
             "scales": {str(shot): value for shot, value in self.scales.items()},
+            **({} if self.origin == "training-free" else {"origin": self.origin}),
         }
 
     def save(self, path: str | os.PathLike[str]) -> str:

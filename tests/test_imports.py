@@ -44,6 +44,9 @@ ALLOWED = {
         "features",
         "loading",
     },
+    "training": BASE
+    | {"backbones", "methods", "modules", "hub", "video", "data", "evaluation"}
+    | {"calibration", "features", "model"},
     "report": BASE | {"api", "bank", "episode", "evaluation", "model", "video"},
     "loading": BASE | {"model", "methods", "backbones", "hub", "video"},
     "api": BASE | {"loading", "bank", "episode", "model", "video"},

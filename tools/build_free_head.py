@@ -178,6 +178,7 @@ def build() -> list[Model]:
                 method=method,
                 preprocess=PREPROCESS,
                 scales={1: 1.0},
+                origin="training-free",
             ),
             held,
         )

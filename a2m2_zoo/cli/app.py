@@ -19,6 +19,7 @@ from a2m2_zoo.cli import (
     features,
     misalign,
     models,
+    train,
 )
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("demo")(demo.demo)
 app.command("features")(features.features)
 app.command("misalign")(misalign.misalign)
+app.command("train")(train.train)
 app.add_typer(bank.app, name="bank")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")

@@ -186,6 +186,7 @@ def _write(
             "config": head.config.to_dict(),
             "preprocess": spec.to_dict(),
             "scales": {"1": 1.0},  # official logits carry no calibration
+            "origin": "converted",
         }
         own = checkpoint.save(
             scratch / "model.safetensors", head.weights(), kind="model", record=record

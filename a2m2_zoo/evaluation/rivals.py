@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from a2m2_zoo.errors import ArgumentError, ModelNotFoundError
-from a2m2_zoo.hub.manifest import list_models, read_manifest
+from a2m2_zoo.hub.manifest import list_models
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import Method
@@ -153,9 +153,8 @@ def _rival(name: str, method: Method, status: str, weights_hash: str = "") -> Ri
 
 
 def _model_status(model: Model) -> str:
-    """Heads are trained but for those of which the manifest says that they were computed."""
-    entry = read_manifest().models.get(model.id)
-    return "training-free" if entry and "training-free" in entry.summary else "trained"
+    """Converted heads are trained ones."""
+    return "training-free" if model.origin == "training-free" else "trained"
 
 
 def _is_file(name: str) -> bool:

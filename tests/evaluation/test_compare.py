@@ -351,7 +351,9 @@ def test_weights_of_untrained_heads_follow_the_seed_and_leave_the_callers_draws_
 def test_what_only_training_needs_is_not_counted(model: Model) -> None:
     head = Guess(GuessConfig(channels=16))
     head.prepare_training(classes=64)
-    trained = dataclasses.replace(model, id="mine", method=head, method_name="guess")
+    trained = dataclasses.replace(
+        model, id="mine", method=head, method_name="guess", origin="trained"
+    )
     rival = build_rival("guess", trained)
     assert (rival.parameters, rival.status) == (51, "trained")
     assert rival.method is head
@@ -362,7 +364,7 @@ def test_checkpoints_join_if_they_stand_on_the_same_features(tmp_path: Path) -> 
     path = tmp_path / "head.safetensors"
     dataclasses.replace(lite, id="of-mine").save(path)
     rival = build_rival(str(path), lite)
-    assert (rival.status, rival.parameters) == ("trained", 13_888)
+    assert (rival.status, rival.parameters) == ("training-free", 13_888)
     assert len(rival.weights_hash) == 64
     assert build_rival("a2m2", lite).status == "training-free"
     assert build_rival("protonet-lite0", lite).status == "no parameters"

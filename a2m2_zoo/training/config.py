@@ -1,0 +1,121 @@
+"""Everything that decides what a training run computes, in one frozen record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.modules._config import Config
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+OPTIMISERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("cosine", "steps")
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Config):
+    """Sizes of the episodes, the optimiser and its schedule, validation and checkpoints.
+
+    Attributes:
+        way: Classes per episode.
+        shot: Supports per class.
+        query: Queries per class.
+        batch: Episodes that go through the method at once.
+        accumulate: Batches per step of the optimiser, on every process.
+        steps: Steps of the optimiser.
+        lr: Highest learning rate of the method, reached after ``warmup``.
+        warmup: Steps of linear growth from ``warmup_start``.
+        warmup_start: Share of the highest rate that the growth begins at.
+        schedule: ``"cosine"``: after the warm-up the rate falls to 0 at ``steps``; ``"steps"``: it is the
+            highest times the factor of the last milestone, as published recipes have it.
+        milestones: Steps from which each of ``factors`` holds; none keeps the rate constant.
+        factors: One for each milestone.
+        optimiser: ``"adamw"``; ``"adam"``, whose weight decay is part of the gradient; ``"sgd"``, without
+            momentum.
+        weight_decay: On parameters of two or more dimensions; biases, norms, gates and temperatures have
+            none.
+        betas: AdamW's and Adam's.
+        clip: Largest norm of the gradient; 0 does not clip.
+        precision: ``"float32"``, or the one of automatic mixed precision: ``"bfloat16"``,
+            ``"float16"`` (with a loss scale).
+        backbone_lr: Highest learning rate of the backbone; 0 keeps it frozen.
+        freeze_norms: Keep the batch statistics of a tuned backbone as they are. The official code of
+            MoLo, HyRSM and CLIP-FSAR does not.
+        validate_every: Steps between validations; 0 validates at the start and the end alone.
+        validate_episodes: Episodes per validation and number of shots.
+        validate_shots: Supports per class in validation; its accuracy is the mean over these.
+        patience: Validations without a better one until the run stops; 0 never stops it.
+        seed: Of the weights that are added for training, of dropout and of the validation's episodes;
+            the source has its own.
+        checkpoint_every: Steps between saved states.
+        log_every: Steps between log lines.
+    """
+
+    way: int = 5
+    shot: int = 1
+    query: int = 5
+    batch: int = 4
+    accumulate: int = 1
+    steps: int = 2000
+    lr: float = 1e-4
+    warmup: int = 100
+    warmup_start: float = 0.0
+    schedule: str = "cosine"
+    milestones: tuple[int, ...] = ()
+    factors: tuple[float, ...] = ()
+    optimiser: str = "adamw"
+    weight_decay: float = 0.01
+    betas: tuple[float, ...] = (0.9, 0.999)
+    clip: float = 1.0
+    precision: str = "float32"
+    backbone_lr: float = 0.0
+    freeze_norms: bool = False
+    validate_every: int = 200
+    validate_episodes: int = 600
+    validate_shots: tuple[int, ...] = (1, 5)
+    patience: int = 10
+    seed: int = 0
+    checkpoint_every: int = 200
+    log_every: int = 10
+
+    def __post_init__(self) -> None:
+        self._integer("way", low=2)
+        for name in ("shot", "query", "batch", "accumulate", "steps", "validate_episodes"):
+            self._integer(name, low=1)
+        for name in ("checkpoint_every", "log_every"):
+            self._integer(name, low=1)
+        for name in ("warmup", "validate_every", "patience", "seed"):
+            self._integer(name, low=0)
+        self._number("lr", low=0.0, above=True)
+        for name in ("weight_decay", "clip", "backbone_lr", "warmup_start"):
+            self._number(name, low=0.0)
+        if self.warmup_start > 1:
+            raise ArgumentError(f"warmup_start is {self.warmup_start}; expected a share, 0 to 1")
+        self._choice("precision", PRECISIONS)
+        self._choice("optimiser", OPTIMISERS)
+        self._choice("schedule", SCHEDULES)
+        self._check_milestones()
+        self._flag("freeze_norms")
+        self._numbers("betas")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ArgumentError(f"betas is {self.betas}; expected two numbers of 0 to below 1")
+        self._integers("validate_shots", low=1)
+        if not self.validate_shots or len(set(self.validate_shots)) < len(self.validate_shots):
+            raise ArgumentError(
+                f"validate_shots is {self.validate_shots}; expected each once, such as 1, 5"
+            )
+        if self.warmup >= self.steps:
+            raise ArgumentError(
+                f"warmup is {self.warmup} of {self.steps} steps; expected fewer than all of them"
+            )
+
+    def _check_milestones(self) -> None:
+        self._integers("milestones", low=1)
+        self._numbers("factors")
+        pairs = f"milestones are {self.milestones} and factors {self.factors}"
+        if self.schedule != "steps" and (self.milestones or self.factors):
+            raise ArgumentError(f"{pairs}; they need schedule 'steps'")
+        if len(self.milestones) != len(self.factors) or any(f < 0 for f in self.factors):
+            raise ArgumentError(f"{pairs}; expected one factor of 0 or more for each milestone")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ArgumentError(f"milestones are {self.milestones}; expected growing steps")

@@ -1,0 +1,137 @@
+"""From trained weights to a model that ``load_model`` takes, its probabilities calibrated."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+
+from a2m2_zoo._files import write_atomically
+from a2m2_zoo.backbones import Backbone
+from a2m2_zoo.calibration import fitted_scale
+from a2m2_zoo.errors import EpisodeError
+from a2m2_zoo.evaluation.draw import draw_episodes
+from a2m2_zoo.evaluation.protocol import score_draw
+from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.methods.base import Method
+from a2m2_zoo.model import Model
+from a2m2_zoo.training.config import TrainingConfig
+from a2m2_zoo.training.validation import Validation
+from a2m2_zoo.video import Preprocess
+
+MODEL, BACKBONE = "model.safetensors", "backbone.safetensors"
+_SHOTS = (1, 2, 5, 10)
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """Where a backbone's weights come from, as a model's record says it.
+
+    Attributes:
+        name: Of these weights in the manifest, or of the architecture.
+        sha256: Of their file.
+        file: Their own file; None where the manifest names them.
+    """
+
+    name: str
+    sha256: str
+    file: Path | None = None
+
+
+def save_model(
+    out: Path,
+    method: Method,
+    *,
+    name: str,
+    method_name: str,
+    backbone: Backbone,
+    trunk: Trunk | None,
+    preprocess: Preprocess,
+    scales: Mapping[int, float],
+) -> Model:
+    """Write a trained head, and its backbone where the manifest has none such, as a model.
+
+    Args:
+        out: Folder that gets ``model.safetensors`` and, for weights of its own, ``backbone.safetensors``.
+        method: The trained head.
+        name: The model's name.
+        method_name: Of the method.
+        backbone: The backbone it stands on.
+        trunk: Where its weights come from; None if they were tuned.
+        preprocess: How clips become frames.
+        scales: From ``calibrated``.
+
+    Raises:
+        SaveError: It could not be written.
+    """
+    beside = None
+    if trunk is None:
+        state = backbone.state_dict()
+        record = {"architecture": backbone.name}
+        digest = checkpoint.save(out / BACKBONE, state, kind="backbone", record=record)
+        trunk, beside = Trunk(backbone.name, digest), BACKBONE
+    elif trunk.file is not None:
+        file, beside = trunk.file, BACKBONE
+        write_atomically(out / BACKBONE, lambda scratch: shutil.copyfile(file, scratch))
+    model = Model(
+        id=name,
+        weights_hash="",
+        backbone_hash=trunk.sha256,
+        method_name=method_name,
+        backbone_name=trunk.name,
+        backbone=backbone,
+        method=method,
+        preprocess=preprocess,
+        scales=scales,
+        backbone_file=beside,
+        origin="trained",
+    )
+    model.save(out / MODEL)
+    return model
+
+
+@torch.inference_mode()
+def calibrated(
+    method: Method, backbone: Backbone | None, validation: Validation, config: TrainingConfig
+) -> dict[int, float]:
+    """Shots → factor on the logits with the best probabilities on the held-out classes.
+
+    Args:
+        method: The trained head, in evaluation mode.
+        backbone: For a validation of frames.
+        validation: The held-out classes.
+        config: Way, episodes and seed of the validation; the seed of these episodes is another one.
+    """
+    clips = validation.descriptors(method, backbone)
+    scales = {}
+    for shot in sorted({*_SHOTS, *config.validate_shots}):
+        try:
+            draw = draw_episodes(
+                validation.labels,
+                way=min(config.way, len(validation.names)),
+                shot=shot,
+                episodes=min(config.validate_episodes, 600),
+                seed=config.seed + 1,
+            )
+        except EpisodeError:  # too few clips for so many shots; those of fewer stand in
+            continue
+        logits = score_draw(method, clips, draw).flatten(0, 1)
+        truth = draw.truth.repeat(len(draw))
+        scale = 1.0
+        for _ in range(5):  # each search spans a factor of eight both ways
+            scale = float(fitted_scale(logits, truth, prior=scale))
+        scales[shot] = float(f"{scale:.4g}")
+    return scales
+
+
+def hash_of(path: Path) -> str:
+    """sha256 of a file."""
+    with path.open("rb") as file:
+        digest = sha256()
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()

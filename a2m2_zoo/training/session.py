@@ -1,0 +1,196 @@
+"""A whole run, from class folders to a model that ``load_model`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from a2m2_zoo.data.plans import EpisodePlan
+from a2m2_zoo.errors import A2M2Error
+from a2m2_zoo.features import FeatureCache
+from a2m2_zoo.training.distributed import Ranks
+from a2m2_zoo.training.finish import MODEL, calibrated, save_model
+from a2m2_zoo.training.folder import open_folder
+from a2m2_zoo.training.logs import Row
+from a2m2_zoo.training.loop import Trained, train
+from a2m2_zoo.training.material import Split, from_features, validation_of_videos
+from a2m2_zoo.training.schedule import trainable
+from a2m2_zoo.training.source import EpisodeSource
+from a2m2_zoo.training.start import Start
+from a2m2_zoo.training.validation import Validation
+from a2m2_zoo.training.video import VideoSource
+from a2m2_zoo.video import Limits, read_clips
+
+
+@dataclass(frozen=True)
+class Session:
+    """What is trained on what, and where it goes.
+
+    Attributes:
+        start: Method, backbone and settings, on the device to train on.
+        split: Classes to train on and to validate on.
+        out: Folder of the run.
+        cache: Folder of cached features, for a frozen backbone without augmentation.
+        videos: Decode and augment videos in every step instead.
+        half: Keep features in float16.
+        workers: Clips decoded in parallel.
+        limits: What one clip may cost.
+        complain: Told what was left out, line by line.
+        tell: Told what is being done, how much of it is done, and how much there is.
+    """
+
+    start: Start
+    split: Split
+    out: Path
+    cache: Path
+    videos: bool
+    half: bool
+    workers: int | None
+    limits: Limits
+    complain: Callable[[str], None]
+    tell: Callable[[str, int, int], None]
+
+    def run(
+        self,
+        ranks: Ranks,
+        *,
+        name: str,
+        resume: bool,
+        progress: Callable[[Row], None],
+        tensorboard: bool | None,
+    ) -> Trained:
+        """Train, calibrate on the held-out classes, and write ``model.safetensors``.
+
+        Args:
+            ranks: This process among those of the run, joined.
+            name: Of the model.
+            resume: See ``train``.
+            progress: See ``train``.
+            tensorboard: See ``train``.
+
+        Raises:
+            A2M2Error: As ``train`` does, or clips and classes do not suffice.
+        """
+        start, config = self.start, self.start.config
+        tuned = config.backbone_lr > 0
+        self._check()
+        open_folder(self.out, resume=resume, ranks=ranks)
+        with ExitStack() as stack:
+            source, validation, split = self._material(ranks, stack)
+            start.prepare(list(split.train))
+            result = train(
+                start.method,
+                source,
+                config=config,
+                out=self.out,
+                validation=validation,
+                backbone=start.backbone if self.videos else None,
+                resume=resume,
+                progress=progress,
+                data={**split.facts(), "recipe": start.recipe, "backbone": start.trunk.sha256},
+                tensorboard=tensorboard,
+            )
+            if result.stopped != "interrupted" and ranks.first:
+                scales = dict(start.scales)
+                if validation is not None:
+                    self.tell("calibrating", 0, 1)
+                    scales = calibrated(start.method, start.backbone, validation, config)
+                save_model(
+                    self.out,
+                    start.method,
+                    name=name,
+                    method_name=start.method_name,
+                    backbone=start.backbone,
+                    trunk=None if tuned else start.trunk,
+                    preprocess=start.preprocess,
+                    scales=scales,
+                )
+        return result
+
+    @property
+    def model(self) -> Path:
+        """The file that ``run`` writes in the end."""
+        return self.out / MODEL
+
+    def _check(self) -> None:
+        """Refuse what cannot be trained before hours of encoding."""
+        start, config = self.start, self.start.config
+        trainable(start.method, start.backbone if config.backbone_lr else None)
+        train = self.split.sound((), config)[0].train
+        counts = tuple(map(len, train.values()))
+        EpisodePlan(counts, way=config.way, shot=config.shot, query=config.query)
+
+    def _material(
+        self, ranks: Ranks, stack: ExitStack
+    ) -> tuple[EpisodeSource, Validation | None, Split]:
+        start, config = self.start, self.start.config
+        if not self.videos:
+            split, cache = self._cached(ranks)
+            source, validation = from_features(
+                split, cache, config=config, half=self.half, folder=self.out
+            )
+            return source, validation, split
+        split = self._readable()
+        how: dict[str, Any] = {"workers": self.workers, "limits": self.limits}
+        videos = stack.enter_context(
+            VideoSource(
+                split.train,
+                preprocess=start.preprocess,
+                stages=start.method.stages,
+                way=config.way,
+                shot=config.shot,
+                query=config.query,
+                episodes=config.batch,
+                seed=config.seed,
+                augment=start.augment,
+                report=self.complain,
+                **how,
+            )
+        )
+        stages = start.method.stages
+        return videos, validation_of_videos(split, start.preprocess, stages=stages, **how), split
+
+    def _cached(self, ranks: Ranks) -> tuple[Split, FeatureCache]:
+        """The split with what could be encoded, and the cache that holds it."""
+        start = self.start
+        cache = FeatureCache(
+            self.cache,
+            backbone=start.backbone,
+            backbone_hash=start.trunk.sha256,
+            preprocess=start.preprocess,
+            stages=start.method.stages,
+            half=self.half,
+        )
+        clips = self.split.clips
+        for turn in (True, False):  # the others find what the first process has encoded
+            if ranks.first is turn:
+                failures = cache.fill(
+                    clips,
+                    workers=self.workers,
+                    limits=self.limits,
+                    progress=lambda done, total: self.tell("encoding", done, total),
+                )
+            ranks.wait()
+        return self._without(failures), cache
+
+    def _readable(self) -> Split:
+        """The split without held-out clips that cannot be decoded; training clips are replaced on the way."""
+        clips = [clip for some in self.split.held.values() for clip in some]
+        failures: dict[Path, str] = {}
+        read = read_clips(clips, self.start.preprocess, workers=self.workers, limits=self.limits)
+        for done, (clip, found) in enumerate(zip(clips, read, strict=True)):
+            if isinstance(found, A2M2Error):
+                failures[clip] = str(found)
+            self.tell("reading held-out clips", done + 1, len(clips))
+        return self._without(failures)
+
+    def _without(self, failures: dict[Path, str]) -> Split:
+        for clip, reason in failures.items():
+            self.complain(f"left out {clip}: {reason.removeprefix(f'{clip}: ')}")
+        split, lines = self.split.sound(failures, self.start.config)
+        for line in lines:
+            self.complain(f"left out class {line}")
+        return split

@@ -1,0 +1,52 @@
+"""One Ctrl-C finishes the step and saves; a second one stops at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+
+class Stop:
+    """Whether somebody asked the run to stop.
+
+    Args:
+        hard: Whether a second Ctrl-C raises ``KeyboardInterrupt``. Launchers repeat the terminal's to
+            their processes, so with several of them it must not.
+        tell: Called once, when it is first asked.
+    """
+
+    def __init__(self, *, hard: bool, tell: Callable[[], None]) -> None:
+        self.asked = False
+        self._hard, self._tell = hard, tell
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """The handler of SIGINT and SIGTERM."""
+        if self.asked:
+            if self._hard and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
+        self.asked = True
+        self._tell()
+
+
+@contextmanager
+def watched(stop: Stop) -> Iterator[None]:
+    """Ctrl-C and SIGTERM, which schedulers send before they kill, go to ``stop`` within the block.
+
+    Signals reach the main thread only; in another one nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[signal.Signals, Any] = {
+        number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

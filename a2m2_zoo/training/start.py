@@ -1,0 +1,209 @@
+"""What a run starts from: a model's backbone and a head on it, or a recipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from a2m2_zoo.backbones import Backbone
+from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.hub.manifest import read_manifest
+from a2m2_zoo.methods import METHODS, build_method
+from a2m2_zoo.methods.base import Method
+from a2m2_zoo.model import Model
+from a2m2_zoo.training.augment import Augment
+from a2m2_zoo.training.config import TrainingConfig
+from a2m2_zoo.training.finish import Trunk, hash_of
+from a2m2_zoo.training.recipes import recipe as find_recipe
+from a2m2_zoo.video import Preprocess
+
+
+@dataclass(frozen=True)
+class Start:
+    """Everything but the clips.
+
+    Attributes:
+        method_name: Name in the table of methods.
+        method: The head as it is before training.
+        backbone: Network in evaluation mode.
+        trunk: Where its weights come from.
+        preprocess: How clips become frames.
+        config: The settings.
+        augment: For training from videos.
+        scales: Of a head that is trained on; 1 for others.
+        texts: Whether the recipe adds the texts of the classes, see ``prepare``.
+        recipe: Its name, where there is one.
+    """
+
+    method_name: str
+    method: Method
+    backbone: Backbone
+    trunk: Trunk
+    preprocess: Preprocess
+    config: TrainingConfig
+    augment: Augment | None
+    scales: Mapping[int, float]
+    recipe: str | None = None
+
+    def to(self, device: torch.device) -> Start:
+        """The same elsewhere."""
+        return replace(self, method=self.method.to(device), backbone=self.backbone.to(device))
+
+    def prepare(self, names: Sequence[str]) -> None:
+        """Add what the losses need for these training classes, and drop a text tower that is done with."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            if self.recipe is None:
+                self.method.prepare_training(classes=len(names))
+            else:
+                find_recipe(self.recipe).prepare(self.method, self.backbone, names=names)
+        if getattr(self.backbone, "text", None) is not None:
+            self.backbone.text = None  # type: ignore[assignment]
+
+
+def from_model(
+    model: Model,
+    *,
+    folder: Path | None,
+    method: str | None = None,
+    from_scratch: bool = False,
+    settings: Mapping[str, Any],
+) -> Start:
+    """A head on a model's backbone: the model's own, or another method's with seeded weights.
+
+    Args:
+        model: Gives backbone and preprocessing, and the head's weights if the method is its own.
+        folder: Where the model's file lies, if its backbone has a file beside it.
+        method: Name of a method; the model's own if None.
+        from_scratch: Seeded weights for the model's own method too.
+        settings: Fields of ``TrainingConfig``, and of the method's configuration as ``method.<field>``.
+
+    Raises:
+        ModelNotFoundError: No method goes by that name.
+        ArgumentError: A setting is refused, or the method cannot stand on this backbone.
+    """
+    name = method or model.method_name
+    config = TrainingConfig.from_dict(_of(settings, "training"))
+    own = name == model.method_name and not from_scratch
+    if name not in METHODS:
+        build_method(name, {})  # which says what names there are
+    base = (
+        model.method.config
+        if own
+        else METHODS[name][1].for_backbone(model.backbone, frames=model.preprocess.frames)
+    )
+    values = _changed(base.to_dict(), _of(settings, "method"))
+    head = _seeded(name, values, config.seed)
+    if own:
+        try:
+            head.load_state_dict(model.method.weights())
+        except RuntimeError as error:
+            raise ArgumentError(
+                f"the weights of {model.id!r} do not fit its method with these settings; start from scratch"
+            ) from error
+    file = None
+    if model.backbone_file is not None and folder is not None:
+        file = folder / model.backbone_file
+    trunk = Trunk(model.backbone_name, model.backbone_hash, file)
+    scales = model.scales if own else {1: 1.0}
+    return Start(name, head, model.backbone, trunk, model.preprocess, config, None, scales)
+
+
+def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any]) -> Start:
+    """What a recipe says.
+
+    Args:
+        name: Of the recipe.
+        weights: Of its backbone, where the package has none.
+        settings: As for ``from_model``; they replace the recipe's own.
+
+    Raises:
+        ModelNotFoundError: There is no such recipe.
+        ArgumentError: A setting is refused, or the backbone's weights are needed.
+        CheckpointError: They cannot be read.
+    """
+    found = find_recipe(name)
+    config = TrainingConfig.from_dict(
+        {**found.training_config.to_dict(), **_of(settings, "training")}
+    )
+    backbone = found.build_backbone(weights)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        head = found.build_method(backbone)
+    changes = _of(settings, "method")
+    if changes:
+        head = _seeded(found.method, _changed(head.config.to_dict(), changes), config.seed)
+    if weights is None:
+        trunk = next(
+            Trunk(entry.id, entry.sha256)
+            for entry in read_manifest().backbones.values()
+            if entry.architecture == found.backbone
+        )
+    else:
+        trunk = Trunk(found.backbone, hash_of(weights), weights)
+    return Start(
+        found.method,
+        head,
+        backbone,
+        trunk,
+        found.preprocess,
+        config,
+        found.augment,
+        {1: 1.0},
+        found.name,
+    )
+
+
+def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """``FIELD=VALUE`` as field → value; values are JSON, or plain words.
+
+    Raises:
+        ArgumentError: There is no ``=``.
+
+    >>> read_settings(["lr=3e-4", "precision=bfloat16", "validate_shots=[1]"])
+    {'lr': 0.0003, 'precision': 'bfloat16', 'validate_shots': [1]}
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ArgumentError(f"{pair!r} is no setting; expected FIELD=VALUE such as lr=3e-4")
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            found[name] = text
+    return found
+
+
+def _of(settings: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """The settings of the training, or those below ``method.``."""
+    if part == "method":
+        return {
+            k.removeprefix("method."): v for k, v in settings.items() if k.startswith("method.")
+        }
+    return {k: v for k, v in settings.items() if not k.startswith("method.")}
+
+
+def _changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    for path, value in changes.items():
+        *above, last = path.split(".")
+        inner: Any = values
+        for name in above:
+            inner = inner.get(name) if isinstance(inner, dict) else None
+        if not isinstance(inner, dict) or last not in inner:
+            raise ArgumentError(
+                f"the method has no setting {path!r}; its settings are {', '.join(values)}"
+            )
+        inner[last] = value
+    return values
+
+
+def _seeded(name: str, values: Mapping[str, Any], seed: int) -> Method:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_method(name, values)
