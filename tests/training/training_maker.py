@@ -81,9 +81,13 @@ def run(out: Path, *, method: Method | None = None, **how: Any) -> tuple[Trained
     config = how.pop("config", None) or settings()
     made = method or head()
     how = {"validation": held_out(config), "tensorboard": False, **how}
-    return train(
-        made, how.pop("source", None) or source(config), config=config, out=out, **how
-    ), made
+    episodes = how.pop("source", None) or source(config)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the processes it is compared with: sums depend on it
+    try:
+        return train(made, episodes, config=config, out=out, **how), made
+    finally:
+        torch.set_num_threads(before)
 
 
 def weights(method: Method) -> dict[str, Tensor]:
