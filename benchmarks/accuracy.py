@@ -14,51 +14,45 @@ from typing import Any
 
 import torch
 from _receipt import publish, receipt
-from rich.console import Console
-from rich.progress import track
 
 from a2m2_zoo import load_model
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.errors import A2M2Error
 from a2m2_zoo.evaluation.protocol import evaluate
-from a2m2_zoo.methods.base import concatenate
+from a2m2_zoo.features import FeatureCache, default_cache, encode_clips
 from a2m2_zoo.model import Model
-from a2m2_zoo.video import read_clips
 
 
-def encode(folder: Path, models: list[Model]) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor]:
-    """Descriptors of all clips under ``folder`` for every model, and their labels."""
+def cached(folder: Path, model: Model, root: Path) -> tuple[FeatureCache, list[Path], torch.Tensor]:
+    """Features of all clips under ``folder`` on disk, the clips, and their labels."""
     classes = class_folders(folder)
-    sources = [clip for clips in classes.values() for clip in clips]
-    labels = torch.tensor([i for i, clips in enumerate(classes.values()) for _ in clips])
-    parts: list[list[dict[str, torch.Tensor]]] = [[] for _ in models]
-    reading = track(
-        read_clips(sources, models[0].preprocess, workers=1),
-        total=len(sources),
-        description=folder.name,
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
+    clips = [clip for found in classes.values() for clip in found]
+    labels = torch.tensor([i for i, found in enumerate(classes.values()) for _ in found])
+    cache = FeatureCache(
+        root,
+        backbone=model.backbone,
+        backbone_hash=model.backbone_hash,
+        preprocess=model.preprocess,
+        stages=["s14", "s7"],
     )
-    for clip in reading:
-        if isinstance(clip, A2M2Error):
-            raise clip
-        for model, found in zip(models, parts, strict=True):
-            found.append(model.encode([clip]))
-    return [concatenate(list(found)) for found in parts], labels
+    for clip, reason in cache.fill(clips).items():
+        raise SystemExit(f"{clip}: {reason}")
+    return cache, clips, labels
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--models", default="a2m2-lite0,protonet-lite0")
-    parser.add_argument("--episodes", type=int, default=600)
+    parser.add_argument("--models", default="a2m2-lite0,a2m2-lite0-free,protonet-lite0")
+    parser.add_argument("--episodes", type=int, default=2000)
+    parser.add_argument("--cache", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out")
     options = parser.parse_args()
     models = [load_model(name) for name in options.models.split(",")]
     rows: list[dict[str, Any]] = []
     for folder in options.folders:
-        encoded, labels = encode(folder, models)
+        cache, clips, labels = cached(folder, models[0], options.cache or default_cache())
+        encoded = [encode_clips(model.method, cache.read(clips)) for model in models]
         way = min(5, int(labels.max()) + 1)
         for shot in (1, 5):
             for model, descriptors in zip(models, encoded, strict=True):

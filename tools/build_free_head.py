@@ -43,7 +43,11 @@ SHOTS = (1, 2, 5, 10)
 EPISODES = 300  # of each style, in one studio and anywhere
 GRID = 7
 BACKBONE = "efficientnet-lite0"
-DATA = "Statistics of clips that a2m2_zoo.data.synthetic draws (Apache-2.0); no label and no real video."
+DATA = {
+    "training-free": "Statistics of clips that a2m2_zoo.data.synthetic draws (Apache-2.0); no label "
+    "and no real video.",
+    "trained": "Clips that a2m2_zoo.data.synthetic draws (Apache-2.0), of classes it numbers; no real video.",
+}
 
 PREPROCESS = Preprocess(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
 
@@ -165,7 +169,10 @@ def build() -> list[Model]:
     head = A2M2(CONFIG).eval()
     for stage, block in head.blocks.items():
         set_statistics(block, torch.cat([item.maps[stage] for item in found]))
-    methods: dict[str, Method] = {"a2m2-lite0": head, "protonet-lite0": ProtoNet(ProtoNetConfig())}
+    methods: dict[str, Method] = {
+        "a2m2-lite0-free": head,
+        "protonet-lite0": ProtoNet(ProtoNetConfig()),
+    }
     return [
         calibrated(
             Model(
@@ -187,7 +194,8 @@ def build() -> list[Model]:
 
 
 SUMMARIES = {
-    "a2m2-lite0": "A2M2 on EfficientNet-Lite0, training-free: the default",
+    "a2m2-lite0": "A2M2 on EfficientNet-Lite0, trained on generated clips: the default",
+    "a2m2-lite0-free": "A2M2 on EfficientNet-Lite0, training-free",
     "protonet-lite0": "mean-pooled EfficientNet-Lite0 features and cosine: the baseline",
 }
 
@@ -207,7 +215,7 @@ def entry(model: Model) -> dict[str, Any]:
         "sha256": sha256,
         "size": package_file(file).stat().st_size,
         "license": "Apache-2.0",
-        "data": DATA,
+        "data": DATA[model.origin],
         "config": record["config"],
         "preprocess": record["preprocess"],
         "metrics": [],
@@ -256,9 +264,22 @@ def main() -> None:
     if options.receipt:
         manifest = with_metrics(json.loads(path.read_text()), options.receipt)
     else:
-        models = [entry(model) for model in build()]
-        manifest = {"schema": 1, "backbones": [backbone_entry()], "models": models}
+        manifest = with_models(json.loads(path.read_text()), build())
+        manifest["backbones"] = [backbone_entry()]
+    write_manifest(manifest)
+
+
+def with_models(manifest: dict[str, Any], models: list[Model]) -> dict[str, Any]:
+    """The manifest with these models saved into the package, each in the place it had."""
+    made = {model.id: entry(model) for model in models}
+    kept = [made.pop(old["id"], old) for old in manifest["models"]]
+    return {**manifest, "models": [*kept, *made.values()]}
+
+
+def write_manifest(manifest: dict[str, Any]) -> None:
+    """Check the manifest and write it."""
     parse_manifest(manifest)
+    path = package_file("weights_manifest.json").resolve()
     write_atomically(
         path, lambda scratch: scratch.write_text(json.dumps(manifest, indent=2) + "\n")
     )

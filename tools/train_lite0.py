@@ -1,6 +1,7 @@
 """Train the head of the embedded model on generated clips, calibrate it, and write it as a model.
 
-    python tools/train_lite0.py --work build/lite0            # again after an interruption: it goes on
+    python tools/train_lite0.py --work lite0            # again after an interruption: it goes on
+    python tools/train_lite0.py --work lite0 --install  # and put it into the package and the manifest
 
 Draws clips of 1,600 generated classes and keeps their features in blocks, trains from the training-free
 head on episodes out of step and in domains of their own, and fits the probabilities on other classes. No real
@@ -10,12 +11,22 @@ video is used. Half an hour on two cores; ``WORK/run/model.safetensors`` is a mo
 from __future__ import annotations
 
 import argparse
+import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from build_free_head import CALIBRATION, GRID, STUDIOS, calibrated, features
+from build_free_head import (
+    CALIBRATION,
+    GRID,
+    STUDIOS,
+    calibrated,
+    features,
+    with_models,
+    write_manifest,
+)
 from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
@@ -24,12 +35,13 @@ from a2m2_zoo import load_model
 from a2m2_zoo.backbones import Features, build_backbone
 from a2m2_zoo.data.synthetic import draw_clip
 from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.hub.manifest import package_file
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.training import FeatureSource, TrainingConfig, Validation, train
 from a2m2_zoo.training.distort import DistortedSource, Distortion, MixedSource
 from a2m2_zoo.video import Preprocess, normalise, read_clip
 
-START = "a2m2-lite0"
+START = "a2m2-lite0-free"
 SEED = 21
 CLASSES, BLOCK = 1600, 40  # classes in all, and in one file
 IN_STUDIO, STUDIO = 3, 8  # clips of each class in a studio, and classes that share one
@@ -106,7 +118,7 @@ def drawn(work: Path, preprocess: Preprocess, *, workers: int) -> tuple[Features
 
 def source(found: Features, labels: Tensor, inside: Tensor) -> DistortedSource:
     """Seven batches of ten in one studio each, its sister classes among them, the others anywhere."""
-    sizes = {
+    sizes: dict[str, Any] = {
         "way": CONFIG.way,
         "shot": CONFIG.shot,
         "query": CONFIG.query,
@@ -127,8 +139,9 @@ def source(found: Features, labels: Tensor, inside: Tensor) -> DistortedSource:
 def main() -> None:
     """Draw, train, calibrate, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, default=Path("build/lite0"))
+    parser.add_argument("--work", type=Path, default=Path("lite0"))
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--install", action="store_true")
     options = parser.parse_args()
     model = load_model(START)
     found, labels, inside = drawn(options.work, model.preprocess, workers=options.workers)
@@ -152,8 +165,12 @@ def main() -> None:
         progress=print,
     )
     fitted = [features(backbone, *CALIBRATION, style=a, studio=b) for a, b in STUDIOS]
-    made = calibrated(replace(model, method=method.eval(), origin="trained"), fitted)
+    made = replace(model, id="a2m2-lite0", method=method.eval(), origin="trained")
+    made = calibrated(made, fitted)
     made.save(options.work / "run" / "model.safetensors")
+    if options.install:
+        path = package_file("weights_manifest.json")
+        write_manifest(with_models(json.loads(path.read_text()), [made]))
 
 
 def trainable(free: torch.nn.Module, *, scale: float) -> A2M2:
