@@ -24,6 +24,7 @@ from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.errors import ArgumentError, VideoError
 from a2m2_zoo.evaluation.draw import Draw, draw_episodes
 from a2m2_zoo.evaluation.protocol import Progress, score_draw
+from a2m2_zoo.evaluation.rivals import CONTROLS
 from a2m2_zoo.evaluation.statistics import mean_interval
 from a2m2_zoo.evaluation.warps import KINDS, instants, looked_at
 from a2m2_zoo.features import FeatureCache, default_cache
@@ -225,8 +226,8 @@ def measure_misalignment(
         seed=seed,
     )
     methods: dict[str, Method] = {model.method_name: model.method}
-    for control in ("diagonal", "global", "bimhm", "otam"):
-        methods[f"{model.method_name}-{control}"] = model.method.with_alignment(control)
+    for name, alignment in CONTROLS.items():
+        methods[name] = model.method.with_alignment(alignment)
     scoring = partial(tell, "scoring episodes")
     curves = misalignment_curves(methods, encoded, draw, workers=workers, progress=scoring)
     name = Path(data).resolve().name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,10 +111,7 @@ def _control(name: str, model: Model) -> Method:
             f"{name!r} is a control of the A2M2 head and {model.id!r} has a {model.method_name} head; "
             "give a model with an A2M2 head"
         )
-    a2 = dataclasses.replace(own.config.a2, alignment=CONTROLS[name])
-    control = A2M2(dataclasses.replace(own.config, a2=a2))
-    control.load_state_dict(own.state_dict())
-    return control.to(model.device).eval()
+    return own.with_alignment(CONTROLS[name])
 
 
 def _built(name: str, model: Model, seed: int) -> Method:

@@ -13,22 +13,22 @@ from a2m2_zoo.data.plans import uniform
 from a2m2_zoo.errors import ArgumentError
 
 
-def shifted(at: Tensor, *, amount: float, side: Tensor) -> Tensor:
+def shifted(at: Tensor, *, amount: float | Tensor, side: Tensor) -> Tensor:
     """The window moves along the action; the first or last frame stands still for the rest."""
     return (at + amount * torch.where(side < 0.5, -1.0, 1.0)).clamp(0, 1)
 
 
-def trimmed(at: Tensor, *, amount: float, side: Tensor) -> Tensor:
+def trimmed(at: Tensor, *, amount: float | Tensor, side: Tensor) -> Tensor:
     """A part of the action is cut off, before and after in the proportion of ``side``."""
     return side * amount + (1 - amount) * at
 
 
-def padded(at: Tensor, *, amount: float, side: Tensor) -> Tensor:
+def padded(at: Tensor, *, amount: float | Tensor, side: Tensor) -> Tensor:
     """Nothing is lost; the first and the last frame stand still before and after the whole action."""
     return ((at - side * amount) / (1 - amount)).clamp(0, 1)
 
 
-def warped(at: Tensor, *, amount: float, side: Tensor) -> Tensor:
+def warped(at: Tensor, *, amount: float | Tensor, side: Tensor) -> Tensor:
     """The halves of the action take (1 - amount) / 2 and (1 + amount) / 2 of the time, or the reverse."""
     middle = (1 + amount * torch.where(side < 0.5, -1.0, 1.0)) / 2
     return torch.where(at < middle, at / middle / 2, 1 - (1 - at) / (1 - middle) / 2)

@@ -15,6 +15,7 @@ from torch import Tensor
 from a2m2_zoo._typing import Float
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.evaluation.warps import looked_at, padded, shifted, trimmed
 from a2m2_zoo.methods.base import TrainingBatch
 from a2m2_zoo.training.source import EpisodeSource
 
@@ -124,15 +125,9 @@ def out_of_step(clips: Features, *, share: float, draw: torch.Generator) -> Feat
     at = (torch.arange(frames) + 0.5) / frames
     kind, chosen, amount, side = torch.rand(4, count, 1, generator=draw)
     amount = amount / 2
-    shifted = at + amount * torch.where(side < 0.5, -1.0, 1.0)
-    trimmed = side * amount + (1 - amount) * at
-    padded = (at - side * amount) / (1 - amount)
-    moved = torch.where(kind < 1 / 3, shifted, torch.where(kind < 2 / 3, trimmed, padded))
-    place = torch.where(chosen < share, moved, at).clamp(0, 1)
-    index = (place * frames).long().clamp(max=frames - 1)
-    clip = torch.arange(count)[:, None]
-    maps = {stage: value[clip, index] for stage, value in clips.maps.items()}
-    return Features(maps, clips.pooled[clip, index])
+    step, cut, still = (warp(at, amount=amount, side=side) for warp in (shifted, trimmed, padded))
+    moved = torch.where(kind < 1 / 3, step, torch.where(kind < 2 / 3, cut, still))
+    return looked_at(clips, torch.where(chosen < share, moved, at))
 
 
 def one_domain(
