@@ -53,17 +53,15 @@ PREPROCESS = Preprocess(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
 
 
 def m2(channels: int) -> M2Config:
-    """Single frames, the clip, its four quarters; motion over two frames, whole and in quarters."""
+    """Single frames and motion over two frames, each in the whole picture and in its quarters."""
     return M2Config(
         channels=channels,
         dim=32,
         grid=GRID,
-        scales=(1, 0, 0),
-        cells=(1, 1, 2),
+        scales=(1, 1),
+        cells=(1, 2),
         motion="branch",
         motion_step=2,
-        motion_scales=(0, 0),
-        motion_cells=(1, 2),
         normalise="sqrt",
         iterations=6,
         normaliser="frobenius",
@@ -73,16 +71,17 @@ def m2(channels: int) -> M2Config:
 CONFIG = A2M2Config(
     m2={"s14": m2(112), "s7": m2(320)},
     a2=A2Config(
-        groups="scale",
+        groups="window",
         marginals="distinct",
-        time_cost=0.3,
-        epsilon=0.02,
+        power=2.0,
+        time_cost=0.45,
+        epsilon=0.03,
         iterations=40,
         temperature=1.0,
         learn_temperature=False,
-        weights=(1.0,) * 10,
+        weights=(1.0,) * 4,
     ),
-    pool=1.0,
+    pool=0.2,
     centring=5.0,
 )
 

@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from a2m2_zoo import load_model
-from a2m2_zoo.backbones import Features, build_backbone
+from a2m2_zoo.backbones import Backbone, Features, build_backbone
 from a2m2_zoo.data.synthetic import draw_clip
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import package_file
@@ -115,7 +115,9 @@ def drawn(work: Path, preprocess: Preprocess, *, workers: int) -> tuple[Features
     )
 
 
-def source(found: Features, labels: Tensor, inside: Tensor) -> DistortedSource:
+def source(
+    found: Features, labels: Tensor, inside: Tensor, *, classes: int = CLASSES, seed: int = SEED
+) -> DistortedSource:
     """Seven batches of ten in one studio each, its sister classes among them, the others anywhere."""
     sizes: dict[str, Any] = {
         "way": CONFIG.way,
@@ -127,12 +129,27 @@ def source(found: Features, labels: Tensor, inside: Tensor) -> DistortedSource:
         Features({stage: maps[inside] for stage, maps in found.maps.items()}, found.pooled[inside]),
         labels[inside],
         **sizes,
-        seed=SEED,
-        groups=[index // STUDIO for index in range(CLASSES)],
+        seed=seed,
+        groups=[index // STUDIO for index in range(classes)],
         group_share=1.0,
     )
-    anywhere = FeatureSource(found, labels, **sizes, seed=SEED + 1)
-    return DistortedSource(MixedSource([studio, anywhere], [7, 3]), DISTORTION, seed=SEED)
+    anywhere = FeatureSource(found, labels, **sizes, seed=seed + 1)
+    return DistortedSource(MixedSource([studio, anywhere], [7, 3]), DISTORTION, seed=seed)
+
+
+def held_out(work: Path, backbone: Backbone) -> tuple[Features, Tensor]:
+    """Features of the validation classes, kept on disk, and their labels."""
+    path = work / "held_out.safetensors"
+    if not path.exists():
+        found, _ = features(backbone, *VALIDATION)
+        tensors = {
+            stage: torch.cat([item.maps[stage] for item in found]) for stage in found[0].maps
+        }
+        tensors["pooled"] = torch.cat([item.pooled for item in found])
+        checkpoint.save(path, tensors, kind="features", record={"seed": SEED})
+    maps = checkpoint.load(path, kind="features").tensors
+    pooled = maps.pop("pooled")
+    return Features(maps, pooled), torch.arange(len(VALIDATION[0])).repeat_interleave(VALIDATION[1])
 
 
 def main() -> None:
@@ -145,10 +162,9 @@ def main() -> None:
     model = load_model(START)
     found, labels, inside = drawn(options.work, model.preprocess, workers=options.workers)
     backbone = build_backbone("lite")
-    held, held_labels = features(backbone, *VALIDATION)
-    maps = {stage: torch.cat([item.maps[stage] for item in held]) for stage in held[0].maps}
+    held, held_labels = held_out(options.work, backbone)
     validation = Validation.of_features(
-        Features(maps, torch.cat([item.pooled for item in held])),
+        held,
         held_labels,
         names=[f"generated {index}" for index in VALIDATION[0]],
         training_names=[f"generated {index}" for index in range(CLASSES)],

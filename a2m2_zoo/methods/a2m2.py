@@ -56,26 +56,27 @@ class A2M2Config:
 
     @classmethod
     def for_backbone(cls, backbone: Backbone, *, frames: int) -> A2M2Config:
-        """The embedded model's choice: the two deepest stages, frames and motion, whole and in quarters."""
+        """The embedded model's choice: every frame and every motion of the two deepest stages.
+
+        Each is one candidate, of the whole picture and of its quarters.
+        """
         steps = min(2, frames - 1)
         m2 = {
             stage: M2Config(
                 channels=channels,
                 dim=32,
                 grid=7,
-                scales=(1, 0, 0),
-                cells=(1, 1, 2),
+                scales=(1, 1),
+                cells=(1, 2),
                 motion="branch" if steps else "none",
                 motion_step=max(steps, 1),
-                motion_scales=(0, 0),
-                motion_cells=(1, 2),
                 iterations=6,
                 normaliser="frobenius",
             )
             for stage, channels in list(backbone.stages.items())[-2:]
         }
-        a2 = A2Config(groups="scale", temperature=10.0)
-        return cls(m2=m2, a2=a2, pool=0.1, frames=frames, centring=5.0)
+        a2 = A2Config(groups="window", power=2.0, time_cost=0.45, epsilon=0.03, temperature=10.0)
+        return cls(m2=m2, a2=a2, pool=0.05, frames=frames, centring=5.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

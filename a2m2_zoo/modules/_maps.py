@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -61,3 +63,25 @@ def window_covariances(x: Tensor, windows: tuple[Window, ...]) -> Tensor:
             (pooling @ second.flatten(2)).reshape(len(x), -1, *second.shape[-2:]),
             count,
         )
+
+
+def is_small(window: Window, *, dim: int, height: int, width: int) -> bool:
+    """Whether a window is one frame's and its positions are at most half as many as its channels."""
+    rows, columns = window.cell.slices(height, width)
+    positions = (rows.stop - rows.start) * (columns.stop - columns.start)
+    return window.length == 1 and 2 * positions <= dim
+
+
+def window_samples(x: Tensor, windows: tuple[Window, ...]) -> Tensor:
+    """X of windows of one frame, (b t h w d) → (b s p d), with XᵀX the covariance of each.
+
+    All cells of a grid, in the order time, cell, and all of equally many positions.
+    """
+    height, width = x.shape[2:4]
+    parts = []
+    for cell in regions(windows):
+        rows, columns = cell.slices(height, width)
+        parts.append(x[:, :, rows, columns].flatten(2, 3))
+    part = promote(torch.stack(parts, 2)).flatten(1, 2)
+    centred: Tensor = part - part.mean(-2, keepdim=True)
+    return centred / math.sqrt(part.shape[-2])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from a2m2_zoo.modules._config import Config
+from a2m2_zoo.modules.candidates import MODES
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class A2Config(Config):
         alignment: ``"transport"``, or a fixed control on the same descriptors: ``"diagonal"``,
             ``"global"``, ``"bimhm"``, ``"otam"``.
         groups: ``"joint"``: all candidates of a branch are transported together; ``"scale"``:
-            those of each (branch, scale) by themselves.
+            those of each (branch, scale) by themselves; ``"window"``: the same, and all cells of one
+            window are one candidate, alike where they are alike in each cell.
         marginals: ``"uniform"``, ``"cross"`` (reference to the other video), ``"distinct"`` (what
             the video does not do elsewhere), or ``"gate"`` (learned, on the same quantities).
         power: p of the distinctiveness.
@@ -56,7 +58,7 @@ class A2Config(Config):
 
     def __post_init__(self) -> None:
         self._choice("alignment", ("transport", "diagonal", "global", "bimhm", "otam"))
-        self._choice("groups", ("joint", "scale"))
+        self._choice("groups", MODES)
         self._choice("marginals", ("uniform", "cross", "distinct", "gate"))
         self._choice("gate_start", ("uniform", "distinct"))
         self._choice("epsilon_rule", ("absolute", "spread"))

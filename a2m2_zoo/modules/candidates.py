@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +12,10 @@ from torch import Tensor
 
 from a2m2_zoo._typing import Bool, Float, Int
 from a2m2_zoo.errors import ArgumentError
+
+#: What is compared with what: all candidates of a branch, those of a group, or windows in time: a window's
+#: candidates, the whole picture's and its cells', are then the parts of one.
+MODES = ("joint", "scale", "window")
 
 
 @dataclass(frozen=True)
@@ -31,20 +36,21 @@ class Layout:
     def __len__(self) -> int:
         return len(self.group)
 
-    @property
-    def branches(self) -> tuple[str, ...]:
-        """The names before the last slash, each once."""
-        return tuple(dict.fromkeys(name.rpartition("/")[0] or name for name in self.names))
-
     def groups(self, mode: str) -> tuple[str, ...]:
-        """The names of what is compared separately: branches (``"joint"``) or groups (``"scale"``).
+        """The names of what is compared separately: one of ``MODES``.
 
         Raises:
             ArgumentError: Another mode.
         """
-        if mode not in ("joint", "scale"):
-            raise ArgumentError(f"groups is {mode!r}; expected 'joint' or 'scale'")
-        return self.branches if mode == "joint" else self.names
+        if mode not in MODES:
+            raise ArgumentError(f"groups is {mode!r}; expected one of {', '.join(MODES)}")
+        return tuple(dict.fromkeys(self.group_of(name, mode) for name in self.names))
+
+    def group_of(self, name: str, mode: str) -> str:
+        """Which of ``groups(mode)`` the group called ``name`` belongs to."""
+        if mode == "joint":
+            return name.rpartition("/")[0] or name
+        return re.split("[@#]", name)[0] if mode == "window" else name
 
     def sizes(self, mode: str) -> tuple[int, ...]:
         """How many candidates each of ``groups(mode)`` has."""
@@ -57,15 +63,18 @@ class Layout:
 
 @dataclass(frozen=True)
 class Partition:
-    """Candidates gathered by group.
+    """Candidates gathered by group. A place holds P parts, one unless the mode is ``"window"``.
 
     Attributes:
-        index: (G, S) place of each group's candidates in the layout; 0 where there is none.
-        mask: (G, S) whether there is one.
+        index: (G, S, P) place of each group's candidates in the layout; 0 where there is none.
+        share: (G, S, P) root of each part's share in its place's similarity: equal for every grid of cells,
+            and within it for every cell; 0 where there is no such part.
+        mask: (G, S) whether there is a candidate.
         times: (G, S, 2) centre and extent; 0 where there is none.
     """
 
-    index: Int[Tensor, "g s"]
+    index: Int[Tensor, "g s p"]
+    share: Float[Tensor, "g s p"]
     mask: Bool[Tensor, "g s"]
     times: Float[Tensor, "g s 2"]
 
@@ -73,16 +82,27 @@ class Partition:
 @lru_cache(maxsize=64)
 def _partition(layout: Layout, mode: str, device: torch.device) -> Partition:
     names = layout.groups(mode)
-    members: list[list[int]] = [[] for _ in names]
+    places: list[dict[object, list[int]]] = [{} for _ in names]
     for i, group in enumerate(layout.group):
-        name = layout.names[group]
-        members[names.index(name if mode == "scale" else name.rpartition("/")[0] or name)].append(i)
-    size = max(map(len, members))
+        key = layout.times[i] if mode == "window" else i
+        home = places[names.index(layout.group_of(layout.names[group], mode))]
+        home.setdefault(key, []).append(i)
     with torch.inference_mode(False):  # the cache outlives the caller's mode
-        index = torch.tensor([row + [0] * (size - len(row)) for row in members])
-        mask = torch.arange(size) < torch.tensor([len(row) for row in members])[:, None]
-        times = torch.tensor(layout.times)[index] * mask[..., None]
-        return Partition(index.to(device), mask.to(device), times.to(device))
+        shape = (
+            len(names),
+            max(map(len, places)),
+            max(len(p) for home in places for p in home.values()),
+        )
+        index, share = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
+        for g, home in enumerate(places):
+            for s, parts in enumerate(home.values()):
+                index[g, s, : len(parts)] = torch.tensor(parts)
+                grids = [layout.group[i] for i in parts]
+                shares = [1 / len(set(grids)) / grids.count(grid) for grid in grids]
+                share[g, s, : len(parts)] = torch.tensor(shares).sqrt()
+        mask = share[..., 0] > 0
+        times = torch.tensor(layout.times)[index[..., 0]] * mask[..., None]
+        return Partition(*(x.to(device) for x in (index, share, mask, times)))
 
 
 @dataclass(frozen=True)

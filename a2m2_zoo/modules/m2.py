@@ -7,7 +7,8 @@ ours.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +16,21 @@ from torch.nn import functional
 
 from a2m2_zoo._typing import Float
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.modules._maps import differences, shrunk, stacked, window_covariances
+from a2m2_zoo.modules._maps import (
+    differences,
+    is_small,
+    shrunk,
+    stacked,
+    window_covariances,
+    window_samples,
+)
 from a2m2_zoo.modules.candidates import Candidates, Layout
 from a2m2_zoo.modules.m2_config import M2Config
 from a2m2_zoo.ops.moments import (
     l2_normalise,
     matrix_log,
     newton_schulz_sqrt,
+    newton_schulz_sqrt_of_samples,
     upper_triangle,
 )
 from a2m2_zoo.ops.windows import Window, lay_windows, window_times
@@ -109,14 +118,27 @@ class M2Block(nn.Module):
             )
         plan = _plan(self.config, maps.shape[1])
         x = self._reduced(maps)
-        covariances = torch.cat(
-            [
-                window_covariances(stacked(differences(x, branch.step), self.config.lag), windows)
-                for branch, windows in zip(self.config.branches, plan.windows, strict=True)
-            ],
-            1,
-        )
-        return upper_triangle(self._normalised(covariances))
+        descriptors = []
+        for branch, windows in zip(self.config.branches, plan.windows, strict=True):
+            y = stacked(differences(x, branch.step), self.config.lag)
+            for scale, run in groupby(windows, key=partial(self._small_scale, y)):
+                some = tuple(run)
+                if scale is None:
+                    roots = self._normalised(window_covariances(y, some))
+                else:
+                    roots = newton_schulz_sqrt_of_samples(
+                        window_samples(y, some),
+                        iterations=self.config.iterations,
+                        normaliser=self.config.normaliser,
+                    )
+                descriptors.append(upper_triangle(roots))
+        return torch.cat(descriptors, 1)
+
+    def _small_scale(self, y: Tensor, window: Window) -> int | None:
+        """The window's scale, if its root is cheaper from its few positions than from its covariance."""
+        height, width, dim = y.shape[2:]
+        few = is_small(window, dim=dim, height=height, width=width)
+        return window.scale if few and self.config.normalise == "sqrt" else None
 
     def mean_moments(self, maps: Float[Tensor, "b t c h w"]) -> Float[Tensor, "g d"]:
         """Mean raw descriptor of each group over clips and windows: a value for ``centre``."""

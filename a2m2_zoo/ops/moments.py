@@ -12,7 +12,6 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from a2m2_zoo._typing import Float
 from a2m2_zoo.errors import ArgumentError
@@ -70,7 +69,8 @@ def covariance_from_sums(
     """Population covariance Σxxᵀ/n − μμᵀ from the sums over n samples.
 
     The difference cancels digits when the mean is large against the spread: take the clip's mean
-    off ``x`` before summing (the covariance does not see it).
+    off ``x`` before summing (the covariance does not see it). A covariance that is nothing but the
+    rounding of that difference, as of a window without change, is zero, and so is its gradient.
 
     Args:
         first: Σx.
@@ -79,7 +79,11 @@ def covariance_from_sums(
     """
     n = torch.as_tensor(count, dtype=first.dtype, device=first.device)
     mean = first / n[..., None]
-    return second / n[..., None, None] - mean[..., :, None] * mean[..., None, :]
+    moment = second / n[..., None, None]
+    covariance = moment - mean[..., :, None] * mean[..., None, :]
+    spread, size = (x.detach().diagonal(dim1=-2, dim2=-1).sum(-1) for x in (covariance, moment))
+    rounding = 8 * torch.finfo(size.dtype).eps * size
+    return covariance.where((spread > rounding)[..., None, None], 0.0)
 
 
 @without_autocast
@@ -117,21 +121,60 @@ def newton_schulz_sqrt(
     tensor([[2.0000, 0.0000],
             [0.0000, 3.0000]])
     """
-    if iterations < 1:
-        raise ArgumentError(f"iterations is {iterations}; give 1 or more")
     a = promote(a)
     matrices = a.reshape(-1, *a.shape[-2:])
     scale = _scale(matrices, normaliser)[:, None, None] + eps
-    y = matrices / scale
+    root, _ = _coupled(matrices / scale, iterations, inverse=False)
+    return (root * scale.sqrt()).reshape(a.shape)
+
+
+@without_autocast
+def newton_schulz_sqrt_of_samples(
+    x: Float[Tensor, "*b p d"],
+    *,
+    iterations: int = 5,
+    normaliser: str = "trace",
+    eps: float = 1e-12,
+) -> Float[Tensor, "*b d d"]:
+    """``newton_schulz_sqrt`` of XᵀX, computed on XXᵀ: for p < d samples a smaller matrix.
+
+    Both Y and Z of the iteration are polynomials of A = XᵀX/s with Y = AZ, and Xᵀ commutes through
+    them: √s·Y = Xᵀ Z(XXᵀ/s) X/√s. Trace and Frobenius norm of both products are the same.
+
+    Args:
+        x: p samples of d channels, any leading axes.
+        iterations: As there.
+        normaliser: As there.
+        eps: As there.
+
+    >>> x = torch.tensor([[2.0, 0.0, 0.0]])
+    >>> newton_schulz_sqrt_of_samples(x, iterations=12)[0]
+    tensor([2., 0., 0.])
+    """
+    x = promote(x)
+    samples = x.reshape(-1, *x.shape[-2:])
+    gram = samples @ samples.mT
+    scale = _scale(gram, normaliser)[:, None, None] + eps
+    _, inverse = _coupled(gram / scale, iterations, inverse=True)
+    root = samples.mT @ (inverse @ (samples / scale.sqrt()))
+    return root.reshape(*x.shape[:-2], *root.shape[-2:])
+
+
+def _coupled(a: Tensor, iterations: int, *, inverse: bool) -> tuple[Tensor, Tensor]:
+    """Y and Z after k iterations; the last product is spared for the one that is not asked for."""
+    if iterations < 1:
+        raise ArgumentError(f"iterations is {iterations}; give 1 or more")
     identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
-    z = torch.add(1.5 * identity, y, alpha=-0.5)
-    y = torch.baddbmm(y, y, y, beta=1.5, alpha=-0.5)
+    z = torch.add(1.5 * identity, a, alpha=-0.5)
+    y = torch.baddbmm(a, a, a, beta=1.5, alpha=-0.5) if iterations > 1 or not inverse else a
     for step in range(1, iterations):
         t = torch.baddbmm(identity, z, y, beta=1.5, alpha=-0.5)
-        y = torch.bmm(y, t)
-        if step < iterations - 1:
+        last = step == iterations - 1
+        if not (last and inverse):
+            y = torch.bmm(y, t)
+        if not last or inverse:
             z = torch.bmm(t, z)
-    return (y * scale.sqrt()).reshape(a.shape)
+    return y, z
 
 
 def _scale(matrices: Tensor, normaliser: str) -> Tensor:
@@ -239,6 +282,8 @@ def l2_normalise(x: Float[Tensor, "*b d"], *, floor: float = FLOOR) -> Float[Ten
     x = promote(x)
     # max-abs first: squares of very large entries would overflow
     largest = x.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-    norm = functional.normalize(x / largest, dim=-1)
-    size = torch.linalg.vector_norm((x / largest).detach(), dim=-1, keepdim=True) * largest
-    return norm.where(size > floor, 0.0)
+    scaled = x * largest.reciprocal()
+    size = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+    kept = size.detach() * largest > floor
+    unit: Tensor = scaled * (kept / size.where(kept, 1.0))
+    return unit
