@@ -63,7 +63,7 @@ class Head:
         classes: Generated classes to train on.
         lr: Highest learning rate.
         steps: Steps, four episodes each; 0 is the run's own.
-        after: Changes to the alignment, or the rule over shots, after training.
+        after: Changes to the alignment, or the rule over shots, of the trained ``FIRST``.
     """
 
     group: str
@@ -77,16 +77,17 @@ class Head:
     after: dict[str, Any] = field(default_factory=dict)
 
 
+FIRST = "transport"  # what alignments and ablations are compared with
 WHOLE = {"scales": (1,), "cells": (1,)}  # every frame's whole picture: a fifth of the cost
 RIVALS = {"protonet": 1e-3, "bimhm": 1e-3, "otam": 1e-3, "trx": 1e-4, "hyrsm": 1e-4, "molo": 1e-4}
 HEADS: dict[str, Head] = {
-    "a2m2": Head("rivals", steps=800),
-    "a2m2-diagonal": Head("rivals", a2={"alignment": "diagonal"}, steps=800),
-    "a2m2-bimhm": Head("rivals", a2={"alignment": "bimhm"}, steps=800),
-    **{name: Head("rivals", name, lr=lr, steps=800) for name, lr in RIVALS.items()},
+    "a2m2": Head("rivals", steps=400),
+    "a2m2-diagonal": Head("rivals", a2={"alignment": "diagonal"}, steps=400),
+    "a2m2-bimhm": Head("rivals", a2={"alignment": "bimhm"}, steps=400),
+    **{name: Head("rivals", name, lr=lr, steps=400) for name, lr in RIVALS.items()},
     "transport": Head("alignment", m2=WHOLE),
     **{
-        name: Head("alignment", m2=WHOLE, a2={"alignment": name})
+        f"{name} alignment": Head("alignment", m2=WHOLE, a2={"alignment": name})
         for name in ("diagonal", "global", "bimhm", "otam")
     },
     "quarters too": Head("m2"),
@@ -96,9 +97,7 @@ HEADS: dict[str, Head] = {
     "14² map alone": Head("m2", m2={**WHOLE, "stages": ("s14",)}),
     "7² map alone": Head("m2", m2={**WHOLE, "stages": ("s7",)}),
     "covariance, no root": Head("m2", m2={**WHOLE, "normalise": "none"}),
-    "3 iterations": Head("m2", m2={**WHOLE, "iterations": 3}),
     "d = 16": Head("m2", m2={**WHOLE, "dim": 16}),
-    "d = 48": Head("m2", m2={**WHOLE, "dim": 48}),
     "uniform masses": Head("a2", m2=WHOLE, a2={"marginals": "uniform"}),
     "cross reference": Head("a2", m2=WHOLE, a2={"marginals": "cross"}),
     "distinctiveness, p = 1": Head("a2", m2=WHOLE, a2={"power": 1.0}),
@@ -106,13 +105,13 @@ HEADS: dict[str, Head] = {
     "no time cost": Head("a2", m2=WHOLE, a2={"time_cost": 0.0}),
     "time cost 1.5": Head("a2", m2=WHOLE, a2={"time_cost": 1.5}),
     "ε = 0.1": Head("a2", m2=WHOLE, a2={"epsilon": 0.1}),
-    "exact after training": Head("a2", m2=WHOLE, after={"solver": "exact"}),
-    "shots: mean descriptors": Head("a2", m2=WHOLE, after={"shots": "descriptors"}),
-    "shots: one set": Head("a2", m2=WHOLE, after={"shots": "pooled"}),
     **{
         f"{count} classes": Head("classes", m2=WHOLE, classes=count)
         for count in (40, 160, 400, 800)
     },
+    "exact after training": Head("a2", m2=WHOLE, after={"solver": "exact"}),
+    "shots: mean descriptors": Head("a2", m2=WHOLE, after={"shots": "descriptors"}),
+    "shots: one set": Head("a2", m2=WHOLE, after={"shots": "pooled"}),
 }
 
 
@@ -169,8 +168,6 @@ def built(head: Head, statistics: Features, backbone: Any, seed: int) -> Method:
 
 def after_training(method: Method, head: Head) -> Method:
     """The method with what the head changes after training."""
-    if not head.after:
-        return method.eval()
     assert isinstance(method, A2M2)
     changes = dict(head.after)
     rule = changes.pop("shots", method.config.shots)
@@ -188,20 +185,20 @@ class Data:
     generated: tuple[Features, Tensor, Tensor]
     statistics: Features
     validation: Callable[[int], Validation]
-    real: dict[str, tuple[list[Features], Tensor]]
+    real: dict[str, tuple[Features, Tensor]]
     options: argparse.Namespace
 
 
 DATA: Data
 
 
-def job(name: str, seed: int) -> tuple[str, int]:
-    """Train a head and measure it, or the training alone if it was measured before."""
+def job(name: str, seed: int) -> str:
+    """Train a head and measure it, unless that was done before."""
     torch.set_num_threads(1)
     head, options = HEADS[name], DATA.options
-    stem = options.work / "controls" / f"{name.replace(' ', '_').replace('/', '_')}-{seed}"
-    if stem.with_suffix(".npz").exists():
-        return name, seed
+    stem = stem_of(name, seed, options)
+    if (stem.parent / f"{stem.name}.npz").exists():
+        return stem.name
     method = built(head, DATA.statistics, DATA.backbone, seed)
     found, labels, inside = DATA.generated
     kept = labels < head.classes
@@ -217,6 +214,10 @@ def job(name: str, seed: int) -> tuple[str, int]:
         lite0.CONFIG, steps=steps, lr=head.lr, seed=seed, validate_every=0, validate_episodes=200
     )
     started = time.perf_counter()
+    if head.after:
+        held = torch.load(stem.with_name(f"{FIRST}-{seed}.pt"), weights_only=True)
+        method.load_state_dict(held)
+        return kept_answers(stem, after_training(method, head), {})
     result = train(
         method,
         source,
@@ -228,27 +229,34 @@ def job(name: str, seed: int) -> tuple[str, int]:
     seconds = time.perf_counter() - started
     buffer = io.BytesIO()
     torch.save(method.weights(), buffer)
-    write_atomically(stem.with_suffix(".pt"), lambda path: path.write_bytes(buffer.getvalue()))
-    answers = measured(after_training(method, head), options)
+    write_atomically(
+        stem.parent / f"{stem.name}.pt", lambda path: path.write_bytes(buffer.getvalue())
+    )
     facts = {"generated": result.best_accuracy, "seconds": seconds, "steps": steps}
-    saved: dict[str, Any] = {**answers, "facts": np.array(json.dumps(facts))}
+    return kept_answers(stem, method.eval(), facts)
+
+
+def kept_answers(stem: Path, method: Method, facts: dict[str, Any]) -> str:
+    """Measure and write beside the weights."""
+    saved: dict[str, Any] = {**measured(method), "facts": np.array(json.dumps(facts))}
     buffer = io.BytesIO()
     np.savez(buffer, **saved)
-    write_atomically(stem.with_suffix(".npz"), lambda path: path.write_bytes(buffer.getvalue()))
-    return name, seed
+    write_atomically(
+        stem.parent / f"{stem.name}.npz", lambda path: path.write_bytes(buffer.getvalue())
+    )
+    return stem.name
 
 
 @torch.inference_mode()
-def measured(method: Method, options: argparse.Namespace) -> dict[str, np.ndarray]:
+def measured(method: Method) -> dict[str, np.ndarray]:
     """Share of right answers in each episode of each set: aligned, and queries half a clip late or early."""
-    found = {}
+    found, most = {}, DATA.options.episodes
     for name, (clips, labels) in DATA.real.items():
         at = instants(8, len(labels), kind="shift", amount=SHIFT, seed=0)
-        moved = [looked_at(clip, at[i : i + 1]) for i, clip in enumerate(clips)]
         both: Descriptors = concatenate(
-            [piece for clip in (*clips, *moved) for piece in encoded_pieces(method, clip)]
+            encoded_pieces(method, clips) + encoded_pieces(method, looked_at(clips, at))
         )
-        for shot, episodes in ((1, options.episodes), (5, options.episodes // 2)):
+        for shot, episodes in ((1, most), (5, most // 2)):
             draw = draw_episodes(
                 labels, way=min(5, int(labels.max()) + 1), shot=shot, episodes=episodes, seed=0
             )
@@ -294,7 +302,9 @@ def prepared(options: argparse.Namespace) -> Data:
         for clip, reason in cache.fill(clips).items():
             raise SystemExit(f"{clip}: {reason}")
         labels = torch.tensor([i for i, found in enumerate(classes.values()) for _ in found])
-        real[folder.name] = (list(cache.read(clips)), labels)
+        parts = list(cache.read(clips))
+        maps = {stage: torch.cat([part.maps[stage] for part in parts]) for stage in parts[0].maps}
+        real[folder.name] = (Features(maps, torch.cat([part.pooled for part in parts])), labels)
     return Data(model.backbone, generated, statistics, validation, real, options)
 
 
@@ -303,7 +313,7 @@ def rows(names: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
     made = []
     for group in dict.fromkeys(HEADS[name].group for name in names):
         members = [name for name in names if HEADS[name].group == group]
-        first = "transport" if group in ("m2", "a2", "classes") else members[0]
+        first = members[0] if group == "rivals" else FIRST
         for name in dict.fromkeys([first, *members]):
             runs = {seed: loaded(name, seed, options) for seed in seeds_of(name, options)}
             against = {seed: loaded(first, seed, options) for seed in runs}
@@ -341,9 +351,16 @@ def seeds_of(name: str, options: argparse.Namespace) -> range:
 
 def loaded(name: str, seed: int, options: argparse.Namespace) -> dict[str, np.ndarray]:
     """What a head answered."""
-    stem = name.replace(" ", "_").replace("/", "_")
-    with np.load(options.work / "controls" / f"{stem}-{seed}.npz") as held:
+    stem = stem_of(name, seed, options)
+    with np.load(stem.parent / f"{stem.name}.npz") as held:
         return dict(held)
+
+
+def stem_of(name: str, seed: int, options: argparse.Namespace) -> Path:
+    """Where a run's files are."""
+    plain = "".join(letter if letter.isalnum() else "_" for letter in name)
+    stem: Path = options.work / "controls" / f"{plain}-{seed}"
+    return stem
 
 
 def main() -> None:
@@ -353,7 +370,7 @@ def main() -> None:
     parser.add_argument("--videos", type=Path, nargs="+", required=True)
     parser.add_argument("--heads", default=",".join(HEADS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--episodes", type=int, default=2000, help="half as many with five shots")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--cache", type=Path)
@@ -369,7 +386,7 @@ def main() -> None:
     context = multiprocessing.get_context("fork")  # the features are shared, not copied
     with context.Pool(options.workers, maxtasksperchild=1) as pool:
         for done in [pool.apply_async(job, one) for one in jobs]:
-            print(*done.get(), file=sys.stderr, flush=True)
+            print(done.get(), file=sys.stderr, flush=True)
     from a2m2_zoo import __version__
 
     receipt = {
@@ -381,6 +398,7 @@ def main() -> None:
         "runs": {
             f"{name}, seed {seed}": json.loads(str(loaded(name, seed, options)["facts"]))
             for name, seed in jobs
+            if not HEADS[name].after
         },
     }
     text = json.dumps(receipt, indent=1, ensure_ascii=False) + "\n"

@@ -82,7 +82,7 @@ def covariance_from_sums(
     moment = second / n[..., None, None]
     covariance = moment - mean[..., :, None] * mean[..., None, :]
     spread, size = (x.detach().diagonal(dim1=-2, dim2=-1).sum(-1) for x in (covariance, moment))
-    rounding = 8 * torch.finfo(size.dtype).eps * size
+    rounding = 64 * torch.finfo(size.dtype).eps * size
     return covariance.where((spread > rounding)[..., None, None], 0.0)
 
 

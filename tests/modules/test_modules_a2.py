@@ -102,7 +102,7 @@ def test_groups_are_scored_apart_and_added_with_their_weights(alignment, groups)
 
 @pytest.mark.parametrize("rounding", [False, True])
 @pytest.mark.parametrize("marginals", MARGINALS)
-@pytest.mark.parametrize("groups", ["joint", "scale"])
+@pytest.mark.parametrize("groups", ["joint", "scale", "window"])
 def test_plans_have_mass_one_and_none_on_padding(groups, marginals, rounding):
     q, s = videos(2), videos(3, seed=1)
     got = module(q, groups=groups, marginals=marginals, rounding=rounding)(q, s)
@@ -325,3 +325,19 @@ def test_refusals():
         a2.score_shots(q, q, labels=labels, way=3)
     with pytest.raises(ArgumentError, match="otam"):
         module(q, alignment="otam").score_shots(q, q, labels=labels, way=2, rule="pooled")
+
+
+def test_window_groups_compare_cells_with_their_likes_and_move_in_time_alone():
+    options = {"scales": (1, 1), "cells": (1, 2), "motion": "none"}
+    q, s = videos(2, **options), videos(3, seed=1, **options)
+    got = module(q, groups="window", power=2.0, temperature=1.0)(q, s)
+    unit = torch.nn.functional.normalize
+    x, y = (unit(side.descriptors, dim=-1) for side in (q, s))
+    cells = range(8, 40)  # behind 8 frames: 8 times 4 quarters
+    for i, j in itertools.product(range(2), range(3)):
+        whole = x[i, :8] @ y[j, :8].T
+        quarters = x[i, cells].unflatten(0, (8, 4)), y[j, cells].unflatten(0, (8, 4))
+        alike = (whole + torch.einsum("tcd,ucd->tu", *quarters) / 4) / 2
+        torch.testing.assert_close(got.similarity[i, j, 0], alike)
+        torch.testing.assert_close(got.scores[i, j], (got.plan[i, j, 0] * alike).sum())
+    assert module(q, groups="window").groups == ("frames/1",)

@@ -211,11 +211,16 @@ def test_joining_blocks():
         parts = [a(maps()), b(maps(c=3))]
         both = join_candidates(parts, names=("late", "early"))
     assert both.names[0] == "late/frames/clip"
-    assert both.layout.branches == ("late/frames", "late/motion", "early/frames", "early/motion")
+    assert both.layout.groups("joint") == (
+        "late/frames",
+        "late/motion",
+        "early/frames",
+        "early/motion",
+    )
     assert both.layout == join_layouts([p.layout for p in parts], names=("late", "early"))
     assert torch.equal(both.descriptors[:, : len(parts[0].layout)], parts[0].descriptors)
     partition = both.layout.partition("scale")
-    members = [row[m].tolist() for row, m in zip(partition.index, partition.mask, strict=True)]
+    members = [row[m, 0].tolist() for row, m in zip(partition.index, partition.mask, strict=True)]
     assert sorted(itertools.chain(*members)) == list(range(len(both.layout)))
     for names in (("x",), ("x", "x")):
         with pytest.raises(ArgumentError, match="distinct"):
@@ -226,3 +231,42 @@ def test_joining_blocks():
         Candidates(parts[0].descriptors, both.layout)
     with pytest.raises(ArgumentError, match="groups is"):
         both.layout.groups("all")
+
+
+def test_cells_of_one_window_are_the_parts_of_one_candidate():
+    layout = block(scales=(1, 1, 0), cells=(1, 2, 3), motion="none").layout(4)
+    assert layout.groups("window") == ("frames/1", "frames/clip")
+    assert layout.sizes("window") == (4, 1)
+    partition = layout.partition("window")
+    # Frame 1: itself, and its four quarters, which lie behind the four frames.
+    assert partition.index[0, 1, :5].tolist() == [1, 8, 9, 10, 11]
+    # Each grid has half of the similarity; shares are roots, so that squares add up to one.
+    expected = torch.tensor([1 / 2, 1 / 8, 1 / 8, 1 / 8, 1 / 8, 0, 0, 0, 0]).sqrt()
+    torch.testing.assert_close(partition.share[0, 1], expected)
+    torch.testing.assert_close(partition.share[1, 0], torch.full((9,), 1 / 3))
+    assert partition.mask.tolist() == [[True] * 4, [True, False, False, False]]
+    assert layout.sizes("scale") == (4, 16, 9)
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 6])
+def test_few_positions_give_the_roots_that_their_covariances_give(iterations, monkeypatch):
+    made = block(channels=6, dim=32, scales=(1, 1), cells=(1, 2), iterations=iterations).double()
+    clips = maps(t=5, c=6, h=7, w=7).double()
+    clips[0, 2] = clips[0, 3]  # a pause: no motion between these
+    fast = made.moments(clips)
+    monkeypatch.setattr(M2Block, "_small_scale", lambda *_: None)
+    torch.testing.assert_close(fast, made.moments(clips), rtol=1e-8, atol=1e-8)
+
+
+def test_a_still_stretch_has_no_motion_and_no_gradient():
+    """What is left of Σxxᵀ/n − μμᵀ in a window without change is rounding, which no iteration may see."""
+    made = block(channels=6, dim=32, scales=(1,), iterations=6).float()
+    clips = (1 + 10 * maps(t=8, c=6, h=7, w=7)).float()
+    clips[:, 3:] = clips[:, 3:4]
+    clips.requires_grad_()
+    group = torch.tensor(made.layout(8).group)
+    found = made.moments(clips)
+    still = found[:, group == 1][:, 3:]
+    assert still.count_nonzero() == 0
+    found.square().sum().backward()
+    assert clips.grad.isfinite().all()

@@ -12,6 +12,7 @@ from a2m2_zoo.ops.moments import (
     l2_normalise,
     matrix_log,
     newton_schulz_sqrt,
+    newton_schulz_sqrt_of_samples,
     promote,
     upper_triangle,
 )
@@ -206,3 +207,19 @@ def test_unit_length_at_zero_and_its_gradient():
     assert x.grad[2].abs().sum() > 0
     y = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(l2_normalise, y)
+
+
+@pytest.mark.parametrize("normaliser", ["trace", "frobenius"])
+@pytest.mark.parametrize("iterations", [1, 2, 6])
+def test_root_from_samples_is_the_root_of_their_product(iterations, normaliser):
+    x = torch.randn(4, 5, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x[1] = 0
+    x.requires_grad_()
+    how = {"iterations": iterations, "normaliser": normaliser}
+    few = newton_schulz_sqrt_of_samples(x, **how)
+    whole = newton_schulz_sqrt(x.mT @ x, **how)
+    torch.testing.assert_close(few, whole)
+    weight = torch.randn(12, 12, dtype=torch.float64)
+    grads = [torch.autograd.grad((root * weight).sum(), x)[0] for root in (few, whole)]
+    torch.testing.assert_close(*grads)
+    assert newton_schulz_sqrt_of_samples(x.half(), **how).dtype == torch.float32
