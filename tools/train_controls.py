@@ -4,7 +4,7 @@
 
 Needs the blocks that ``tools/train_lite0.py --work lite0`` draws. Every head sees the same features, classes
 and episodes; each is kept as ``WORK/controls/NAME-SEED.pt`` beside what it answered, so that a
-run goes on where it was interrupted. ``--heads`` chooses some; without it all are trained.
+run goes on where it was interrupted. ``--heads A B`` chooses some; without it all are trained.
 """
 
 from __future__ import annotations
@@ -201,11 +201,14 @@ def job(name: str, seed: int) -> str:
         return stem.name
     method = built(head, DATA.statistics, DATA.backbone, seed)
     found, labels, inside = DATA.generated
-    kept = labels < head.classes
+    if head.classes < lite0.CLASSES:
+        kept = labels < head.classes
+        found = Features({k: v[kept] for k, v in found.maps.items()}, found.pooled[kept])
+        labels, inside = labels[kept], inside[kept]
     source = lite0.source(
-        Features({k: v[kept] for k, v in found.maps.items()}, found.pooled[kept]),
-        labels[kept],
-        inside[kept],
+        found,
+        labels,
+        inside,
         classes=head.classes,
         seed=lite0.SEED + seed,
     )
@@ -368,7 +371,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=Path("lite0"))
     parser.add_argument("--videos", type=Path, nargs="+", required=True)
-    parser.add_argument("--heads", default=",".join(HEADS))
+    parser.add_argument("--heads", nargs="+", default=list(HEADS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--episodes", type=int, default=2000, help="half as many with five shots")
@@ -376,13 +379,14 @@ def main() -> None:
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    names = options.heads.split(",")
+    names = options.heads
     if unknown := set(names) - set(HEADS):
-        parser.error(f"unknown heads {sorted(unknown)}; known: {', '.join(HEADS)}")
+        parser.error(f"unknown heads {sorted(unknown)}; known: {'; '.join(HEADS)}")
     global DATA
     DATA = prepared(options)
     (options.work / "controls").mkdir(exist_ok=True)
     jobs = [(name, seed) for name in names for seed in seeds_of(name, options)]
+    jobs.sort(key=lambda one: one[1])  # every head once before any a second time
     context = multiprocessing.get_context("fork")  # the features are shared, not copied
     with context.Pool(options.workers, maxtasksperchild=1) as pool:
         for done in [pool.apply_async(job, one) for one in jobs]:

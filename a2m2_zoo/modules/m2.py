@@ -27,6 +27,7 @@ from a2m2_zoo.modules._maps import (
 from a2m2_zoo.modules.candidates import Candidates, Layout
 from a2m2_zoo.modules.m2_config import M2Config
 from a2m2_zoo.ops.moments import (
+    filled,
     l2_normalise,
     matrix_log,
     newton_schulz_sqrt,
@@ -107,7 +108,9 @@ class M2Block(nn.Module):
         layout = self.layout(maps.shape[1])
         group = torch.tensor(layout.group, device=maps.device)
         raw = self.moments(maps)
-        return Candidates(l2_normalise(raw - self.centre.to(raw.dtype)[group]), layout)
+        shifted = raw - self.centre.to(raw.dtype)[group]
+        # A window without change stays empty, and is not the negative of the centre.
+        return Candidates(l2_normalise(shifted.where(filled(raw), 0.0)), layout)
 
     def moments(self, maps: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b s d"]:
         """Descriptors before ``centre`` and the last normalisation."""

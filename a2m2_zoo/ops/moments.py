@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Float
+from a2m2_zoo._typing import Bool, Float
 from a2m2_zoo.errors import ArgumentError
 
 P = ParamSpec("P")
@@ -287,3 +287,8 @@ def l2_normalise(x: Float[Tensor, "*b d"], *, floor: float = FLOOR) -> Float[Ten
     kept = size.detach() * largest > floor
     unit: Tensor = scaled * (kept / size.where(kept, 1.0))
     return unit
+
+
+def filled(x: Float[Tensor, "*b d"]) -> Bool[Tensor, "*b 1"]:
+    """Which vectors hold more than rounding: those that ``l2_normalise`` does not make zero."""
+    return x.detach().abs().amax(-1, keepdim=True) > FLOOR

@@ -214,12 +214,11 @@ def _lite() -> Values:
     return Values(
         "a2m2-lite0", "a2m2", "lite", "", None,
         source="Ours: a head on the embedded EfficientNet-Lite0, frozen, trained on generated classes.",
-        ours=_ours_images(([127 / 255] * 3, [128 / 255] * 3)) | _every(2000) | {
+        ours=_ours_images(([127 / 255] * 3, [128 / 255] * 3)) | _every(800) | {
             "preprocess.resize": 224,
-            "training.way": 5, "training.shot": 1, "training.query": 3, "training.batch": 8,
-            "training.steps": 2000, "training.lr": 5e-4, "training.warmup": 100,
-            "training.weight_decay": 0.01, "training.clip": 1.0, "training.patience": 10,
-            "method.a2.learn_weights": True,
+            "training.way": 5, "training.shot": 1, "training.query": 2, "training.batch": 4,
+            "training.steps": 800, "training.lr": 2e-3, "training.warmup": 30,
+            "training.weight_decay": 0.0, "training.clip": 1.0, "training.patience": 0,
         },
     )  # fmt: skip
 
