@@ -20,6 +20,7 @@ import ot
 import torch
 from _receipt import publish, receipt
 from torch import Tensor
+from torch.nn import functional
 
 from a2m2_zoo import load_model
 from a2m2_zoo.data.index import class_folders
@@ -51,11 +52,13 @@ def loop_over_pairs(method: A2M2, query: dict[str, Tensor], support: dict[str, T
     times = torch.tensor(layout.times)[:, 0]
     parts = layout.partition(config.a2.groups)
     scores = config.pool * query["pooled"] @ support["pooled"].T
-    for weight, index, mask in zip(method.align.weights, parts.index, parts.mask, strict=True):
-        at = index[mask]
-        x, y = (torch.nn.functional.normalize(side[:, at], dim=-1) for side in sides)
-        a, b = (distinct(side @ side.mT) for side in (x, y))
-        lag = config.a2.time_cost * (times[at][:, None] - times[at]).abs()
+    groups = zip(method.align.weights, parts.index, parts.share, parts.mask, strict=True)
+    for weight, index, share, mask in groups:
+        at, root = index[mask], share[mask][..., None]
+        x, y = ((functional.normalize(side[:, at], dim=-1) * root).flatten(-2) for side in sides)
+        a, b = (distinct(side @ side.mT, power=config.a2.power) for side in (x, y))
+        centre = times[at[:, 0]]
+        lag = config.a2.time_cost * (centre[:, None] - centre).abs()
         for i, j in product(range(len(x)), range(len(y))):
             similarity = x[i] @ y[j].T
             plan = ot.emd2(a[i], b[j], 1 - similarity + lag, return_matrix=True)[1]["G"]
@@ -64,10 +67,10 @@ def loop_over_pairs(method: A2M2, query: dict[str, Tensor], support: dict[str, T
     return scaled
 
 
-def distinct(own: Tensor) -> Tensor:
+def distinct(own: Tensor, *, power: float) -> Tensor:
     """Masses of the candidates of clips from the similarities within each."""
     itself = own.diagonal(dim1=-2, dim2=-1)
-    mass = (itself - (own.sum(-1) - itself) / max(own.shape[-1] - 1, 1)).clamp_min(1e-3)
+    mass = (itself - (own.sum(-1) - itself) / max(own.shape[-1] - 1, 1)).clamp_min(1e-3) ** power
     return mass / mass.sum(-1, keepdim=True)
 
 

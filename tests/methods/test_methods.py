@@ -44,6 +44,23 @@ def test_protonet_is_the_mean_cosine() -> None:
             assert logits[q, w] == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_still_stretch_has_no_mass_in_the_transport() -> None:
+    m2 = dataclasses.replace(M2, scales=(1,), motion_step=1, iterations=6)
+    a2 = A2Config(groups="window", power=2.0)
+    method = A2M2(A2M2Config(m2={"s14": m2}, a2=a2, centring=3.0))
+    method.blocks["s14"].centre.fill_(0.1)
+    clips = features(6)
+    clips.maps["s14"][0, 4:] = clips.maps["s14"][0, 4:5]  # frames 4 to 7 are one picture
+    encoded = dict(method.encode(clips))
+    query, support = (
+        take(encoded, index[None]) for index in (torch.tensor([0]), torch.arange(1, 6))
+    )
+    plan = method.align(*method._centred(query, support)).plan[0, 0, :, 1]  # the motion group
+    assert method.align.groups[1] == "s14/motion/1"
+    assert plan.sum((-2, -1)).sub(1).abs().max() < 1e-3
+    assert plan[:, 4:7].sum((-2, -1)).max() < 1e-3
+
+
 @pytest.mark.parametrize("shots", ["scores", "descriptors", "pooled"])
 def test_every_rule_over_shots_prefers_the_class_that_holds_the_query(shots: str) -> None:
     method = A2M2(dataclasses.replace(CONFIG, shots=shots))

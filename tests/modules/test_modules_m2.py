@@ -268,5 +268,7 @@ def test_a_still_stretch_has_no_motion_and_no_gradient():
     found = made.moments(clips)
     still = found[:, group == 1][:, 3:]
     assert still.count_nonzero() == 0
+    made.centre.fill_(0.1)
+    assert made(clips).descriptors[:, group == 1][:, 3:].count_nonzero() == 0
     found.square().sum().backward()
     assert clips.grad.isfinite().all()

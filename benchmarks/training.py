@@ -1,0 +1,112 @@
+"""Training on cached features: episodes a second of a step, forward, backward and update.
+
+    python benchmarks/training.py
+
+5-way 1-shot with 5 queries a class, features of the embedded backbone's shapes. Prints a JSON receipt: A²M²
+as it is shipped, with whole pictures alone, and MoLo as the peer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from statistics import median
+
+import torch
+from _receipt import publish, receipt
+
+from a2m2_zoo.backbones import Features, build_backbone
+from a2m2_zoo.methods import METHODS
+from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
+from a2m2_zoo.methods.base import Method
+from a2m2_zoo.training import FeatureSource, TrainingConfig
+from a2m2_zoo.training.distributed import Ranks
+from a2m2_zoo.training.schedule import LossScale, Optimiser, trainable
+from a2m2_zoo.training.step import Stepper
+
+CLASSES, CLIPS, WAY, SHOT, QUERY = 20, 8, 5, 1, 5
+
+
+def methods() -> dict[str, Method]:
+    """The heads that are timed."""
+    backbone = build_backbone("lite")
+    config = A2M2Config.for_backbone(backbone, frames=8)
+    whole = {k: dataclasses.replace(v, scales=(1,), cells=(1,)) for k, v in config.m2.items()}
+    molo, settings = METHODS["molo"]
+    return {
+        "a2m2": A2M2(config),
+        "a2m2, whole pictures alone": A2M2(dataclasses.replace(config, m2=whole)),
+        "molo": molo(settings.for_backbone(backbone, frames=8)),
+    }
+
+
+def source(episodes: int) -> FeatureSource:
+    """Random features: a step takes as long on these as on any others."""
+    draw = torch.Generator().manual_seed(0)
+    count = CLASSES * CLIPS
+    maps = {
+        stage: torch.rand(count, 8, channels, 7, 7, generator=draw).half()
+        for stage, channels in (("s14", 112), ("s7", 320))
+    }
+    return FeatureSource(
+        Features(maps, torch.rand(count, 8, 1280, generator=draw).half()),
+        torch.arange(CLASSES).repeat_interleave(CLIPS),
+        way=WAY,
+        shot=SHOT,
+        query=QUERY,
+        episodes=episodes,
+        seed=0,
+    )
+
+
+def timed(method: Method, *, batch: int, steps: int) -> float:
+    """Median episodes a second over the steps."""
+    config = TrainingConfig(query=QUERY, batch=batch, steps=steps + 1, warmup=1)
+    episodes = source(batch)
+    method.prepare_training(classes=episodes.classes)
+    parameters = trainable(method.train(), None)
+    stepper = Stepper(
+        method,
+        None,
+        list(parameters.values()),
+        Optimiser(parameters, config),
+        LossScale(1.0),
+        config,
+        Ranks(),
+        torch.device("cpu"),
+    )
+    seconds = []
+    for step in range(steps + 1):
+        start = time.perf_counter()
+        stepper.take(step, [(step, episodes.batch(step))], stop=False)
+        seconds.append(time.perf_counter() - start)
+    return batch / median(seconds[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    speed = {
+        name: timed(method, batch=options.batch, steps=options.steps)
+        for name, method in methods().items()
+    }
+    publish(
+        receipt(
+            episode={"way": WAY, "shot": SHOT, "query": QUERY, "batch": options.batch},
+            steps=options.steps,
+            episodes_per_second={name: round(value, 2) for name, value in speed.items()},
+            ratio_to_molo={name: round(value / speed["molo"], 2) for name, value in speed.items()},
+        ),
+        options.out,
+    )
+
+
+if __name__ == "__main__":
+    main()
