@@ -15,7 +15,7 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,6 @@ from a2m2_zoo.methods.base import (
     Method,
     PairwiseMethod,
     concatenate,
-    encoded_pieces,
 )
 from a2m2_zoo.training import TrainingConfig, Validation, train
 
@@ -125,6 +124,7 @@ class Projected(PairwiseMethod):
         super().__init__()
         assert isinstance(inner, PairwiseMethod)
         self.inner = inner
+        self.config = inner.config
         self.stages = inner.stages
         self.project = nn.Linear(channels, 512)
         nn.init.orthogonal_(self.project.weight)
@@ -256,9 +256,8 @@ def measured(method: Method) -> dict[str, np.ndarray]:
     found, most = {}, DATA.options.episodes
     for name, (clips, labels) in DATA.real.items():
         at = instants(8, len(labels), kind="shift", amount=SHIFT, seed=0)
-        both: Descriptors = concatenate(
-            encoded_pieces(method, clips) + encoded_pieces(method, looked_at(clips, at))
-        )
+        parts = [part for one in (clips, looked_at(clips, at)) for part in pieces(one)]
+        both: Descriptors = concatenate([method.encode(part) for part in parts])
         for shot, episodes in ((1, most), (5, most // 2)):
             draw = draw_episodes(
                 labels, way=min(5, int(labels.max()) + 1), shot=shot, episodes=episodes, seed=0
@@ -267,6 +266,14 @@ def measured(method: Method) -> dict[str, np.ndarray]:
             for condition, episode in (("aligned", draw), ("shifted", late)):
                 found[f"{name}/{shot}/{condition}"] = right(method, both, episode)
     return found
+
+
+def pieces(clips: Features) -> Iterator[Features]:
+    """A few clips at a time."""
+    for start in range(0, len(clips.pooled), 16):
+        some = slice(start, start + 16)
+        maps = {stage: value[some].float() for stage, value in clips.maps.items()}
+        yield Features(maps, clips.pooled[some].float())
 
 
 def right(method: Method, descriptors: Descriptors, draw: Draw) -> np.ndarray:

@@ -59,8 +59,15 @@ def clips_in(folder: Path) -> tuple[Path, ...]:
 
 
 def is_frame_folder(path: Path) -> bool:
-    """Whether ``path`` is a folder with image frames directly inside."""
-    return path.is_dir() and any(p.suffix.lower() in SUFFIXES for p in _visible(path))
+    """Whether ``path`` is a folder with image frames directly inside.
+
+    A folder that holds a clip or folders with clips is none, whatever pictures lie beside them.
+    """
+    if not path.is_dir():
+        return False
+    inside = _visible(path)
+    pictures = any(p.suffix.lower() in SUFFIXES for p in inside)
+    return pictures and not any(_is_clip(p) or _holds_clips(p) for p in inside)
 
 
 def check_class_names(names: Iterable[str]) -> None:
@@ -83,6 +90,10 @@ def check_class_names(names: Iterable[str]) -> None:
 
 def _visible(folder: Path) -> list[Path]:
     return [p for p in folder.iterdir() if not p.name.startswith(".")]
+
+
+def _holds_clips(path: Path) -> bool:
+    return path.is_dir() and any(_is_clip(p) for p in _visible(path))
 
 
 def _is_clip(path: Path) -> bool:

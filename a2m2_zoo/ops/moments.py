@@ -279,16 +279,32 @@ def l2_normalise(x: Float[Tensor, "*b d"], *, floor: float = FLOOR) -> Float[Ten
     tensor([[0.6000, 0.8000],
             [0.0000, 0.0000]])
     """
-    x = promote(x)
-    # max-abs first: squares of very large entries would overflow
-    largest = x.detach().abs().amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-    scaled = x * largest.reciprocal()
-    size = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
-    kept = size.detach() * largest > floor
-    unit: Tensor = scaled * (kept / size.where(kept, 1.0))
+    unit: Tensor = _Unit.apply(promote(x), floor)  # type: ignore[no-untyped-call]
     return unit
+
+
+class _Unit(torch.autograd.Function):
+    """x / ‖x‖, or zero, in three passes over memory forward and three backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, floor: float) -> Tensor:
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        if not norm.isfinite().all():  # squares of very large entries overflow
+            largest = x.abs().amax(-1, keepdim=True).clamp_min(1)
+            norm = torch.linalg.vector_norm(x / largest, dim=-1, keepdim=True) * largest
+        factor = norm.reciprocal().where(norm > floor, 0.0)
+        unit: Tensor = x * factor
+        ctx.save_for_backward(unit, factor)
+        return unit
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None]:
+        unit, factor = ctx.saved_tensors
+        along = torch.linalg.vecdot(unit, grads[0]).unsqueeze(-1)
+        return torch.addcmul(grads[0], unit, along, value=-1) * factor, None
 
 
 def filled(x: Float[Tensor, "*b d"]) -> Bool[Tensor, "*b 1"]:
     """Which vectors hold more than rounding: those that ``l2_normalise`` does not make zero."""
-    return x.detach().abs().amax(-1, keepdim=True) > FLOOR
+    norm: Tensor = torch.linalg.vector_norm(x.detach(), dim=-1, keepdim=True)
+    return norm > FLOOR

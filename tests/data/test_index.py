@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from a2m2_zoo.data.index import check_class_names, class_folders
+from a2m2_zoo.data.index import check_class_names, class_folders, is_frame_folder
 from a2m2_zoo.errors import EpisodeError, VideoNotFoundError
 
 
@@ -31,6 +31,23 @@ def test_clips_are_videos_and_frame_folders_in_name_order(tmp_path: Path) -> Non
     found = class_folders(root)
     assert list(found) == ["jump", "wave"]
     assert [p.name for p in found["wave"]] == ["a.WEBM", "b.mp4", "c"]
+
+
+@pytest.mark.parametrize(
+    ("files", "frames"),
+    [
+        (["1.png", "2.png"], True),
+        (["1.png", "notes.txt", "masks/readme.txt"], True),
+        (["contact_sheet.png", "wave/a.mp4"], False),  # what `a2m2 data synth` writes
+        (["contact_sheet.png", "wave/a/1.png"], False),
+        (["thumbnail.jpg", "a.mp4"], False),
+        (["notes.txt"], False),
+    ],
+)
+def test_pictures_beside_clips_do_not_make_a_clip(
+    tmp_path: Path, files: list[str], frames: bool
+) -> None:
+    assert is_frame_folder(tree(tmp_path, *files)) is frames
 
 
 @pytest.mark.parametrize(
