@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from a2m2_zoo.ops.moments import covariance_from_sums, frame_sums, promote
-from a2m2_zoo.ops.windows import Window, pooling_matrix, regions
+from a2m2_zoo.ops.windows import Cell, Window, pooling_matrix, regions
 
 
 def shrunk(maps: Tensor, grid: int) -> Tensor:
@@ -66,10 +66,13 @@ def window_covariances(x: Tensor, windows: tuple[Window, ...]) -> Tensor:
 
 
 def is_small(window: Window, *, dim: int, height: int, width: int) -> bool:
-    """Whether a window is one frame's and its positions are at most half as many as its channels."""
-    rows, columns = window.cell.slices(height, width)
-    positions = (rows.stop - rows.start) * (columns.stop - columns.start)
-    return window.length == 1 and 2 * positions <= dim
+    """Whether windows like this are one frame's, and all cells have as many positions, dim/2 at most."""
+    grid = window.cell.grid
+    sizes = set()
+    for place in range(grid):
+        rows, columns = Cell(grid, place, place).slices(height, width)
+        sizes.add((rows.stop - rows.start, columns.stop - columns.start))
+    return window.length == 1 and len(sizes) == 1 and 2 * math.prod(sizes.pop()) <= dim
 
 
 def window_samples(x: Tensor, windows: tuple[Window, ...]) -> Tensor:
