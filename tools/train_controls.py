@@ -3,7 +3,7 @@
     python tools/train_controls.py --work lite0 --videos VIDEOS... --out docs/receipts/controls.json
 
 Needs the blocks that ``tools/train_lite0.py --work lite0`` draws. Every head sees the same features, classes
-and episodes; each is kept as ``WORK/controls/NAME-SEED.pt`` beside what it answered, so that a
+and episodes; each is kept as ``WORK/controls/NAME-SEED.safetensors`` beside what it answered, so that a
 run goes on where it was interrupted. ``--heads A B`` chooses some; without it all are trained.
 """
 
@@ -16,15 +16,15 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import train_lite0 as lite0
-from build_free_head import CONFIG, set_statistics
-from torch import Tensor, nn
+from control_heads import FIRST, HEADS, after_training, built
+from torch import Tensor
 
 from a2m2_zoo import load_model
 from a2m2_zoo._files import write_atomically
@@ -35,146 +35,16 @@ from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.evaluation.statistics import mean_interval
 from a2m2_zoo.evaluation.warps import instants, looked_at
 from a2m2_zoo.features import FeatureCache, default_cache
-from a2m2_zoo.methods import METHODS
-from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
+from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import (
     Descriptors,
     Method,
-    PairwiseMethod,
     concatenate,
 )
 from a2m2_zoo.training import TrainingConfig, Validation, train
 
 SHIFT = 0.5  # of the clip, in the misaligned columns
 STATISTICS = 240  # generated clips behind projections and centres of an A²M² head
-
-
-@dataclass(frozen=True)
-class Head:
-    """What is trained.
-
-    Attributes:
-        group: The table it belongs to.
-        method: A key of ``METHODS``.
-        m2: Changes to both M² blocks of ``BASE`` (``"stages"``: which are kept).
-        a2: Changes to its alignment.
-        other: Changes to the rest of the configuration.
-        classes: Generated classes to train on.
-        lr: Highest learning rate.
-        steps: Steps, four episodes each; 0 is the run's own.
-        after: Changes to the alignment, or the rule over shots, of the trained ``FIRST``.
-    """
-
-    group: str
-    method: str = "a2m2"
-    m2: dict[str, Any] = field(default_factory=dict)
-    a2: dict[str, Any] = field(default_factory=dict)
-    other: dict[str, Any] = field(default_factory=dict)
-    classes: int = lite0.CLASSES
-    lr: float = lite0.CONFIG.lr
-    steps: int = 0
-    after: dict[str, Any] = field(default_factory=dict)
-
-
-FIRST = "transport"  # what alignments and ablations are compared with
-WHOLE = {"scales": (1,), "cells": (1,)}  # every frame's whole picture: a fifth of the cost
-RIVALS = {"protonet": 1e-3, "bimhm": 1e-3, "otam": 1e-3, "trx": 1e-4, "hyrsm": 1e-4, "molo": 1e-4}
-HEADS: dict[str, Head] = {
-    "a2m2": Head("rivals", steps=400),
-    "a2m2-diagonal": Head("rivals", a2={"alignment": "diagonal"}, steps=400),
-    "a2m2-bimhm": Head("rivals", a2={"alignment": "bimhm"}, steps=400),
-    **{name: Head("rivals", name, lr=lr, steps=400) for name, lr in RIVALS.items()},
-    "transport": Head("alignment", m2=WHOLE),
-    **{
-        f"{name} alignment": Head("alignment", m2=WHOLE, a2={"alignment": name})
-        for name in ("diagonal", "global", "bimhm", "otam")
-    },
-    "quarters too": Head("m2"),
-    "windows of 1, 2, 4 and all": Head("m2", m2={"scales": (1, 2, 4, 0), "cells": (1,) * 4}),
-    "frames alone": Head("m2", m2={**WHOLE, "motion": "none"}),
-    "motion alone": Head("m2", m2={**WHOLE, "motion": "branch"}, a2={"weights": (0.0, 1.0) * 2}),
-    "14² map alone": Head("m2", m2={**WHOLE, "stages": ("s14",)}),
-    "7² map alone": Head("m2", m2={**WHOLE, "stages": ("s7",)}),
-    "covariance, no root": Head("m2", m2={**WHOLE, "normalise": "none"}),
-    "d = 16": Head("m2", m2={**WHOLE, "dim": 16}),
-    "uniform masses": Head("a2", m2=WHOLE, a2={"marginals": "uniform"}),
-    "cross reference": Head("a2", m2=WHOLE, a2={"marginals": "cross"}),
-    "distinctiveness, p = 1": Head("a2", m2=WHOLE, a2={"power": 1.0}),
-    "learned gate": Head("a2", m2=WHOLE, a2={"marginals": "gate"}),
-    "no time cost": Head("a2", m2=WHOLE, a2={"time_cost": 0.0}),
-    "time cost 1.5": Head("a2", m2=WHOLE, a2={"time_cost": 1.5}),
-    "ε = 0.1": Head("a2", m2=WHOLE, a2={"epsilon": 0.1}),
-    **{
-        f"{count} classes": Head("classes", m2=WHOLE, classes=count)
-        for count in (40, 160, 400, 800)
-    },
-    "exact after training": Head("a2", m2=WHOLE, after={"solver": "exact"}),
-    "shots: mean descriptors": Head("a2", m2=WHOLE, after={"shots": "descriptors"}),
-    "shots: one set": Head("a2", m2=WHOLE, after={"shots": "pooled"}),
-}
-
-
-class Projected(PairwiseMethod):
-    """A method without parameters behind a learned projection of the frame vectors, and a temperature.
-
-    What a first-order head can learn on a frozen backbone: the methods' own papers tune the backbone.
-    """
-
-    def __init__(self, inner: Method, channels: int) -> None:
-        super().__init__()
-        assert isinstance(inner, PairwiseMethod)
-        self.inner = inner
-        self.config = inner.config
-        self.stages = inner.stages
-        self.project = nn.Linear(channels, 512)
-        nn.init.orthogonal_(self.project.weight)
-        self.log_temperature = nn.Parameter(torch.tensor(2.0))
-
-    def encode(self, features: Features) -> Descriptors:
-        """The inner method's descriptors of projected vectors."""
-        return self.inner.encode(Features(features.maps, self.project(features.pooled.float())))
-
-    def pairs(self, query: Descriptors, support: Descriptors) -> Tensor:
-        """The inner method's, by the temperature."""
-        return self.log_temperature.exp() * self.inner.pairs(query, support)
-
-
-def a2m2_config(head: Head) -> A2M2Config:
-    """``BASE`` with the head's changes."""
-    changes = dict(head.m2)
-    stages = changes.pop("stages", tuple(CONFIG.m2))
-    m2 = {stage: replace(CONFIG.m2[stage], **changes) for stage in stages}
-    groups = sum(len({n.split("@")[0] for n in block.group_names}) for block in m2.values())
-    a2 = replace(CONFIG.a2, **{"weights": (1.0,) * groups, "learn_temperature": True, **head.a2})
-    return replace(CONFIG, m2=m2, a2=a2, **head.other)
-
-
-def built(head: Head, statistics: Features, backbone: Any, seed: int) -> Method:
-    """The head before training: A²M² training-free, the others with seeded weights."""
-    torch.manual_seed(seed)
-    kind, config = METHODS[head.method]
-    if head.method != "a2m2":
-        made: Method = kind(config.for_backbone(backbone, frames=8))
-        return (
-            made
-            if any(True for _ in made.parameters())
-            else Projected(made, backbone.pooled_channels)
-        )
-    method = A2M2(a2m2_config(head))
-    for stage, block in method.blocks.items():
-        set_statistics(block, statistics.maps[stage])
-    return method
-
-
-def after_training(method: Method, head: Head) -> Method:
-    """The method with what the head changes after training."""
-    assert isinstance(method, A2M2)
-    changes = dict(head.after)
-    rule = changes.pop("shots", method.config.shots)
-    a2 = replace(method.config.a2, **changes)
-    made = A2M2(replace(method.config, a2=a2, shots=rule))
-    made.load_state_dict(method.weights())
-    return made.eval()
 
 
 @dataclass
@@ -218,8 +88,9 @@ def job(name: str, seed: int) -> str:
     )
     started = time.perf_counter()
     if head.after:
-        held = torch.load(stem.with_name(f"{FIRST}-{seed}.pt"), weights_only=True)
-        method.load_state_dict(held)
+        first = stem_of(FIRST, seed, options)
+        held = checkpoint.load(first.parent / f"{first.name}.safetensors", kind="head")
+        method.load_state_dict(held.tensors)
         return kept_answers(stem, after_training(method, head), {})
     result = train(
         method,
