@@ -101,11 +101,9 @@ def job(name: str, seed: int) -> str:
         resume=True,
     )
     seconds = time.perf_counter() - started
-    buffer = io.BytesIO()
-    torch.save(method.weights(), buffer)
-    write_atomically(
-        stem.parent / f"{stem.name}.pt", lambda path: path.write_bytes(buffer.getvalue())
-    )
+    weights = {key: value.contiguous() for key, value in method.weights().items()}
+    file = stem.parent / f"{stem.name}.safetensors"
+    checkpoint.save(file, weights, kind="head", record={"head": name})
     facts = {"generated": result.best_accuracy, "seconds": seconds, "steps": steps}
     return kept_answers(stem, method.eval(), facts)
 
