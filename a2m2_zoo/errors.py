@@ -48,5 +48,9 @@ class ModelNotFoundError(A2M2Error, LookupError):
     """No model goes by that name."""
 
 
+class WeightsNotReleased(A2M2Error, LookupError):  # noqa: N818 - it is a fact about a model, not a fault
+    """The model is listed, and nobody has trained it yet."""
+
+
 class SaveError(A2M2Error, OSError):
     """A result could not be written. Nothing half-written was left behind."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,28 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo.backbones import Backbone, build_backbone
-from a2m2_zoo.errors import ArgumentError, CheckpointError, ModelNotFoundError
+from a2m2_zoo.errors import (
+    ArgumentError,
+    CheckpointError,
+    ModelNotFoundError,
+    WeightsNotReleased,
+)
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import (
     DEFAULT_MODEL,
-    package_file,
+    Manifest,
+    ModelEntry,
+    Source,
+    is_repository,
+    list_models,
     read_manifest,
 )
 from a2m2_zoo.methods import build_method
 from a2m2_zoo.model import ORIGINS, Model
 from a2m2_zoo.video import Preprocess
+
+#: How names of checkpoints on the Hugging Face Hub begin.
+HUB = "hf-hub:"
 
 
 def load_model(
@@ -32,44 +44,96 @@ def load_model(
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
     offline: bool | None = None,
+    sha256: str | None = None,
+    manifest: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Load a recogniser.
 
     Args:
-        name: A name that ``list_models`` gives, a checkpoint file, or a folder with one checkpoint.
+        name: A name that ``list_models`` gives, a checkpoint file, a folder with one checkpoint, or
+            ``hf-hub:ORG/NAME@COMMIT`` with the 40 hex digits of a commit.
         device: ``auto`` takes CUDA where there is one and the CPU elsewhere; or any torch device.
         dtype: Precision of the backbone; float32 by default. The head always computes in float32.
-        offline: Never use the network. The models of this version are all in the package or on disk,
-            so nothing changes; ``hf-hub:`` names are refused either way.
+        offline: Never use the network; None follows ``HF_HUB_OFFLINE``. What was fetched once is found
+            without it.
+        sha256: Hash that the checkpoint must have, of a file, a folder or an ``hf-hub:`` name.
+        manifest: Another manifest to look names up in; its files lie in its own folder or on the Hub.
 
     Returns:
         The model, in evaluation mode.
 
     Raises:
         ModelNotFoundError: No model goes by that name; the nearest names are given.
+        WeightsNotReleased: Nobody has trained it; the command that would is given.
+        FetchError: A file cannot be fetched.
         CheckpointError: A file is missing, damaged, or not a model.
-        ArgumentError: The device is not there.
+        ArgumentError: The device is not there, or a hash is given of a model whose hash is known.
 
     >>> load_model("a2m2-lite0").id
     'a2m2-lite0'
     """
-    text = os.fspath(name)
-    if text.startswith("hf-hub:"):
-        raise ModelNotFoundError(
-            f"{text!r} lies on the Hugging Face Hub, which this version does not fetch from yet; "
-            "download the checkpoint and give its path, or use an embedded model: "
-            + ", ".join(read_manifest().models)
-        )
-    path = Path(text)
-    if path.suffix == ".safetensors" or path.exists():
-        file = _checkpoint_file(path)
-        found = checkpoint.load(file, kind="model")
+    text, place = os.fspath(name), find_device(device)
+    listed = read_manifest(manifest)
+    if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise ArgumentError(f"sha256 is {sha256!r}; expected 64 lower-case hex digits")
+    if text.startswith(HUB):
+        source = hub_source(text)
+        file = listed.find(source, sha256=sha256, offline=offline)
+        found = checkpoint.load(file, kind="model", sha256=sha256)
+
+        def beside(other: str, digest: str) -> Path:
+            near = replace(source, file=other)
+            return listed.find(near, sha256=digest, offline=offline)
+
+    elif Path(text).suffix == ".safetensors" or Path(text).exists():
+        file = _checkpoint_file(Path(text))
+        found = checkpoint.load(file, kind="model", sha256=sha256)
+
+        def beside(other: str, digest: str) -> Path:
+            return file.parent / other
+
     else:
-        entry = read_manifest().model(text)
-        file = package_file(entry.file)
-        found = checkpoint.load(file, kind="model", sha256=entry.sha256)
-    model = assembled(found, source=text, folder=file.parent)
-    return model.to(find_device(device), dtype)
+        entry = listed.model(text)
+        if sha256 not in (None, entry.sha256):
+            raise ArgumentError(
+                f"sha256 is {sha256} where the manifest announces {entry.sha256} for {text}; leave it out"
+            )
+        return _listed(entry, listed, offline=offline).to(place, dtype)
+    trunks = Trunks(listed, offline, beside)
+    return assembled(found, source=text, trunks=trunks).to(place, dtype)
+
+
+def _listed(entry: ModelEntry, listed: Manifest, *, offline: bool | None) -> Model:
+    """The model behind an entry of a manifest."""
+    if entry.status == "planned":
+        raise WeightsNotReleased(
+            f"nobody has trained {entry.id} yet; with the videos of {entry.benchmark or 'its data'}: "
+            f"{entry.trained_with}; models to use now: {', '.join(list_models())}"
+        )
+    trunks = Trunks(listed, offline)
+    if entry.source is None:
+        raise NotImplementedError
+    file = listed.find(entry.source, sha256=entry.sha256, offline=offline)
+    found = checkpoint.load(file, kind="model", sha256=entry.sha256)
+    return assembled(found, source=entry.id, trunks=trunks)
+
+
+def hub_source(name: str) -> Source:
+    """The checkpoint behind ``hf-hub:ORG/NAME@COMMIT``.
+
+    Raises:
+        ModelNotFoundError: The name has another form.
+
+    >>> hub_source("hf-hub:org/name@" + "0" * 40).file
+    'model.safetensors'
+    """
+    repo_id, _, commit = name.removeprefix(HUB).partition("@")
+    if not is_repository(repo_id) or not re.fullmatch(r"[0-9a-f]{40}", commit):
+        raise ModelNotFoundError(
+            f"{name!r} names no commit of a repository; expected hf-hub:ORG/NAME@COMMIT with the 40 hex "
+            "digits of a commit (a branch or tag can change under you), as the model's page on the Hub shows"
+        )
+    return Source("model.safetensors", repo_id, commit)
 
 
 def _checkpoint_file(path: Path) -> Path:
@@ -86,13 +150,13 @@ def _checkpoint_file(path: Path) -> Path:
     return files[0]
 
 
-def assembled(found: checkpoint.Checkpoint, *, source: str, folder: Path | None = None) -> Model:
+def assembled(found: checkpoint.Checkpoint, *, source: str, trunks: Trunks | None = None) -> Model:
     """A model on the CPU from a checkpoint's record and tensors.
 
     Args:
         found: The checkpoint.
         source: What to call it in errors.
-        folder: Where the file with its backbone lies, if the record names one.
+        trunks: Where backbones are; the package's manifest if None.
 
     Raises:
         CheckpointError: The record does not describe a model, or the tensors are another model's.
@@ -115,7 +179,7 @@ def assembled(found: checkpoint.Checkpoint, *, source: str, folder: Path | None 
             f"the header of {source!r} has the origin {origin!r}; expected one of {', '.join(ORIGINS)}"
         )
     _load_strictly(method, found.tensors, source)
-    part = _named(trunk, source) if isinstance(trunk, str) else _beside(trunk, source, folder)
+    part = (trunks or Trunks(read_manifest())).find(trunk, source)
     return Model(
         id=name,
         weights_hash=hashlib.sha256(f"{found.sha256}{part.sha256}".encode()).hexdigest(),
@@ -146,41 +210,74 @@ class _Trunk:
         return build_backbone(self.architecture, weights=weights)
 
 
-def _named(name: str, source: str) -> _Trunk:
-    entry = read_manifest().backbones.get(name)
-    if entry is None:
-        raise CheckpointError(
-            f"{source!r} stands on backbone {name!r}; this version has "
-            f"{', '.join(read_manifest().backbones)}"
-        )
-    return _Trunk(name, entry.architecture, package_file(entry.file), entry.sha256)
+@dataclass(frozen=True)
+class Trunks:
+    """Where the backbones of checkpoints are.
 
+    Attributes:
+        manifest: Names them.
+        offline: Never use the network.
+        beside: The path of a file beside the checkpoint, by its plain name and its hash; None where there is
+            nothing beside it.
+    """
 
-def _beside(record: Any, source: str, folder: Path | None) -> _Trunk:
-    """A backbone in a file beside the checkpoint; the record is hostile until checked."""
-    keys = {"architecture", "file", "sha256"}
-    if (
-        not isinstance(record, Mapping)
-        or set(record) != keys
-        or not all(isinstance(value, str) for value in record.values())
-        or not re.fullmatch(r"[\w-][\w.+-]*\.safetensors", record["file"], re.ASCII)
-        or not re.fullmatch(r"[0-9a-f]{64}", record["sha256"])
-    ):
-        raise CheckpointError(
-            f"the header of {source!r} does not say where its backbone lies; expected architecture, "
-            "file (a plain name ending in .safetensors) and sha256"
+    manifest: Manifest
+    offline: bool | None = None
+    beside: Callable[[str, str], Path] | None = None
+
+    def find(self, record: Any, source: str) -> _Trunk:
+        """The backbone that a checkpoint's record asks for.
+
+        Raises:
+            CheckpointError: The record is broken, or the backbone is not to be had.
+        """
+        return self.named(record, source) if isinstance(record, str) else self._near(record, source)
+
+    def named(self, name: str, source: str) -> _Trunk:
+        """A backbone of the manifest.
+
+        Raises:
+            CheckpointError: It is not listed, or has no file.
+        """
+        entry = self.manifest.backbones.get(name)
+        if entry is None:
+            raise CheckpointError(
+                f"{source!r} stands on backbone {name!r}; this version has "
+                f"{', '.join(self.manifest.backbones)}"
+            )
+        if entry.source is None or entry.sha256 is None:
+            raise CheckpointError(
+                f"{source!r} stands on backbone {name!r}, whose weights are not distributed; expected them "
+                "in a file beside the checkpoint"
+            )
+        path = self.manifest.find(entry.source, sha256=entry.sha256, offline=self.offline)
+        return _Trunk(name, entry.architecture, path, entry.sha256)
+
+    def _near(self, record: Any, source: str) -> _Trunk:
+        """A backbone in a file beside the checkpoint; the record is hostile until checked."""
+        keys = {"architecture", "file", "sha256"}
+        if (
+            not isinstance(record, Mapping)
+            or set(record) != keys
+            or not all(isinstance(value, str) for value in record.values())
+            or not re.fullmatch(r"[\w-][\w.+-]*\.safetensors", record["file"], re.ASCII)
+            or not re.fullmatch(r"[0-9a-f]{64}", record["sha256"])
+        ):
+            raise CheckpointError(
+                f"the header of {source!r} does not say where its backbone lies; expected architecture, "
+                "file (a plain name ending in .safetensors) and sha256"
+            )
+        if self.beside is None:
+            raise CheckpointError(
+                f"{source!r} needs {record['file']!r} beside it; load it from its folder"
+            )
+        return _Trunk(
+            name=record["architecture"],
+            architecture=record["architecture"],
+            path=self.beside(record["file"], record["sha256"]),
+            sha256=record["sha256"],
+            beside=record["file"],
         )
-    if folder is None:
-        raise CheckpointError(
-            f"{source!r} needs {record['file']!r} beside it; load it from its folder"
-        )
-    return _Trunk(
-        name=record["architecture"],
-        architecture=record["architecture"],
-        path=folder / record["file"],
-        sha256=record["sha256"],
-        beside=record["file"],
-    )
 
 
 def _load_strictly(method: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:

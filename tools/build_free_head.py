@@ -48,6 +48,10 @@ DATA = {
     "and no real video.",
     "trained": "Clips that a2m2_zoo.data.synthetic draws (Apache-2.0), of classes it numbers; no real video.",
 }
+MADE_WITH = {
+    "training-free": "python tools/build_free_head.py",
+    "trained": "python tools/train_lite0.py --work lite0 --install",
+}
 
 PREPROCESS = Preprocess(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
 
@@ -209,8 +213,9 @@ def entry(model: Model) -> dict[str, Any]:
         "status": "embedded",
         "summary": SUMMARIES[model.id],
         "method": model.method_name,
+        "benchmark": None,
         "backbone": BACKBONE,
-        "file": file,
+        "source": {"file": file},
         "sha256": sha256,
         "size": package_file(file).stat().st_size,
         "license": "Apache-2.0",
@@ -218,6 +223,7 @@ def entry(model: Model) -> dict[str, Any]:
         "config": record["config"],
         "preprocess": record["preprocess"],
         "metrics": [],
+        "trained_with": MADE_WITH[model.origin],
     }
 
 
@@ -227,7 +233,7 @@ def backbone_entry() -> dict[str, Any]:
     return {
         "id": BACKBONE,
         "architecture": "lite",
-        "file": "weights/efficientnet_lite0.safetensors",
+        "source": {"file": "weights/efficientnet_lite0.safetensors"},
         "sha256": hashlib.sha256(data).hexdigest(),
         "size": len(data),
         "license": "Apache-2.0",
@@ -240,6 +246,8 @@ def with_metrics(manifest: dict[str, Any], receipt: Path) -> dict[str, Any]:
     """The manifest with the figures of a receipt of benchmarks/accuracy.py."""
     facts = json.loads(receipt.read_text())
     for model in manifest["models"]:
+        if model["status"] == "planned":
+            continue
         model["metrics"] = [
             {
                 "kind": "measured",
@@ -264,7 +272,8 @@ def main() -> None:
         manifest = with_metrics(json.loads(path.read_text()), options.receipt)
     else:
         manifest = with_models(json.loads(path.read_text()), build())
-        manifest["backbones"] = [backbone_entry()]
+        others = [held for held in manifest["backbones"] if held["id"] != BACKBONE]
+        manifest["backbones"] = [backbone_entry(), *others]
     write_manifest(manifest)
 
 

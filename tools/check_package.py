@@ -18,6 +18,7 @@ from pathlib import Path
 
 NEEDED = (
     "a2m2_zoo/weights_manifest.json",
+    "a2m2_zoo/hub/manifest.schema.json",
     "a2m2_zoo/py.typed",
     "a2m2_zoo/weights/NOTICE",
     "a2m2_zoo/weights/a2m2_lite0.safetensors",

@@ -7,60 +7,100 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from json import loads
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from a2m2_zoo.cli import options, output
 from a2m2_zoo.errors import ArgumentError
 
+if TYPE_CHECKING:
+    from a2m2_zoo.hub.manifest import Manifest
+
 app = typer.Typer(help="The models, and how to get more.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_(json: options.JsonOption = False) -> None:
-    """List the models."""
+def list_(
+    benchmark: Annotated[
+        str | None, typer.Option("--benchmark", help="Of this benchmark only, such as ssv2-full.")
+    ] = None,
+    method: Annotated[str | None, typer.Option("--method", help="Of this method only.")] = None,
+    released: Annotated[
+        bool, typer.Option("--released", help="Only what can be used now, not what is planned.")
+    ] = False,
+    json: options.JsonOption = False,
+) -> None:
+    """List the models.
+
+    embedded: in the package. released: on the Hugging Face Hub. computed: training-free, made from its
+    backbone on first use. planned: nobody has trained it yet; `show` gives the command that would.
+    """
     from a2m2_zoo.hub.manifest import read_manifest
 
-    entries = read_manifest().models.values()
+    manifest = read_manifest()
+    entries = [
+        entry
+        for entry in manifest.models.values()
+        if (benchmark is None or entry.benchmark == _known(benchmark, "benchmark", manifest))
+        and (method is None or entry.method == _known(method, "method", manifest))
+        and not (released and entry.status == "planned")
+    ]
     if json:
         output.write_json([asdict(entry) for entry in entries])
         return
-    made = output.table("model", "status", "method", "backbone", "MB", "what", right=("MB",))
+    made = output.table("model", "status", "method", "benchmark", "backbone", "MB", right=("MB",))
     for entry in entries:
-        backbone = read_manifest().backbones[entry.backbone]
-        megabytes = f"{(entry.size + backbone.size) / 1e6:.1f}"
-        made.add_row(entry.id, entry.status, entry.method, entry.backbone, megabytes, entry.summary)
+        size = manifest.backbones[entry.backbone].size
+        megabytes = f"{((entry.size or 0) + size) / 1e6:.1f}" if size else ""
+        made.add_row(
+            entry.id, entry.status, entry.method, entry.benchmark or "", entry.backbone, megabytes
+        )
     output.stdout().print(made)
+
+
+def _known(value: str, field: str, manifest: Manifest) -> str:
+    """The value as the manifest writes it; a model must have it."""
+    key = value.lower().replace("_", "-")
+    values = {getattr(entry, field) for entry in manifest.models.values()} - {None}
+    if key not in values:
+        raise ArgumentError(
+            f"no model has the {field} {value!r}; known: {', '.join(sorted(values))}"
+        )
+    return key
 
 
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="A model's name.")], json: options.JsonOption = False
 ) -> None:
-    """Show one model: origin, licence, preprocessing, configuration, measured figures."""
+    """Show one model: origin, licence, preprocessing, configuration, figures and where they are from."""
     from a2m2_zoo.hub.manifest import read_manifest
 
-    entry = read_manifest().model(name)
+    manifest = read_manifest()
+    entry = manifest.model(name)
+    backbone = asdict(manifest.backbones[entry.backbone])
     if json:
-        output.write_json(asdict(entry))
+        output.write_json({**asdict(entry), "backbone": backbone})
         return
     facts = output.table("fact", "value")
-    for key, value in _flat(asdict(entry)):
-        if key != "metrics":
+    for key, value in _flat({**asdict(entry), "backbone": backbone}):
+        if key != "metrics" and value is not None:
             facts.add_row(key, output.escape(str(value)))
     console = output.stdout()
     console.print(facts)
     if not entry.metrics:
         return
     figures = output.table(
-        "data", "way", "shot", "episodes", "accuracy %", "± 95 %", right=("way", "shot", "episodes")
-    )
+        "data", "way", "shot", "episodes", "accuracy %", "± 95 %", "from",
+        right=("way", "shot", "episodes"),
+    )  # fmt: skip
     for metric in entry.metrics:
         figures.add_row(
-            *(str(metric[key]) for key in ("data", "way", "shot", "episodes")),
+            *(str(metric.get(key, "")) for key in ("data", "way", "shot", "episodes")),
             f"{metric['accuracy']:.1f}",
-            f"{metric['interval']:.1f}",
+            f"{metric['interval']:.1f}" if "interval" in metric else "",
+            metric.get("receipt") or f"paper: {metric['citation']}",
         )
     console.print(figures)
 

@@ -1,27 +1,49 @@
 """The manifest: which models there are, where their weights lie, and what was measured.
 
-``weights_manifest.json`` is the single source. It is read strictly: an unknown, missing or ill-typed
-key is refused by name.
+``weights_manifest.json`` is the single source; ``manifest.schema.json`` beside this file says what it may
+hold. It is read strictly: an unknown, missing or ill-typed key is refused by name.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 from a2m2_zoo.errors import CheckpointError, ModelNotFoundError
+from a2m2_zoo.hub import _checks
 
 #: What ``load_model`` and the command line take where no model is named.
 DEFAULT_MODEL = "a2m2-lite0"
-STATUSES = ("embedded", "released", "planned")
+#: In the package; on the Hub; trained by nobody yet; made from its backbone on first use.
+STATUSES = ("embedded", "released", "planned", "computed")
+SCHEMA = 2
+MAX_BYTES = 16 << 20
 _PACKAGE = Path(__file__).resolve().parent.parent
-_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a file lies.
+
+    Attributes:
+        file: Path inside the manifest's folder (of the package's own manifest: the package), or inside the
+            repository; with forward slashes.
+        repo_id: ``org/name`` on the Hugging Face Hub; None for a file in the manifest's folder.
+        commit: 40 hex digits of the repository's commit; None for a file in the manifest's folder.
+    """
+
+    file: str
+    repo_id: str | None = None
+    commit: str | None = None
+
+    def __str__(self) -> str:
+        return self.file if self.repo_id is None else f"{self.repo_id}@{self.commit}/{self.file}"
 
 
 @dataclass(frozen=True)
@@ -31,18 +53,18 @@ class BackboneEntry:
     Attributes:
         id: Name of these weights, e.g. ``efficientnet-lite0``.
         architecture: Name that ``build_backbone`` knows.
-        file: Path inside the package, with forward slashes.
-        sha256: Hash of the file, 64 hex digits.
-        size: Size of the file in bytes.
+        source: Where the file lies; None where a user has to bring it.
+        sha256: Hash of the file, 64 hex digits; None without a source.
+        size: Size of the file in bytes; None without a source, or where it is not known.
         license: SPDX identifier of the weights' licence.
-        origin: Where the weights come from.
+        origin: Where the weights come from, and whether the hash is our own measurement.
     """
 
     id: str
     architecture: str
-    file: str
-    sha256: str
-    size: int
+    source: Source | None
+    sha256: str | None
+    size: int | None
     license: str
     origin: str
 
@@ -53,41 +75,52 @@ class ModelEntry:
 
     Attributes:
         id: Name that ``load_model`` takes.
-        status: ``embedded`` (in the package), ``released`` (on the Hub) or ``planned``.
+        status: One of ``STATUSES``.
         summary: One line for people.
         method: Name in the registry of methods.
+        benchmark: The benchmark whose training classes it learned from; None for any other.
         backbone: ``id`` of a backbone entry.
-        file: Path inside the package.
-        sha256: Hash of the file.
-        size: Size of the file in bytes.
+        source: Where the head lies; None where there is no file.
+        sha256: Hash of the file; None without a source.
+        size: Size of the file in bytes; None without a source.
         license: SPDX identifier of the head's licence.
-        data: What the head was computed from, and its terms.
-        config: The method's configuration.
+        data: What the head was, or would be, computed from, and its terms.
+        config: The method's configuration; empty where it follows from the backbone.
         preprocess: The preprocessing, see ``a2m2_zoo.video.Preprocess``.
-        metrics: Measured results, each with its receipt.
+        metrics: Results: ``measured`` by us, with what repeats them, or of a ``paper``, with its citation.
+        trained_with: The command that made it, or would.
     """
 
     id: str
     status: str
     summary: str
     method: str
+    benchmark: str | None
     backbone: str
-    file: str
-    sha256: str
-    size: int
+    source: Source | None
+    sha256: str | None
+    size: int | None
     license: str
     data: str
     config: dict[str, Any]
     preprocess: dict[str, Any]
     metrics: list[dict[str, Any]]
+    trained_with: str | None
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All entries, by id, in the order of the file."""
+    """All entries, by id, in the order of the file.
+
+    Attributes:
+        backbones: Weights that models stand on.
+        models: The models.
+        root: The folder that files without a repository lie in.
+    """
 
     backbones: Mapping[str, BackboneEntry]
     models: Mapping[str, ModelEntry]
+    root: Path = field(default=_PACKAGE)
 
     def model(self, name: str) -> ModelEntry:
         """The entry called ``name``.
@@ -98,22 +131,63 @@ class Manifest:
         if name in self.models:
             return self.models[name]
         near = difflib.get_close_matches(name, self.models, n=3, cutoff=0.5)
+        usable = [entry.id for entry in self.models.values() if entry.status != "planned"]
         raise ModelNotFoundError(
             f"no model is called {name!r}; "
             + (f"did you mean {' or '.join(near)}? " if near else "")
-            + f"Known models: {', '.join(self.models)}; a local checkpoint is named by its path"
+            + f"Models to use now: {', '.join(usable)}; a local checkpoint is named by its path, "
+            "`a2m2 models list` has all"
         )
 
+    def find(
+        self, source: Source, *, sha256: str | None = None, offline: bool | None = None
+    ) -> Path:
+        """The local path of a file: in the manifest's folder, or fetched from the Hub if it is not here yet.
 
-@cache
-def read_manifest(path: Path | None = None) -> Manifest:
-    """Read a manifest; without ``path`` the package's own.
+        Args:
+            source: The file.
+            sha256: Hash that a fetched file must have.
+            offline: Never use the network; None follows ``HF_HUB_OFFLINE``.
+
+        Raises:
+            CheckpointError: A link leads it out of the manifest's folder.
+            FetchError: It cannot be fetched.
+        """
+        if source.repo_id is not None:
+            from a2m2_zoo.hub.fetch import fetch  # the Hub's client loads where it is needed
+
+            return fetch(source, root=self.root, sha256=sha256, offline=offline)
+        path = (self.root / PurePosixPath(source.file)).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise CheckpointError(
+                f"the manifest's file {source.file!r} lies outside its folder; put it there"
+            )
+        return path
+
+
+def read_manifest(path: str | os.PathLike[str] | None = None) -> Manifest:
+    """Read a manifest; without ``path`` the package's own, once per process.
+
+    Files that a manifest from elsewhere names lie in its own folder or on the Hub, never in the package.
 
     Raises:
         CheckpointError: The file is missing, is no JSON, or breaks the schema; the key is named.
     """
-    path = path or _PACKAGE / "weights_manifest.json"
+    return _own() if path is None else _read(Path(path))
+
+
+@cache
+def _own() -> Manifest:
+    return _read(_PACKAGE / "weights_manifest.json")
+
+
+def _read(path: Path) -> Manifest:
     try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise CheckpointError(
+                f"the manifest {path.name!r} has {size:,} bytes; the limit is {MAX_BYTES:,} bytes"
+            )
         raw = json.loads(path.read_bytes())
     except OSError as error:
         raise CheckpointError(
@@ -121,91 +195,60 @@ def read_manifest(path: Path | None = None) -> Manifest:
         ) from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"the manifest {path.name!r} is not JSON: {error}") from error
-    return parse_manifest(raw)
+    return parse_manifest(raw, root=path.parent)
 
 
-def parse_manifest(raw: Any) -> Manifest:
+def parse_manifest(raw: Any, *, root: Path = _PACKAGE) -> Manifest:
     """Check plain JSON values against the schema.
+
+    Args:
+        raw: The values.
+        root: The folder of files without a repository.
 
     Raises:
         CheckpointError: The first key that is unknown, missing or wrong, by name.
     """
-    where = "manifest"
-    _keys(raw, {"schema", "backbones", "models"}, where)
-    if raw["schema"] != 1:
-        raise CheckpointError(f"{where}.schema is {raw['schema']!r}; this version reads 1")
-    backbones = _entries(raw["backbones"], BackboneEntry, f"{where}.backbones")
-    models = _entries(raw["models"], ModelEntry, f"{where}.models")
-    for entry in models.values():
-        at = f"{where}.models[{entry.id}]"
-        if entry.status not in STATUSES:
+    _checks.keys(raw, {"schema", "backbones", "models"}, "manifest")
+    if raw["schema"] != SCHEMA or isinstance(raw["schema"], bool):
+        raise CheckpointError(
+            f"manifest.schema is {raw['schema']!r}; this version reads {SCHEMA}; install the version of "
+            "a2m2_zoo that it was written for"
+        )
+    backbones = {}
+    for at, values in _checks.entries(raw["backbones"], _checks.BACKBONE, "manifest.backbones"):
+        _checks.located(values, at)
+        backbones[values["id"]] = BackboneEntry(**{**values, "source": _source(values)})
+    models = {}
+    for at, values in _checks.entries(raw["models"], _checks.MODEL, "manifest.models"):
+        _checks.located(values, at)
+        _checks.status(values, at, STATUSES)
+        _checks.metrics(values, at)
+        if values["backbone"] not in backbones:
             raise CheckpointError(
-                f"{at}.status is {entry.status!r}; expected one of {', '.join(STATUSES)}"
+                f"{at}.backbone names {values['backbone']!r}, which is not listed"
             )
-        if entry.backbone not in backbones:
-            raise CheckpointError(f"{at}.backbone names {entry.backbone!r}, which is not listed")
-    return Manifest(backbones, models)
+        models[values["id"]] = ModelEntry(**{**values, "source": _source(values)})
+    return Manifest(backbones, models, root)
+
+
+def _source(values: Mapping[str, Any]) -> Source | None:
+    return None if values["source"] is None else Source(**values["source"])
 
 
 def list_models() -> list[str]:
-    """Names of the models that ``load_model`` knows.
+    """Names of the models that ``load_model`` can give: embedded, released or computed.
 
     >>> "a2m2-lite0" in list_models()
     True
     """
-    return list(read_manifest().models)
+    return [entry.id for entry in read_manifest().models.values() if entry.status != "planned"]
+
+
+def is_repository(name: str) -> bool:
+    """Whether ``name`` can be a repository of the Hub, ``ORG/NAME``."""
+    return _checks.is_repository(name)
 
 
 def package_file(relative: str) -> Path:
-    """A file of the package that the manifest names; it cannot lie outside the package."""
+    """A file of the package."""
     return _PACKAGE / PurePosixPath(relative)
-
-
-def _entries(raw: Any, kind: Callable[..., _T], where: str) -> dict[str, _T]:
-    if not isinstance(raw, list):
-        raise CheckpointError(f"{where} is {type(raw).__name__}; expected a list")
-    found: dict[str, _T] = {}
-    for index, item in enumerate(raw):
-        at = f"{where}[{item['id'] if isinstance(item, dict) and 'id' in item else index}]"
-        entry = _entry(item, kind, at)
-        name = item["id"]
-        if name in found:
-            raise CheckpointError(f"{at} is listed twice")
-        found[name] = entry
-    return found
-
-
-_TYPES: dict[str, type] = {
-    "str": str,
-    "int": int,
-    "dict[str, Any]": dict,
-    "list[dict[str, Any]]": list,
-}
-
-
-def _entry(raw: Any, kind: Callable[..., _T], where: str) -> _T:
-    declared = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
-    _keys(raw, set(declared), where)
-    for name, field in declared.items():
-        expected = _TYPES[str(field.type)]
-        if not isinstance(raw[name], expected) or isinstance(raw[name], bool):
-            raise CheckpointError(
-                f"{where}.{name} is {type(raw[name]).__name__}; expected {expected.__name__}"
-            )
-    if not re.fullmatch(r"[0-9a-f]{64}", raw["sha256"]):
-        raise CheckpointError(f"{where}.sha256 is not 64 lower-case hex digits")
-    file = PurePosixPath(raw["file"])
-    if file.is_absolute() or ".." in file.parts or "\\" in raw["file"] or ":" in raw["file"]:
-        raise CheckpointError(
-            f"{where}.file is {raw['file']!r}; expected a path inside the package"
-        )
-    return kind(**raw)
-
-
-def _keys(raw: Any, expected: set[str], where: str) -> None:
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{where} is {type(raw).__name__}; expected an object")
-    for key in sorted(set(map(str, raw)) - expected):
-        raise CheckpointError(f"{where}.{key} is not a known key; expected {sorted(expected)}")
-    for key in sorted(expected - set(raw)):
-        raise CheckpointError(f"{where}.{key} is missing")

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from a2m2_zoo.backbones import Backbone, build_backbone
+from a2m2_zoo.backbones import Backbone, StateDict, build_backbone
 from a2m2_zoo.errors import ArgumentError, ModelNotFoundError
 from a2m2_zoo.methods import METHODS, build_method
 from a2m2_zoo.methods.base import Method
@@ -64,11 +64,11 @@ class Recipe:
         """The training's settings in full."""
         return TrainingConfig.from_dict(dict(self.training))
 
-    def build_backbone(self, weights: str | Path | None = None) -> Backbone:
+    def build_backbone(self, weights: StateDict | str | Path | None = None) -> Backbone:
         """The backbone it starts from; a text tower is frozen.
 
         Args:
-            weights: A safetensors file with its weights; needed where the package has none.
+            weights: A safetensors file with its weights, or the weights; needed where the package has none.
 
         Raises:
             ArgumentError: The weights are needed and not given.

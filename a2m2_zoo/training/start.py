@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import read_manifest
 from a2m2_zoo.methods import METHODS, build_method
 from a2m2_zoo.methods.base import Method
@@ -119,7 +121,7 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
 
     Args:
         name: Of the recipe.
-        weights: Of its backbone, where the package has none.
+        weights: Of its backbone; needed where the manifest has none.
         settings: As for ``from_model``; they replace the recipe's own.
 
     Raises:
@@ -131,21 +133,19 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
     config = TrainingConfig.from_dict(
         {**found.training_config.to_dict(), **_of(settings, "training")}
     )
-    backbone = found.build_backbone(weights)
+    listed = None if weights else _listed(found.backbone)
+    backbone = found.build_backbone(weights if listed is None else listed.tensors)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         head = found.build_method(backbone)
     changes = _of(settings, "method")
     if changes:
         head = _seeded(found.method, _changed(head.config.to_dict(), changes), config.seed)
-    if weights is None:
-        trunk = next(
-            Trunk(entry.id, entry.sha256)
-            for entry in read_manifest().backbones.values()
-            if entry.architecture == found.backbone
-        )
-    else:
+    if weights is not None:
         trunk = Trunk(found.backbone, hash_of(weights), weights)
+    else:
+        assert listed is not None  # or the recipe would have asked for weights
+        trunk = Trunk(listed.id, listed.sha256)
     return Start(
         found.method,
         head,
@@ -157,6 +157,26 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
         {1: 1.0},
         found.name,
     )
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A backbone that the manifest has: in the package, or fetched from the Hub once."""
+
+    id: str
+    sha256: str
+    tensors: Mapping[str, Tensor]
+
+
+def _listed(architecture: str) -> _Listed | None:
+    manifest = read_manifest()
+    for entry in manifest.backbones.values():
+        if entry.architecture == architecture and entry.source and entry.sha256:
+            path = manifest.find(entry.source, sha256=entry.sha256)
+            return _Listed(
+                entry.id, entry.sha256, checkpoint.read_tensors(path, sha256=entry.sha256)
+            )
+    return None
 
 
 def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
