@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from a2m2_zoo.cli import main
+from a2m2_zoo.hub.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -73,3 +74,22 @@ def test_every_link_leads_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_tables_of_models_are_the_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    import zoo_table
+
+    made = zoo_table.table(read_manifest())
+    for path in zoo_table.FILES:
+        text = path.read_text()
+        assert zoo_table.filled(text, made) == text, "run tools/zoo_table.py"
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda p: p.name
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
