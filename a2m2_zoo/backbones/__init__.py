@@ -6,6 +6,18 @@ One signature for all, see `Backbone`; `build_backbone` turns a name into a netw
 from __future__ import annotations
 
 from .base import Backbone, Features, Preprocess, StateDict
-from .registry import BACKBONES, build_backbone
+from .clip import ClipText
+from .registry import BACKBONES, build_backbone, build_text, has_text, needed_keys
 
-__all__ = ["BACKBONES", "Backbone", "Features", "Preprocess", "StateDict", "build_backbone"]
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "ClipText",
+    "Features",
+    "Preprocess",
+    "StateDict",
+    "build_backbone",
+    "build_text",
+    "has_text",
+    "needed_keys",
+]

@@ -16,6 +16,7 @@ from ..errors import ArgumentError, CheckpointError
 
 StateDict = Mapping[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
+Value = TypeVar("Value")
 
 #: Frames that go through at once: on a CPU few, so that activations stay in its caches (four were
 #: fastest for every backbone here), elsewhere many, to keep the device busy.
@@ -144,7 +145,7 @@ class Backbone(nn.Module, ABC):
         return [stage for stage in self.stages if stage in stages]
 
 
-def load_weights(module: nn.Module, state: StateDict, *, source: str) -> None:
+def load_weights(module: nn.Module, state: StateDict, *, source: str, adopt: bool = False) -> None:
     """Load a state dict whose keys and shapes must be exactly those of the module.
 
     Parameters keep the module's precision (float32 as built), whatever the state dict holds. A
@@ -154,6 +155,8 @@ def load_weights(module: nn.Module, state: StateDict, *, source: str) -> None:
         module: The network to fill.
         state: Key → tensor.
         source: What to call the weights in an error.
+        adopt: A module on the meta device takes the tensors themselves and not copies: they are
+            nobody else's.
 
     Raises:
         CheckpointError: If a key is missing or left over, or a shape is another one.
@@ -177,9 +180,9 @@ def load_weights(module: nn.Module, state: StateDict, *, source: str) -> None:
             f"{source} does not fit {type(module).__name__}: {', '.join(some)}; "
             "give the state dict of this architecture"
         )
-    # Copies in either case: training must not write into the caller's tensors.
-    copied = {k: v.to(own[k].dtype, copy=True) for k, v in state.items()}
-    module.load_state_dict(copied, assign=any(v.is_meta for v in own.values()))
+    # Copies unless told otherwise: training must not write into the caller's tensors.
+    given = {k: v.to(own[k].dtype, copy=not adopt) for k, v in state.items()}
+    module.load_state_dict(given, assign=any(v.is_meta for v in own.values()))
 
 
 def channels_last(network: Network) -> Network:
@@ -187,14 +190,14 @@ def channels_last(network: Network) -> Network:
     return cast(Network, cast(Any, network).to(memory_format=torch.channels_last))
 
 
-def inner_keys(state: StateDict) -> dict[str, Tensor]:
+def inner_keys(state: Mapping[str, Value]) -> dict[str, Value]:
     """Take the backbone out of a checkpoint of few-shot research code.
 
     Those keep the whole recogniser, as ``backbone.…`` beside the rest, below ``head.`` or, trained
     on several GPUs, ``module.``. Any other state dict comes back as it is.
 
     Args:
-        state: Key → tensor.
+        state: Key → tensor, or whatever belongs to it.
 
     Example:
         >>> import torch

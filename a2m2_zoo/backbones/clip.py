@@ -1,4 +1,4 @@
-"""The image towers of CLIP and its relatives, through open_clip.
+"""The towers of CLIP and its relatives, through open_clip: images, and the text beside them.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (ICML 2021).
 Weights published by its authors were trained with QuickGELU: they belong to the names ending in
@@ -7,15 +7,17 @@ Weights published by its authors were trained with QuickGELU: they belong to the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .._typing import Float
 from ..errors import ArgumentError, DependencyError, ModelNotFoundError
-from .base import Backbone, Preprocess, StateDict, inner_keys, load_weights
+from .base import Backbone, Preprocess, StateDict, Value, inner_keys, load_weights
 from .openclip import import_open_clip
 
 # The authors' checkpoints carry three numbers about themselves among the tensors.
@@ -23,6 +25,13 @@ _NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size"}
 
 # Stands in for a text tower nobody asked for: built and dropped in a millisecond, needs no network.
 _NO_TEXT = {"context_length": 8, "vocab_size": 16, "width": 64, "heads": 1, "layers": 1}
+
+# The same for an image tower.
+_NO_IMAGE = {"image_size": 16, "patch_size": 16, "width": 64, "head_width": 64, "layers": 1}
+
+# The mask of a text tower's attention: the one thing in open_clip's own towers that is no weight and is
+# stored nowhere.
+_MASK = "attn_mask"
 
 
 class ClipBackbone(Backbone):
@@ -91,14 +100,36 @@ class ClipBackbone(Backbone):
         """
         if self.text is None:
             raise ArgumentError(f"{self.name} was built without text; build it with text=True")
-        if isinstance(prompts, str) or not prompts:
-            raise ArgumentError(f"prompts is {prompts!r}; give a list of at least one string")
-        tokens = import_open_clip().get_tokenizer(self.name.removeprefix("clip:"))(list(prompts))
-        embedded: Tensor = self.text.encode_text(tokens.to(next(self.parameters()).device))
-        return embedded
+        return _embedded(self.text, self.name, prompts)
 
 
-def build_clip(name: str, *, weights: StateDict | None = None, text: bool = False) -> ClipBackbone:
+class ClipText(nn.Module):
+    """The text tower of such a model, without its image tower.
+
+    Args:
+        model: A model of open_clip.
+        name: Its name there.
+    """
+
+    def __init__(self, model: nn.Module, *, name: str) -> None:
+        super().__init__()
+        self.name = f"clip:{name}"
+        del model.visual
+        self.text: Any = model
+
+    @property
+    def scale(self) -> float:
+        """The learned factor on cosines between images and texts, 100 in CLIP's published weights."""
+        return float(self.text.logit_scale.exp())
+
+    def encode_text(self, prompts: Sequence[str]) -> Float[Tensor, "n c"]:
+        """Embed prompts as `ClipBackbone.encode_text` does."""
+        return _embedded(self.text, self.name, prompts)
+
+
+def build_clip(
+    name: str, *, weights: StateDict | None = None, text: bool = False, adopt: bool = False
+) -> ClipBackbone:
     """Build an image tower by its open_clip name; nothing is downloaded.
 
     Args:
@@ -106,6 +137,7 @@ def build_clip(name: str, *, weights: StateDict | None = None, text: bool = Fals
         weights: A state dict of the whole model, of its image tower, of `ClipBackbone` itself, or
             of few-shot research code around the tower. Random weights without it.
         text: Keep the text tower, for `ClipBackbone.encode_text`.
+        adopt: The tensors become the network's own and are not copied, see `load_weights`.
 
     Raises:
         ModelNotFoundError: If open_clip has no model of that name.
@@ -114,29 +146,45 @@ def build_clip(name: str, *, weights: StateDict | None = None, text: bool = Fals
         ArgumentError: If `text` is asked of a model whose tokenizer is not part of open_clip.
     """
     open_clip = import_open_clip()
-    name, known = name.replace("/", "-"), open_clip.list_models()
-    if name not in known:
-        near = get_close_matches(name, known, n=3, cutoff=0.3)
-        hint = f"did you mean {' or '.join(f'clip:{n}' for n in near)}? " if near else ""
-        raise ModelNotFoundError(
-            f"open_clip {open_clip.__version__} has no model {name!r}; {hint}"
-            "open_clip.list_models() names all"
-        )
-    facts = open_clip.get_model_config(name)
-    hub_text = [key for key in ("hf_model_name", "hf_tokenizer_name") if key in facts["text_cfg"]]
-    if text and hub_text:
-        raise ArgumentError(
-            f"the text side of clip:{name} is not part of open_clip; leave out text, or take a "
-            "model with CLIP's own tokenizer such as clip:ViT-B-16"
-        )
-    network = ClipBackbone(_model(open_clip, facts, text=text), name=name, facts=facts, text=text)
+    name, facts = _facts(open_clip, name, text=text)
+    model = _model(open_clip, facts, text=text, empty=weights is not None)
+    network = ClipBackbone(model, name=name, facts=facts, text=text)
     if weights is not None:
         source = f"the state dict given for clip:{name}"
-        load_weights(network, map_keys(weights, text=text), source=source)
+        load_weights(network, map_keys(weights, text=text), source=source, adopt=adopt)
     return network
 
 
-def map_keys(state: StateDict, *, text: bool = False) -> dict[str, Tensor]:
+def build_clip_text(name: str, *, weights: StateDict, adopt: bool = False) -> ClipText:
+    """Build a text tower alone, by the name of its model in open_clip.
+
+    Args:
+        name: As for `build_clip`.
+        weights: A state dict of the whole model, or of a `ClipBackbone` with its text tower.
+        adopt: As for `build_clip`.
+
+    Raises:
+        ArgumentError: If the weights have no text tower, or its tokenizer is not part of open_clip.
+        ModelNotFoundError: If open_clip has no model of that name.
+        DependencyError: If open_clip is missing or too old.
+        CheckpointError: If the weights do not fit.
+    """
+    open_clip = import_open_clip()
+    name, facts = _facts(open_clip, name, text=True)
+    mapped = {
+        key: value for key, value in map_keys(weights, text=True).items() if key.startswith("text.")
+    }
+    if not mapped:
+        raise ArgumentError(
+            f"the weights given for clip:{name} have no text tower; take a file of the whole model"
+        )
+    facts["vision_cfg"] = _NO_IMAGE
+    tower = ClipText(_model(open_clip, facts, text=True, empty=True), name=name)
+    load_weights(tower, mapped, source=f"the text tower given for clip:{name}", adopt=adopt)
+    return tower.eval()
+
+
+def map_keys(state: Mapping[str, Value], *, text: bool = False) -> dict[str, Value]:
     """Bring a state dict to the names of `ClipBackbone`.
 
     Args:
@@ -162,10 +210,33 @@ def map_keys(state: StateDict, *, text: bool = False) -> dict[str, Tensor]:
     return mapped
 
 
-def _model(open_clip: Any, facts: dict[str, Any], *, text: bool) -> nn.Module:
+def _facts(open_clip: Any, name: str, *, text: bool) -> tuple[str, dict[str, Any]]:
+    """A model's name as open_clip spells it, and its configuration."""
+    name, known = name.replace("/", "-"), open_clip.list_models()
+    if name not in known:
+        near = get_close_matches(name, known, n=3, cutoff=0.3)
+        hint = f"did you mean {' or '.join(f'clip:{n}' for n in near)}? " if near else ""
+        raise ModelNotFoundError(
+            f"open_clip {open_clip.__version__} has no model {name!r}; {hint}"
+            "open_clip.list_models() names all"
+        )
+    facts: dict[str, Any] = open_clip.get_model_config(name)
+    hub_text = [key for key in ("hf_model_name", "hf_tokenizer_name") if key in facts["text_cfg"]]
+    if text and hub_text:
+        raise ArgumentError(
+            f"the text side of clip:{name} is not part of open_clip; leave out text, or take a "
+            "model with CLIP's own tokenizer such as clip:ViT-B-16"
+        )
+    return name, facts
+
+
+def _model(open_clip: Any, facts: dict[str, Any], *, text: bool, empty: bool) -> nn.Module:
+    """A model of open_clip, with random weights or, to be filled, with none at all."""
     # The classes rather than create_model: that one logs through the root logger, which installs a
     # handler there, and downloads the weights of some text towers unless told otherwise.
-    facts = dict(facts)
+    original, facts = facts, dict(facts)
+    # Towers of timm keep tables of their own beside the weights: those are built as timm builds them.
+    empty = empty and "timm_model_name" not in facts["vision_cfg"]
     facts["vision_cfg"] = facts["vision_cfg"] | {
         "timm_model_pretrained": False,
         "patch_dropout": 0.0,  # a map needs all its patches, in training too
@@ -179,13 +250,43 @@ def _model(open_clip: Any, facts: dict[str, Any], *, text: bool) -> nn.Module:
         make = open_clip.CoCa
     else:
         make = open_clip.CustomTextCLIP if custom else open_clip.CLIP
-    model: nn.Module = make(**facts)
+    with torch.device("meta" if empty else "cpu"):
+        model: nn.Module = make(**facts)
     if not hasattr(model.visual, "forward_intermediates"):
         raise DependencyError(
             f"open_clip {open_clip.__version__} cannot give feature maps: "
             "pip install --upgrade 'open_clip_torch>=2.32'"
         )
+    if not empty:
+        return model
+    kept = model.state_dict()
+    for name, buffer in list(model.named_buffers()):
+        where, _, own = name.rpartition(".")
+        if name in kept or not buffer.is_meta:
+            continue
+        if own != _MASK:  # of a version of open_clip that keeps more beside its weights
+            return _model(open_clip, original, text=text, empty=False)
+        causal = torch.full(buffer.shape, float("-inf"), dtype=buffer.dtype).triu(1)
+        model.get_submodule(where).register_buffer(own, causal, persistent=False)
     return model
+
+
+def _embedded(model: Any, name: str, prompts: Sequence[str]) -> Tensor:
+    """Prompts in the space shared with images."""
+    if isinstance(prompts, str) or not prompts:
+        raise ArgumentError(f"prompts is {prompts!r}; give a list of at least one string")
+    tokens = _tokenizer(name.removeprefix("clip:"))(list(prompts))
+    embedded: Tensor = model.encode_text(tokens.to(next(model.parameters()).device))
+    return embedded
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(name: str) -> Any:
+    """CLIP's own, set up as open_clip would; its get_tokenizer logs through the root logger."""
+    open_clip = import_open_clip()
+    facts = open_clip.get_model_config(name)["text_cfg"]
+    length = facts.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
+    return open_clip.SimpleTokenizer(context_length=length, **facts.get("tokenizer_kwargs", {}))
 
 
 def _stages(visual: Any, vision_cfg: dict[str, Any]) -> dict[str, int]:
