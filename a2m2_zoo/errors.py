@@ -52,5 +52,13 @@ class WeightsNotReleased(A2M2Error, LookupError):  # noqa: N818 - it is a fact a
     """The model is listed, and nobody has trained it yet."""
 
 
+class FetchError(A2M2Error, OSError):
+    """A file could not be fetched from the Hugging Face Hub. No other file was taken in its place."""
+
+
 class SaveError(A2M2Error, OSError):
     """A result could not be written. Nothing half-written was left behind."""
+
+
+class PublishError(SaveError):
+    """A model could not be published, or not be read back. The message says what is on the Hub now."""

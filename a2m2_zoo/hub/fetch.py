@@ -1,0 +1,182 @@
+"""From a source to a file on this machine: the package, the Hub's cache, then the network.
+
+The files lie in the cache of ``huggingface_hub``, at a commit, so a warm cache asks nobody. The client
+resumes, locks and logs in; here are the checks it does not make (size before, hash after) and one line for
+everything that can go wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import ERROR, WARNING
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from a2m2_zoo._version import __version__
+from a2m2_zoo.errors import FetchError
+from a2m2_zoo.hub import _checks
+from a2m2_zoo.hub._faults import again, client_errors, explain, from_scratch, innermost
+from a2m2_zoo.hub.checkpoint import MAX_BYTES
+
+if TYPE_CHECKING:
+    from a2m2_zoo.hub.manifest import Source
+
+#: Seconds before the second and the third attempt. The client has retries of its own below these.
+WAITS = (1.0, 3.0)
+
+
+def fetch(
+    source: Source,
+    *,
+    root: Path,
+    sha256: str | None = None,
+    offline: bool | None = None,
+    force: bool = False,
+    name: str = "NAME",
+) -> Path:
+    """A file, from this machine where it is here and from the Hugging Face Hub where it is not.
+
+    Private repositories are opened by the client's own means, ``hf auth login`` or ``HF_TOKEN``.
+
+    Args:
+        source: Where the file lies.
+        root: The folder of files without a repository.
+        sha256: Hash that a file must have that was fetched now. A file that was here is not read: whoever
+            loads it compares.
+        offline: Never use the network. ``HF_HUB_OFFLINE`` and ``TRANSFORMERS_OFFLINE`` forbid it too.
+        force: Fetch again what is here already.
+        name: What ``a2m2 models pull`` takes to get this file, for the messages.
+
+    Raises:
+        CheckpointError: ``source`` is not one: the name of a file, ``org/name``, 40 hex digits.
+        FetchError: The file is not here and cannot be fetched, or came with another hash.
+    """
+    here = None if force else local(source, root=root)
+    if here is not None or source.repo_id is None:
+        return here or root / source.file
+    if reason := _forbidden(offline):
+        raise FetchError(
+            f"{source.file!r} of {source.repo_id} is not on this machine and the network is off ({reason}); "
+            f"run `a2m2 models pull {name}` with a network, or put the file at {str(_place(source))!r}"
+        )
+    path = _download(source, force=force)
+    if sha256 is not None and (found := file_sha256(path)) != sha256:
+        raise FetchError(
+            f"{source.file!r} of {source.repo_id} came with sha256 {found} where {sha256} was announced; it "
+            f"was damaged on the way or replaced: run `a2m2 models pull {name} --force`, or delete "
+            f"{str(path)!r}"
+        )
+    return path
+
+
+def local(source: Source, *, root: Path) -> Path | None:
+    """Where the file lies on this machine, or None; nobody is asked and nothing is written.
+
+    Raises:
+        CheckpointError: ``source`` is not one.
+    """
+    _checks.source({k: v for k, v in vars(source).items() if v is not None}, "source")
+    if source.repo_id is None:
+        path = root / source.file
+        return path if path.is_file() else None
+    from huggingface_hub import try_to_load_from_cache
+
+    # Not hf_hub_download(local_files_only=True), which may send requests of its own for its headers.
+    found = try_to_load_from_cache(source.repo_id, source.file, revision=source.commit)
+    return Path(found) if isinstance(found, str) else None
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file that need not fit into memory.
+
+    Raises:
+        FetchError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise FetchError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+def _forbidden(offline: bool | None) -> str | None:
+    """Why the network must not be used. The client reads its variables once, at import."""
+    from huggingface_hub import constants
+
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        if value := os.environ.get(name):
+            if value.upper() in constants.ENV_VARS_TRUE_VALUES:
+                return f"{name} is set"
+            break
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE was set"
+    return "offline=True" if offline else None
+
+
+def _place(source: Source) -> Path:
+    """Where the cache holds the file; one that is put there by hand is taken."""
+    from huggingface_hub import constants
+
+    assert source.repo_id is not None
+    assert source.commit is not None
+    folder = "models--" + source.repo_id.replace("/", "--")
+    return Path(constants.HF_HUB_CACHE) / folder / "snapshots" / source.commit / source.file
+
+
+def _download(source: Source, *, force: bool) -> Path:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    assert source.repo_id is not None
+    for wait in (*WAITS, None):
+        try:
+            url = hf_hub_url(source.repo_id, source.file, revision=source.commit)
+            with _quiet():
+                size = get_hf_file_metadata(
+                    url, library_name="a2m2_zoo", library_version=__version__
+                ).size
+                if size is not None and size > MAX_BYTES:
+                    raise FetchError(
+                        f"{source.file!r} of {source.repo_id} has {size:,} bytes; the limit is "
+                        f"{MAX_BYTES:,} bytes"
+                    )
+                path = hf_hub_download(
+                    source.repo_id,
+                    source.file,
+                    revision=source.commit,
+                    force_download=force,
+                    library_name="a2m2_zoo",
+                    library_version=__version__,
+                )
+            return Path(path)
+        except FetchError:
+            raise
+        except client_errors() as raised:
+            error = innermost(raised)
+            if wait is None or not again(error):
+                why, quotable = explain(error, source)
+                what = f"cannot fetch {source.file!r} of {source.repo_id} at {source.commit}: {why}"
+                raise FetchError(what) from (error if quotable else None)
+            force = force or from_scratch(error)
+        time.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the client's warnings, which show addresses with their signatures; errors say it all."""
+    from huggingface_hub.utils import logging
+
+    before = logging.get_verbosity()
+    if before == WARNING:
+        logging.set_verbosity(ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
