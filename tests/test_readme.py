@@ -86,6 +86,17 @@ def test_the_tables_of_models_are_the_manifests(monkeypatch: pytest.MonkeyPatch)
         assert zoo_table.filled(text, made) == text, "run tools/zoo_table.py"
 
 
+def test_the_tables_of_results_are_the_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    import results_tables
+
+    text = results_tables.PAGE.read_text()
+    assert set(results_tables.TABLES) == {
+        name for _, name, _ in results_tables.MARKED.findall(text)
+    }
+    assert results_tables.filled(text) == text, "run tools/results_tables.py"
+
+
 @pytest.mark.parametrize(
     "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda p: p.name
 )
