@@ -16,8 +16,9 @@ from torch import Tensor
 from a2m2_zoo.bank import SupportBank
 from a2m2_zoo.episode import Episode, Plan, Prediction, Source, Supports, as_mapping
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
-from a2m2_zoo.loading import load_model
+from a2m2_zoo.loading import load_model, models_with_text
 from a2m2_zoo.model import Model
+from a2m2_zoo.text import ClassNames, TextCue, check_weight, class_prompts
 from a2m2_zoo.video import Clip, Limits, read_clips
 
 _default_lock = threading.Lock()
@@ -96,6 +97,9 @@ def classify(  # type: ignore[overload-overlap]  # a str is a clip, not a sequen
     batch_size: int | None = ...,
     workers: int | None = ...,
     limits: Limits | None = ...,
+    class_names: ClassNames | None = ...,
+    text_weight: float = ...,
+    templates: str | Sequence[str] | None = ...,
     on_error: Literal["raise", "return"] = ...,
 ) -> Prediction: ...
 @overload
@@ -109,6 +113,9 @@ def classify(
     batch_size: int | None = ...,
     workers: int | None = ...,
     limits: Limits | None = ...,
+    class_names: ClassNames | None = ...,
+    text_weight: float = ...,
+    templates: str | Sequence[str] | None = ...,
     on_error: Literal["raise"] = ...,
 ) -> list[Prediction]: ...
 @overload
@@ -122,6 +129,9 @@ def classify(
     batch_size: int | None = ...,
     workers: int | None = ...,
     limits: Limits | None = ...,
+    class_names: ClassNames | None = ...,
+    text_weight: float = ...,
+    templates: str | Sequence[str] | None = ...,
     on_error: Literal["return"],
 ) -> list[Prediction | A2M2Error]: ...
 def classify(
@@ -134,6 +144,9 @@ def classify(
     batch_size: int | None = None,
     workers: int | None = None,
     limits: Limits | None = None,
+    class_names: ClassNames | None = None,
+    text_weight: float = 0.0,
+    templates: str | Sequence[str] | None = None,
     on_error: Literal["raise", "return"] = "raise",
 ) -> Any:
     """Name the action of one clip, or of many, given a few labelled clips per action.
@@ -149,6 +162,12 @@ def classify(
         batch_size: Clips that go through the backbone together. It changes speed, not answers.
         workers: Clips decoded in parallel.
         limits: Bounds on each file.
+        class_names: Class → the name that goes into the templates, or a list of prompts that are taken as
+            they are. A class that is not in it goes by its own name with ``_`` and ``-`` as spaces.
+        text_weight: α in p ∝ p_text^α · p_supports^(1−α), for models with a text tower. 0 is the supports
+            alone: nothing of text is looked at, or loaded. Choose it on validation clips only.
+        templates: One or several texts with ``{}`` where the name goes, such as "a photo of {}" (the
+            default); their embeddings are averaged.
         on_error: What a clip that cannot be read does: ``raise``, or ``return`` its error in its place so
             that the others are still answered.
 
@@ -159,7 +178,8 @@ def classify(
         VideoError: A clip cannot be read and ``on_error`` is ``raise``.
         EpisodeError: The supports are no choice: fewer than two classes, or a class without clips.
         BankError: The bank was made by another model.
-        ArgumentError: An option is out of range.
+        ArgumentError: An option is out of range, or ``text_weight`` asks for a text tower that the model
+            does not have.
     """
     if on_error not in ("raise", "return"):
         raise ArgumentError(f"on_error is {on_error!r}; expected 'raise' or 'return'")
@@ -176,6 +196,9 @@ def classify(
         batch_size=batch_size,
         workers=workers,
         limits=limits,
+        class_names=class_names,
+        text_weight=text_weight,
+        templates=templates,
     )
     found: list[Prediction | A2M2Error] = []
     for answer in answers:
@@ -195,6 +218,9 @@ def iter_classify(
     batch_size: int | None = None,
     workers: int | None = None,
     limits: Limits | None = None,
+    class_names: ClassNames | None = None,
+    text_weight: float = 0.0,
+    templates: str | Sequence[str] | None = None,
 ) -> Iterator[Prediction | A2M2Error]:
     """The answers one after the other as they come, an error in place of a clip that cannot be read.
 
@@ -212,16 +238,44 @@ def iter_classify(
         raise ArgumentError(f"batch_size is {batch_size}; expected 1 or more")
     if reject_below is not None and not 0 <= reject_below <= 1:
         raise ArgumentError(f"reject_below is {reject_below}; expected a probability, 0 to 1")
+    cue = _cue(model, bank, text_weight, class_names, templates)
     return _answers(
         queries,
         bank,
         model,
+        cue,
         top_k,
         reject_below,
         batch_size or model.default_batch_size,
         workers,
         limits,
     )
+
+
+def _cue(
+    model: Model,
+    bank: SupportBank,
+    weight: float,
+    class_names: ClassNames | None,
+    templates: str | Sequence[str] | None,
+) -> TextCue | None:
+    """The embedded texts of the bank's classes; None where they have no share."""
+    check_weight(weight)
+    if weight == 0:
+        return None
+    if model.text is None:
+        raise ArgumentError(
+            f"text_weight is {weight} and {model.id} has no text tower; expected 0, or a model on CLIP: "
+            + ", ".join(models_with_text())
+        )
+    own = model.method.own_text_weight
+    if own is not None and own != weight:
+        raise ArgumentError(
+            f"text_weight is {weight} and the head of {model.id} mixes texts in itself with a weight of "
+            f"{own}; give text_weight={own}"
+        )
+    prompts = class_prompts(bank.class_names, class_names=class_names, templates=templates)
+    return TextCue.of(model.text, prompts, weight=weight)
 
 
 def resolve_bank(
@@ -244,6 +298,7 @@ def _answers(
     queries: Sequence[Source],
     bank: SupportBank,
     model: Model,
+    cue: TextCue | None,
     top_k: int | None,
     reject_below: float | None,
     batch_size: int,
@@ -260,7 +315,7 @@ def _answers(
         if len(held) < batch_size and position < len(queries):
             continue
         sound = [c for c in held if not isinstance(c, A2M2Error)]
-        answered = iter(_predict(sound, bank, model, scale, top_k, reject_below, started))
+        answered = iter(_predict(sound, bank, model, cue, scale, top_k, reject_below, started))
         for item in held:
             yield item if isinstance(item, A2M2Error) else next(answered)
         held, started = [], time.perf_counter()
@@ -270,6 +325,7 @@ def _predict(
     clips: list[Clip],
     bank: SupportBank,
     model: Model,
+    cue: TextCue | None,
     scale: float,
     top_k: int | None,
     reject_below: float | None,
@@ -277,10 +333,13 @@ def _predict(
 ) -> list[Prediction]:
     if not clips:
         return []
-    encoded = model.encode(clips, batch_size=len(clips))
+    encoded, vectors = model.encode_both(clips, batch_size=len(clips))
     labels, way = bank.label_tensor, len(bank.class_names)
-    logits = model.logits(encoded, bank.descriptors, labels=labels, way=way)
+    texts = None if cue is None else cue.texts
+    logits = model.logits(encoded, bank.descriptors, labels=labels, way=way, text=texts)
     probabilities = (logits.double() * scale).softmax(-1)
+    if cue is not None and model.method.own_text_weight is None:
+        probabilities = cue.mixed(probabilities, vectors)
     plans = model.frame_plans(encoded, bank.descriptors)
     seconds = (time.perf_counter() - started) / len(clips)
     found = []
@@ -301,6 +360,8 @@ def _predict(
                 seconds=seconds,
                 warnings=clip.warnings,
                 plans=_plans(plans, q, bank) if plans else {},
+                text_weight=0.0 if cue is None else cue.weight,
+                prompts={} if cue is None else cue.prompts,
             )
         )
     return found

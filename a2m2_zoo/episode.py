@@ -118,6 +118,8 @@ class Prediction:
         warnings: What a careful reader should know, e.g. that a clip was too short.
         model: Name of the model.
         seconds: Time from opening the clip to the answer, loading of the model not included.
+        text_weight: Share of the class texts in the probabilities; 0 is the supports alone.
+        prompts: Class name → the texts that stood for it; empty where texts had no share.
     """
 
     query: str
@@ -130,6 +132,8 @@ class Prediction:
     seconds: float
     warnings: tuple[str, ...] = ()
     plans: Mapping[str, Plan] = field(default_factory=dict, repr=False)
+    text_weight: float = 0.0
+    prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def probability(self) -> float:
@@ -137,7 +141,11 @@ class Prediction:
         return self.probabilities[self.label]
 
     def to_dict(self) -> dict[str, Any]:
-        """The prediction as plain JSON values, without the plans."""
+        """The prediction as plain JSON values, without the plans; the text's part where it had one."""
+        text = {
+            "text_weight": self.text_weight,
+            "prompts": {n: list(self.prompts[n]) for n in self.probabilities if n in self.prompts},
+        }
         return {
             "query": self.query,
             "label": self.label,
@@ -148,6 +156,7 @@ class Prediction:
             "frames": list(self.frames),
             "seconds": round(self.seconds, 4),
             "warnings": list(self.warnings),
+            **(text if self.text_weight else {}),
         }
 
 

@@ -7,13 +7,21 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from a2m2_zoo.backbones import Backbone, build_backbone
+from a2m2_zoo.backbones import (
+    Backbone,
+    ClipText,
+    build_backbone,
+    build_text,
+    has_text,
+    needed_keys,
+)
 from a2m2_zoo.errors import (
     ArgumentError,
     CheckpointError,
@@ -32,6 +40,7 @@ from a2m2_zoo.hub.manifest import (
 )
 from a2m2_zoo.methods import build_method
 from a2m2_zoo.model import ORIGINS, Model
+from a2m2_zoo.text import TextTower
 from a2m2_zoo.video import Preprocess
 
 #: How names of checkpoints on the Hugging Face Hub begin.
@@ -46,6 +55,7 @@ def load_model(
     offline: bool | None = None,
     sha256: str | None = None,
     manifest: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Model:
     """Load a recogniser.
 
@@ -58,6 +68,8 @@ def load_model(
             without it.
         sha256: Hash that the checkpoint must have, of a file, a folder or an ``hf-hub:`` name.
         manifest: Another manifest to look names up in; its files lie in its own folder or on the Hub.
+        progress: Called with clips done and all clips while the head of a model that is computed from its
+            backbone is made, once, on first use; see ``a2m2_zoo.free``.
 
     Returns:
         The model, in evaluation mode.
@@ -98,12 +110,18 @@ def load_model(
             raise ArgumentError(
                 f"sha256 is {sha256} where the manifest announces {entry.sha256} for {text}; leave it out"
             )
-        return _listed(entry, listed, offline=offline).to(place, dtype)
+        return _listed(entry, listed, place, offline, progress).to(place, dtype)
     trunks = Trunks(listed, offline, beside)
     return assembled(found, source=text, trunks=trunks).to(place, dtype)
 
 
-def _listed(entry: ModelEntry, listed: Manifest, *, offline: bool | None) -> Model:
+def _listed(
+    entry: ModelEntry,
+    listed: Manifest,
+    place: torch.device,
+    offline: bool | None,
+    progress: Callable[[int, int], None] | None,
+) -> Model:
     """The model behind an entry of a manifest."""
     if entry.status == "planned":
         raise WeightsNotReleased(
@@ -112,7 +130,17 @@ def _listed(entry: ModelEntry, listed: Manifest, *, offline: bool | None) -> Mod
         )
     trunks = Trunks(listed, offline)
     if entry.source is None:
-        raise NotImplementedError
+        from a2m2_zoo.free import computed_model  # the generator of clips is for these models alone
+
+        trunk = trunks.named(entry.backbone, entry.id)
+        return computed_model(
+            entry.id,
+            trunk.build().to(place),
+            backbone_name=trunk.name,
+            backbone_sha256=trunk.sha256,
+            text=trunk.text(),
+            progress=progress,
+        )
     file = listed.find(entry.source, sha256=entry.sha256, offline=offline)
     found = checkpoint.load(file, kind="model", sha256=entry.sha256)
     return assembled(found, source=entry.id, trunks=trunks)
@@ -192,7 +220,22 @@ def assembled(found: checkpoint.Checkpoint, *, source: str, trunks: Trunks | Non
         scales=scales,
         backbone_file=part.beside,
         origin=origin,
+        text=part.text(),
     )
+
+
+def models_with_text() -> list[str]:
+    """Names of the models that can be told the names of classes in words.
+
+    >>> "a2m2-lite0" in models_with_text()
+    False
+    """
+    listed = read_manifest()
+    return [
+        name
+        for name in list_models()
+        if has_text(listed.backbones[listed.models[name].backbone].architecture)
+    ]
 
 
 @dataclass(frozen=True)
@@ -206,8 +249,21 @@ class _Trunk:
     beside: str | None = None
 
     def build(self) -> Backbone:
-        weights = checkpoint.read_tensors(self.path, sha256=self.sha256)
-        return build_backbone(self.architecture, weights=weights)
+        return build_backbone(self.architecture, weights=self._weights(text=False), adopt=True)
+
+    def text(self) -> TextTower | None:
+        """The text tower in the same file, read when it is first asked."""
+        return TextTower(self._build_text) if has_text(self.architecture) else None
+
+    def _build_text(self) -> ClipText:
+        return build_text(self.architecture, weights=self._weights(text=True), adopt=True)
+
+    def _weights(self, *, text: bool) -> dict[str, Tensor]:
+        return checkpoint.read_tensors(
+            self.path,
+            sha256=self.sha256,
+            keep=partial(needed_keys, self.architecture, text=text),
+        )
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from a2m2_zoo._typing import Float, Int
 from a2m2_zoo.backbones import Backbone
@@ -16,6 +18,7 @@ from a2m2_zoo.calibration import shipped_scale, support_scale
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Descriptors, Method, as_pairwise, concatenate, encoded_pieces
+from a2m2_zoo.text import TextTower
 from a2m2_zoo.video import Clip, Preprocess, normalise
 
 #: Where a head's weights come from. Records that do not say so are of heads that were computed, the first
@@ -41,6 +44,7 @@ class Model:
         backbone_file: Name of the file with the backbone's weights, beside the checkpoint; None where the
             manifest names them.
         origin: One of ``ORIGINS``.
+        text: The text tower beside the backbone, opened when it is first asked; None where there is none.
     """
 
     id: str
@@ -54,6 +58,7 @@ class Model:
     scales: Mapping[int, float]
     backbone_file: str | None = None
     origin: str = "trained"
+    text: TextTower | None = field(default=None, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:
@@ -84,24 +89,51 @@ class Model:
         Raises:
             ArgumentError: ``batch_size`` is below 1.
         """
+        return self.encode_both(clips, batch_size=batch_size)[0]
+
+    @torch.inference_mode()
+    def encode_both(
+        self, clips: Sequence[Clip], *, batch_size: int | None = None
+    ) -> tuple[dict[str, Tensor], Float[Tensor, "b c"]]:
+        """What ``encode`` gives, and each clip's mean unit frame vector, for class texts to compare with."""
         size = self.default_batch_size if batch_size is None else batch_size
         if size < 1:
             raise ArgumentError(f"batch_size is {batch_size}; expected 1 or more")
         parts: list[Descriptors] = []
+        vectors: list[Tensor] = []
         for start in range(0, len(clips), size):
             frames = torch.stack([torch.from_numpy(c.frames) for c in clips[start : start + size]])
             pixels = normalise(frames, self.preprocess)
             features = self.backbone(pixels, stages=self.method.stages)
             parts += encoded_pieces(self.method, features)
-        return concatenate(parts)
+            vectors.append(functional.normalize(features.pooled.float(), dim=-1).mean(1).cpu())
+        return concatenate(parts), torch.cat(vectors)
 
     @torch.inference_mode()
     def logits(
-        self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
+        self,
+        query: Descriptors,
+        support: Descriptors,
+        *,
+        labels: Int[Tensor, " n"],
+        way: int,
+        text: Float[Tensor, "w c"] | None = None,
     ) -> Float[Tensor, "q w"]:
-        """Raw scores of queries over classes; larger is more alike."""
+        """Raw scores of queries over classes; larger is more alike.
+
+        Args:
+            query: Descriptors of the queries.
+            support: Descriptors of the supports.
+            labels: Class of each support.
+            way: Number of classes.
+            text: Embedded class texts, for a method that reads them; others do without.
+        """
         asked, known = self._episode(query), self._episode(support)
-        return self.method.score(asked, known, labels=labels.to(self.device), way=way)[0].cpu()
+        score: Any = self.method.score
+        if text is not None and self.method.reads_text:
+            score = partial(score, text=text[None].to(self.device))
+        logits: Tensor = score(asked, known, labels=labels.to(self.device), way=way)
+        return logits[0].cpu()
 
     @torch.inference_mode()
     def scale(self, support: Descriptors, *, labels: Int[Tensor, " n"], way: int) -> float:

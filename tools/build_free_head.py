@@ -20,20 +20,19 @@ from typing import Any
 import torch
 from rich.progress import track
 from torch import Tensor
-from torch.nn import functional
 
 from a2m2_zoo._files import write_atomically
 from a2m2_zoo.backbones import Backbone, Features, build_backbone
-from a2m2_zoo.calibration import fitted_scale
-from a2m2_zoo.data.synthetic import STYLES, draw_clip
+from a2m2_zoo.data.synthetic import STYLES
 from a2m2_zoo.evaluation.protocol import evaluate
+from a2m2_zoo.free import best_scale, drawn_features, set_statistics
 from a2m2_zoo.hub.manifest import package_file, parse_manifest
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Method, concatenate
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
 from a2m2_zoo.model import Model
-from a2m2_zoo.modules import A2Config, M2Block, M2Config
-from a2m2_zoo.video import Preprocess, normalise, read_clip
+from a2m2_zoo.modules import A2Config, M2Config
+from a2m2_zoo.video import Preprocess
 
 SEED = 11
 STATISTICS = (range(150), 4)  # classes, clips of each
@@ -99,38 +98,11 @@ def features(
     studio: int | None = None,
 ) -> tuple[list[Features], Tensor]:
     """Features of generated clips, one entry each, large maps already on the grid the head reads."""
-    found = []
     pairs = [(c, i) for c in classes for i in range(clips)]
-    for c, i in track(
-        pairs, description=f"classes {classes.start} to {classes.stop - 1}, {style or 'all styles'}"
-    ):
-        clip = read_clip(draw_clip(SEED, c, i, style=style, studio=studio), PREPROCESS)
-        with torch.inference_mode():
-            made = backbone(normalise(torch.from_numpy(clip.frames)[None], PREPROCESS))
-        maps = {
-            stage: functional.adaptive_avg_pool2d(value[0], GRID)[None]
-            for stage, value in made.maps.items()
-        }
-        found.append(Features(maps, made.pooled))
+    label = f"classes {classes.start} to {classes.stop - 1}, {style or 'all styles'}"
+    drawn = drawn_features(backbone, PREPROCESS, pairs, seed=SEED, style=style, studio=studio)
+    found = list(track(drawn, description=label, total=len(pairs)))
     return found, torch.arange(len(classes)).repeat_interleave(clips)
-
-
-def set_statistics(block: M2Block, maps: Tensor) -> None:
-    """Projection onto the principal components of standardised maps, and the mean descriptor."""
-    x = maps.movedim(2, -1).flatten(0, -2).double()
-    mean, deviation = x.mean(0), x.std(0).clamp_min(1e-4)
-    z = (x - mean) / deviation
-    _, vectors = torch.linalg.eigh(z.mT @ z / len(z))
-    components = vectors.flip(1)[:, : block.config.dim]
-    # The sign of an eigenvector is the solver's choice; fixed here, so that the file does not depend on it.
-    largest = components.abs().argmax(0, keepdim=True)
-    components = components * components.gather(0, largest).sign()
-    weight = (components / deviation[:, None]).mT
-    block.reduce.weight.data = weight[..., None, None].float()
-    block.reduce.bias.data = -(weight @ mean).float()
-    with torch.inference_mode():
-        means = torch.stack([block.mean_moments(part) for part in maps.split(1)])
-    block.centre.copy_(means.mean(0))
 
 
 def calibrated(model: Model, held: list[tuple[list[Features], Tensor]]) -> Model:
@@ -156,10 +128,7 @@ def calibrated(model: Model, held: list[tuple[list[Features], Tensor]]) -> Model
             logits.append(outcome.logits.flatten(0, 1))
             accuracy.append(f"{outcome.accuracy[0]:.1f}")
         truth = torch.arange(5).repeat(EPISODES * len(held))
-        scale = 1.0
-        for _ in range(5):  # each search spans a factor of eight both ways
-            scale = float(fitted_scale(torch.cat(logits), truth, prior=scale))
-        scales[shot] = float(f"{scale:.4g}")
+        scales[shot] = best_scale(torch.cat(logits), truth)
         print(f"{model.id}, {shot}-shot: {', '.join(accuracy)} % held out, scale {scales[shot]}")
     return replace(model, scales=scales)
 

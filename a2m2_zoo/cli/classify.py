@@ -35,6 +35,9 @@ def classify(
         Path | None,
         typer.Option("--explain", help="Draw why, as a picture; with several queries, numbered."),
     ] = None,
+    text_weight: options.TextWeightOption = None,
+    class_names: options.ClassNamesOption = None,
+    template: options.TemplateOption = None,
     device: options.DeviceOption = "auto",
     batch_size: Annotated[
         int | None,
@@ -53,6 +56,7 @@ def classify(
     """
     form = options.form(json=json, csv=csv)
     limits = options.limits(max_megapixels, max_frames, max_seconds)
+    text = options.text(text_weight, class_names, template)
     if explain is not None:
         from a2m2_zoo.report.explain import check_ready
 
@@ -71,6 +75,7 @@ def classify(
         batch_size=batch_size,
         workers=workers,
         limits=limits,
+        **text,
     )
     found: list[tuple[Path, Prediction]] = []
     interrupted = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,6 +65,35 @@ SupportsOption = Annotated[
         "--supports", "-s", help="A folder with one folder of clips per class, or a saved bank."
     ),
 ]
+TextWeightOption = Annotated[
+    float | None,
+    typer.Option(
+        "--text-weight",
+        min=0,
+        max=1,
+        help="Share of the class names in the answer, for models on CLIP; 0 is the clips alone.",
+        show_default="0",
+        rich_help_panel="Text",
+    ),
+]
+ClassNamesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--class-names",
+        metavar="FILE.json|CLASS=NAME",
+        help="What a class is called in words, repeatable; or a JSON file {class: name or [prompts]}.",
+        rich_help_panel="Text",
+    ),
+]
+TemplateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--template",
+        help="What a name is put into, repeatable.",
+        show_default="a photo of {}",
+        rich_help_panel="Text",
+    ),
+]
 
 
 def form(*, json: bool, csv: bool) -> Form:
@@ -84,7 +114,54 @@ def open_model(name: str, device: str) -> Model:
     """The model that the options name, with a spinner while it loads."""
     from a2m2_zoo.cli.output import stderr
 
-    with stderr.status("loading the model"):
+    with stderr.status("loading the model") as spinner:
         from a2m2_zoo.loading import load_model
 
-        return load_model(name, device=device)
+        def tell(done: int, total: int) -> None:
+            spinner.update(f"computing the head of {name}, this once: clip {done} of {total}")
+
+        return load_model(name, device=device, progress=tell)
+
+
+def text(
+    weight: float | None, class_names: list[str] | None, templates: list[str] | None
+) -> dict[str, Any]:
+    """What ``classify`` takes of text, from the three options."""
+    if weight is None and (class_names or templates):
+        raise typer.BadParameter("--class-names and --template need --text-weight")
+    return {
+        "text_weight": weight or 0.0,
+        "class_names": _class_names(class_names or []),
+        "templates": templates or None,
+    }
+
+
+def _class_names(given: list[str]) -> dict[str, str | list[str] | None]:
+    """Names from JSON files, and over them those from ``CLASS=NAME``."""
+    found: dict[str, str | list[str] | None] = {}
+    pairs: dict[str, str] = {}
+    for item in given:
+        name, equals, words = item.partition("=")
+        if item.endswith(".json") or not equals:
+            found |= _names_file(Path(item))
+        elif name in pairs:
+            raise typer.BadParameter(
+                f"--class-names speaks of {name!r} twice; several prompts go into a JSON file"
+            )
+        else:
+            pairs[name] = words
+    return {**found, **pairs}
+
+
+def _names_file(path: Path) -> dict[str, str | list[str] | None]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(
+            f"--class-names {str(path)!r} is neither CLASS=NAME nor a readable JSON file ({error})"
+        ) from error
+    if not isinstance(found, dict):
+        raise typer.BadParameter(
+            f"--class-names {str(path)!r} holds no JSON object; expected {{class: name or [prompts]}}"
+        )
+    return found

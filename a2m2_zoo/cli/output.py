@@ -119,6 +119,7 @@ def prediction_rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     for prediction in predictions:
         row = prediction.to_dict()
         scores = row.pop("scores")
+        row.pop("prompts", None)
         row["frames"] = " ".join(map(str, row["frames"]))
         row["warnings"] = "; ".join(row["warnings"])
         row.update({f"score:{name}": scores[name] for name in sorted(scores)})

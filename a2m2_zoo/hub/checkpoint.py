@@ -67,13 +67,18 @@ def save(
     Raises:
         SaveError: It could not be written.
     """
+    data = serialised(tensors, kind=kind, record=record)
+    write_atomically(path, lambda scratch: scratch.write_bytes(data))
+    return hashlib.sha256(data).hexdigest()
+
+
+def serialised(tensors: Mapping[str, Tensor], *, kind: str, record: Mapping[str, Any]) -> bytes:
+    """The bytes of a checkpoint, arguments as of ``save``."""
     from safetensors.torch import save as serialise
 
     header = json.dumps({"format": FORMAT, "kind": kind, "record": record}, sort_keys=True)
     packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = serialise(packed, metadata={"a2m2_zoo": header})
-    write_atomically(path, lambda scratch: scratch.write_bytes(data))
-    return hashlib.sha256(data).hexdigest()
+    return serialise(packed, metadata={"a2m2_zoo": header})
 
 
 def load(
@@ -162,7 +167,9 @@ def _mapped(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except (SafetensorError, ValueError, KeyError, RuntimeError, MemoryError) as error:
-        raise CheckpointError(f"{path.name!r} is not a sound safetensors file: {error}") from error
+        raise CheckpointError(
+            f"{path.name!r} is not a safetensors file, or is damaged: {error}"
+        ) from error
 
 
 def _tensors(

@@ -63,11 +63,13 @@ class Method(nn.Module, ABC):
 
     Attributes:
         stages: Names of the backbone's maps that ``encode`` reads.
+        reads_text: Whether ``score`` takes the embedded texts of the classes, as ``text``.
         extra: Parts that only the losses need, such as a classifier over the training classes; empty until
             ``prepare_training``, never stored with a model, never paid for when one is used.
     """
 
     stages: tuple[str, ...] = ()
+    reads_text: bool = False
 
     #: The frozen dataclass it was built from, with ``to_dict`` and ``from_dict``.
     config: Any
@@ -75,6 +77,11 @@ class Method(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.extra = nn.ModuleDict()
+
+    @property
+    def own_text_weight(self) -> float | None:
+        """Share of the class texts in the logits of a method that mixes them in itself; None elsewhere."""
+        return None
 
     @abstractmethod
     def encode(self, features: Features) -> Descriptors:

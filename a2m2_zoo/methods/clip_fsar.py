@@ -94,6 +94,8 @@ class ClipFSAR(Method):
         scale: Of the cosines between videos and class texts.
     """
 
+    reads_text = True
+
     def __init__(self, config: ClipFSARConfig) -> None:
         super().__init__()
         self.config = config
@@ -109,6 +111,12 @@ class ClipFSAR(Method):
                 for _ in range(config.depth)
             )
         )
+
+    @property
+    def own_text_weight(self) -> float | None:
+        """α where the mode mixes; ``visual`` only lets the texts modulate the prototypes."""
+        config: ClipFSARConfig = self.config
+        return {"visual": None, "text": 1.0, "combine": config.text_weight}[config.mode]
 
     def encode(self, features: Features) -> Descriptors:
         """Frame vectors (B, T, d) as they come and in the context of their own video.
