@@ -38,6 +38,8 @@ class SupportBank:
         sources: File name of each support.
         model: Name of the model that encoded them.
         weights_hash: Hash of that model's weights.
+        durations: Seconds of each support, None where a clip has no clock; empty in banks of versions that
+            did not keep them.
     """
 
     class_names: tuple[str, ...]
@@ -47,6 +49,7 @@ class SupportBank:
     sources: tuple[str, ...]
     model: str
     weights_hash: str
+    durations: tuple[float | None, ...] = ()
 
     @classmethod
     def build(cls, clips: Iterable[tuple[str, Clip]], model: Model) -> SupportBank:
@@ -58,12 +61,14 @@ class SupportBank:
         """
         given: list[str] = []
         sources: list[str] = []
+        durations: list[float | None] = []
         thumbnails: list[Tensor] = []
         parts: list[Descriptors] = []
         coming = iter(clips)
         while batch := list(islice(coming, model.default_batch_size)):
             given += [name for name, _ in batch]
             sources += [clip.source for _, clip in batch]
+            durations += [clip.seconds for _, clip in batch]
             thumbnails += [torch.from_numpy(_thumbnails(clip)) for _, clip in batch]
             parts.append(model.encode([clip for _, clip in batch]))
         if not given:
@@ -78,6 +83,7 @@ class SupportBank:
             sources=tuple(sources),
             model=model.id,
             weights_hash=model.weights_hash,
+            durations=tuple(durations),
         )
 
     @property
@@ -124,6 +130,7 @@ class SupportBank:
             sources=self.sources + other.sources,
             model=self.model,
             weights_hash=self.weights_hash,
+            durations=self._clock() + other._clock(),
         )
 
     def remove(self, names: Collection[str]) -> SupportBank:
@@ -150,7 +157,12 @@ class SupportBank:
             sources=tuple(self.sources[n] for n in keep),
             model=self.model,
             weights_hash=self.weights_hash,
+            durations=tuple(self._clock()[n] for n in keep),
         )
+
+    def _clock(self) -> tuple[float | None, ...]:
+        """Durations, one for each support."""
+        return self.durations or (None,) * len(self.labels)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the bank as one safetensors file.
@@ -166,6 +178,7 @@ class SupportBank:
             "sources": list(self.sources),
             "model": self.model,
             "weights_hash": self.weights_hash,
+            "durations": list(self.durations),
         }
         checkpoint.save(path, tensors, kind="bank", record=record)
         return Path(path)
@@ -203,12 +216,16 @@ class SupportBank:
             sources=tuple(str(source) for source in record["sources"]),
             model=str(record["model"]),
             weights_hash=str(record["weights_hash"]),
+            durations=tuple(
+                None if seconds is None else float(seconds)
+                for seconds in record.get("durations", ())
+            ),
         )
         n = len(bank.labels)
         if sorted(set(bank.labels)) != list(range(len(bank.class_names))):
             raise ValueError("its labels do not match its classes")
         sizes = {len(bank.sources), *(len(t) for t in (thumbnails, *bank.descriptors.values()))}
-        if sizes != {n} or not bank.descriptors:
+        if sizes != {n} or not bank.descriptors or len(bank.durations) not in (0, n):
             raise ValueError("its tensors do not match its labels")
         if thumbnails.dtype != torch.uint8 or thumbnails.ndim != 5 or thumbnails.shape[-1] != 3:
             raise ValueError("its thumbnails are not pictures")

@@ -19,7 +19,9 @@ from a2m2_zoo.cli import (
     features,
     misalign,
     models,
+    spot,
     train,
+    watch,
 )
 
 app = typer.Typer(
@@ -38,6 +40,8 @@ app.command("demo")(demo.demo)
 app.command("features")(features.features)
 app.command("misalign")(misalign.misalign)
 app.command("train")(train.train)
+app.command("spot")(spot.spot)
+app.command("watch")(watch.watch)
 app.add_typer(bank.app, name="bank")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")

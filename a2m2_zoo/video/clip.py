@@ -76,6 +76,14 @@ class Clip:
     source: str
     warnings: tuple[str, ...] = ()
 
+    @property
+    def seconds(self) -> float | None:
+        """Length of the source, by the pace of the frames taken; None where it has no clock."""
+        if not self.times or self.indices[-1] == self.indices[0]:
+            return None
+        pace = (self.times[-1] - self.times[0]) / (self.indices[-1] - self.indices[0])
+        return self.count * pace
+
 
 class Watch:
     """Stops a read that takes too long, or that nobody waits for any more."""

@@ -146,7 +146,7 @@ class Resizer:
             **self._threads,
         )
         # Turned before it is cropped, for the middle of an odd length is not symmetric.
-        picture = _turn(np.asarray(small.to_ndarray(), np.uint8), frame)
+        picture = turned(np.asarray(small.to_ndarray(), np.uint8), frame)
         height, width = picture.shape[:2]
         if self._spec.crop == "pad":
             canvas = np.zeros((size, size, 3), np.uint8)
@@ -220,7 +220,7 @@ def normalise(frames: UInt8[Tensor, "*b t h w 3"], spec: Preprocess) -> Float[Te
     return frames.movedim(-1, -3).to(torch.float32).contiguous().mul_(one).add_(two)
 
 
-def _turn(picture: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
+def turned(picture: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
     """Apply a frame's display matrix, rounded to quarter turns and mirrors."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:

@@ -1,0 +1,211 @@
+"""`a2m2 spot`: find when actions happen in a long video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from a2m2_zoo.cli import FAILED, INTERRUPTED, options, output
+from a2m2_zoo.cli.classify import read_supports
+from a2m2_zoo.errors import A2M2Error, SaveError, VideoError
+from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from a2m2_zoo.model import Model
+    from a2m2_zoo.spotting import Segment, Window
+    from a2m2_zoo.video import Limits
+
+WindowOption = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--window",
+        min=0.25,
+        help="Length of the windows in seconds; give it again for several lengths.",
+        show_default="lengths that suit the supports",
+    ),
+]
+StrideOption = Annotated[
+    float, typer.Option("--stride", min=0.01, help="Seconds from one window to the next.")
+]
+RejectOption = Annotated[
+    float | None,
+    typer.Option(
+        "--reject-below",
+        min=0,
+        max=1,
+        help="Below this probability a window is of no class.",
+        show_default="chosen on generated clips",
+    ),
+]
+
+
+def spot(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video of any length.")],
+    supports: options.SupportsOption,
+    model: options.ModelOption = DEFAULT_MODEL,
+    window: WindowOption = None,
+    stride: StrideOption = 0.5,
+    reject_below: RejectOption = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw scores, segments and frames over time.")
+    ] = None,
+    cut: Annotated[
+        Path | None, typer.Option("--cut", help="Write every segment as a clip into this folder.")
+    ] = None,
+    device: options.DeviceOption = "auto",
+    workers: options.WorkersOption = None,
+    json: options.JsonOption = False,
+    csv: options.CsvOption = False,
+    srt: Annotated[bool, typer.Option("--srt", help="Write subtitles to stdout.")] = False,
+    max_megapixels: options.MegapixelsOption = 16.0,
+) -> None:
+    """Find when the actions of the supports happen in a video.
+
+    Exit code 0: read to its end; 1: the video is damaged, what was found is given; 130: Ctrl-C, what was
+    found is given; 2: the call is wrong.
+    """
+    if json + csv + srt > 1:
+        raise typer.BadParameter("--json, --csv and --srt exclude each other")
+    form = options.form(json=json, csv=csv)
+    if plot is not None:
+        from a2m2_zoo.report.explain import check_ready
+
+        check_ready(plot)
+    if cut is not None:
+        _make_folder(cut)
+    from a2m2_zoo.video import Limits
+
+    limits = Limits(megapixels=max_megapixels)
+    recogniser = options.open_model(model, device)
+    from a2m2_zoo.spotting import iter_spot
+
+    bank, broken = read_supports(supports, recogniser, workers=workers, limits=limits)
+    found: list[Segment] = []
+    windows: list[Window] = []
+    stopped: A2M2Error | str | None = None
+    with output.progress("spotting", 0) as bar:
+        segments = iter_spot(
+            video,
+            bank,
+            model=recogniser,
+            windows=window,
+            stride=stride,
+            reject_below=reject_below,
+            limits=limits,
+            on_windows=windows.extend if plot is not None else None,
+            on_progress=lambda at, length: bar.update(
+                bar.task_ids[0], completed=int(at), total=length and round(length)
+            ),
+        )
+        try:
+            for segment in segments:
+                found.append(segment)  # noqa: PERF402  # kept when the loop breaks off
+        except KeyboardInterrupt:
+            stopped = f"interrupted; {len(found)} segment(s) were found before"
+        except VideoError as error:
+            stopped = error
+    if srt:
+        print(subtitles(found), end="", flush=True)
+    else:
+        show(video, found, recogniser, form)
+    if stopped is not None:
+        output.complain(stopped)
+    if plot is not None and windows:
+        _draw(plot, video, found, windows, bank.class_names, limits)
+    if cut is not None:
+        from a2m2_zoo.spotting.cutting import cut_segments
+
+        with output.progress("cutting", sum(s.known for s in found)) as bar:
+            for _ in cut_segments(video, found, cut, limits=limits):
+                bar.advance(bar.task_ids[0])
+    if isinstance(stopped, str):
+        raise typer.Exit(INTERRUPTED)
+    if stopped is not None or broken:
+        raise typer.Exit(FAILED)
+
+
+def show(video: Path, segments: list[Segment], model: Model, form: options.Form) -> None:
+    """Write the segments to stdout."""
+    if form is options.Form.JSON:
+        rows = [segment.to_dict() for segment in segments]
+        output.write_json({"video": str(video), "model": model.id, "segments": rows})
+    elif form is options.Form.CSV:
+        names = ("start", "end", "label", "score", "known")
+        if segments:
+            output.write_csv([segment.to_dict() for segment in segments])
+        else:
+            print(",".join(names), flush=True)
+    else:
+        made = output.table(
+            "start", "end", "action", "probability", right=("start", "end", "probability")
+        )
+        for segment in segments:
+            name = (
+                f"[bold]{output.escape(segment.label)}[/]" if segment.known else "[dim]unknown[/]"
+            )
+            score = f"{segment.score:.2f}" if segment.known else ""
+            made.add_row(clock(segment.start), clock(segment.end), name, score)
+        output.stdout().print(made)
+
+
+def clock(seconds: float) -> str:
+    """A time for people.
+
+    >>> clock(75.26), clock(3723.0)
+    ('1:15.3', '1:02:03.0')
+    """
+    tenths = round(10 * seconds)
+    minutes, tenths = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    rest = f"{tenths / 10:04.1f}"
+    return f"{hours}:{minutes:02d}:{rest}" if hours else f"{minutes}:{rest}"
+
+
+def subtitles(segments: list[Segment]) -> str:
+    """The known segments as SubRip subtitles."""
+    blocks = []
+    for number, segment in enumerate((s for s in segments if s.known), start=1):
+        times = " --> ".join(_stamp(at) for at in (segment.start, segment.end))
+        label = " ".join(segment.label.split()).replace("-->", "->")
+        blocks.append(f"{number}\n{times}\n{label} ({segment.score:.2f})\n\n")
+    return "".join(blocks)
+
+
+def _stamp(seconds: float) -> str:
+    thousandths = round(1000 * seconds)
+    minutes, thousandths = divmod(thousandths, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    whole, part = divmod(thousandths, 1000)
+    return f"{hours:02d}:{minutes:02d}:{whole:02d},{part:03d}"
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SaveError(
+            f"cannot make the folder {str(folder)!r}: {error.strerror}; name another with --cut"
+        ) from error
+
+
+def _draw(
+    plot: Path,
+    video: Path,
+    segments: list[Segment],
+    windows: list[Window],
+    names: tuple[str, ...],
+    limits: Limits,
+) -> None:
+    from a2m2_zoo.report.timeline import draw_timeline, frames_of
+
+    draw_timeline(
+        segments,
+        windows,
+        names,
+        plot,
+        title=video.name,
+        strip=frames_of(video, megapixels=limits.megapixels),
+    )
+    output.stderr.print(f"picture: {plot}", highlight=False)

@@ -1,0 +1,94 @@
+"""`a2m2 watch`: name actions in a live stream as they happen."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from a2m2_zoo.cli import FAILED, options, output
+from a2m2_zoo.cli.classify import read_supports
+from a2m2_zoo.cli.spot import RejectOption, StrideOption, WindowOption, clock
+from a2m2_zoo.errors import VideoError
+from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from a2m2_zoo.spotting import Segment, Window
+
+
+def watch(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A camera's index or name, a named pipe, or a video file."
+        ),
+    ],
+    supports: options.SupportsOption,
+    model: options.ModelOption = DEFAULT_MODEL,
+    window: WindowOption = None,
+    stride: StrideOption = 0.5,
+    reject_below: RejectOption = None,
+    device: options.DeviceOption = "auto",
+    workers: options.WorkersOption = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Write one JSON object a line to stdout.")
+    ] = False,
+    max_megapixels: options.MegapixelsOption = 16.0,
+) -> None:
+    """Name actions in a live stream as they happen; a file is played in real time. Ctrl-C ends it.
+
+    Exit code 0: the stream ended, or Ctrl-C; 1: it broke off; 2: the call is wrong.
+    """
+    from a2m2_zoo.video import Limits
+
+    limits = Limits(megapixels=max_megapixels)
+    recogniser = options.open_model(model, device)
+    from a2m2_zoo.spotting import Stream
+    from a2m2_zoo.spotting.sources import open_live, paced
+
+    bank, broken = read_supports(supports, recogniser, workers=workers, limits=limits)
+    with output.stderr.status("waiting for the first frames") as line:
+
+        def live(windows: Sequence[Window]) -> None:
+            best = max(windows, key=lambda w: float(w.probabilities.max()))
+            name = output.escape(bank.class_names[int(best.probabilities.argmax())])
+            line.update(f"{clock(best.end)}  {name} {best.probabilities.max():.2f}")
+
+        stream = Stream(
+            recogniser,
+            bank,
+            windows=window,
+            stride=stride,
+            reject_below=reject_below,
+            limits=limits,
+            on_windows=live,
+        )
+        stopped: VideoError | None = None
+        try:
+            film, own_pace = open_live(source, limits)
+            for frame, at in film if own_pace else paced(film):
+                _print(stream.push(frame, at), json=json)
+        except KeyboardInterrupt:
+            pass
+        except VideoError as error:
+            stopped = error
+        _print(stream.close(), json=json)
+    if stopped is not None:
+        output.complain(stopped)
+    if stopped is not None or broken:
+        raise typer.Exit(FAILED)
+
+
+def _print(segments: Iterable[Segment], *, json: bool) -> None:
+    for segment in segments:
+        if json:
+            print(jsonlib.dumps(segment.to_dict(), ensure_ascii=False), flush=True)
+            continue
+        name = f"[bold]{output.escape(segment.label)}[/] {segment.score:.2f}"
+        text = name if segment.known else "[dim]unknown[/]"
+        span = f"{clock(segment.start):>9} - {clock(segment.end):>9}"
+        output.stdout().print(f"{span}  {text}", highlight=False)
+        sys.stdout.flush()

@@ -1,0 +1,270 @@
+"""One picture of a video over time: frames, what was found, and the score of every class.
+
+Along the top a strip of frames, below it the segments with their names, below those a band for each class
+whose height is the class's probability at that moment, the mean over the windows that hold it.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from a2m2_zoo._files import write_atomically
+from a2m2_zoo.errors import ArgumentError, VideoError
+from a2m2_zoo.report.explain import check_ready, matplotlib_pyplot, picture_metadata
+from a2m2_zoo.video import Limits, Preprocess, read_clip
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from a2m2_zoo.spotting import Segment, Window
+    from a2m2_zoo.video import Clip
+
+_INK, _SOFT, _GRID, _NONE = "#22272e", "#5b6470", "#e3e7ec", "#c9ced6"
+# Okabe and Ito (2008): told apart with every common kind of colour vision. Rows carry the names as well.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7a5195", "#6b6b6b")
+_MOST_ROWS, _STRIP, _POINTS = 16, 14, 2000
+
+
+def frames_of(video: str | Path, *, megapixels: float = 16.0) -> Clip | None:
+    """Small frames of a video for the strip, evenly spread; None where they cannot be read."""
+    spec = Preprocess(frames=_STRIP, resize=96, size=96, interpolation="area")
+    limits = Limits(megapixels=megapixels, frames=10**8, seconds=600.0)
+    try:
+        return read_clip(video, spec, limits=limits)
+    except VideoError:
+        return None
+
+
+def draw_timeline(
+    segments: Sequence[Segment],
+    windows: Sequence[Window],
+    class_names: Sequence[str],
+    path: Path,
+    *,
+    title: str = "",
+    strip: Clip | None = None,
+) -> Path:
+    """Draw what was spotted in a video and write the picture.
+
+    Args:
+        segments: What was found.
+        windows: What was judged, as ``on_windows`` gave it; at least one.
+        class_names: The classes, in the order of the windows' probabilities.
+        path: File to write; its suffix names the format.
+        title: Name of the video.
+        strip: Frames of it, see ``frames_of``.
+
+    Raises:
+        ArgumentError: There is no window, or the picture's format is unknown.
+        DependencyError: matplotlib is not installed.
+        SaveError: The picture could not be written.
+    """
+    if not windows:
+        raise ArgumentError("there is no window to draw; the video has no frame")
+    check_ready(path)
+    plot = matplotlib_pyplot()
+    times, scores = score_curves(windows)
+    shown = _rows(segments, scores, class_names)
+    heights = [1.05, 0.62, 0.52 * len(shown)]
+    total = sum(heights) + 1.35
+    figure = plot.figure(figsize=(13.6, total), dpi=110, facecolor="white")
+    longest = max(len(_short(class_names[label])) for label in shown)
+    left = 0.02 + min(0.0066 * longest + 0.012, 0.19)
+    grid = figure.add_gridspec(
+        3, 1, height_ratios=heights, left=left, right=0.985, top=1 - 0.62 / total,
+        bottom=0.55 / total, hspace=0.09,
+    )  # fmt: skip
+    span = float(times[0]), float(times[-1])
+    colours = {label: _COLOURS[row % len(_COLOURS)] for row, label in enumerate(shown)}
+    by_name = {class_names[label]: colours[label] for label in shown}
+    known = [segment for segment in segments if segment.known]
+    _headline(figure, title, known, len(class_names) - len(shown), total)
+    _strip(figure.add_subplot(grid[0]), strip, span)
+    _segments(figure.add_subplot(grid[1]), segments, by_name, span)
+    _bands(figure.add_subplot(grid[2]), times, scores, known, shown, class_names, colours, span)
+    try:
+        with warnings.catch_warnings():
+            # Scripts that the font lacks are drawn as boxes; the answer itself is in the table.
+            warnings.filterwarnings("ignore", message="Glyph .* missing")
+            return write_atomically(
+                path, lambda scratch: figure.savefig(scratch, metadata=picture_metadata(path))
+            )
+    finally:
+        plot.close(figure)
+
+
+def score_curves(
+    windows: Sequence[Window], *, points: int = _POINTS
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Probability of every class over time: at each moment the mean over the windows that hold it.
+
+    Args:
+        windows: What was judged, at least one.
+        points: Moments at most.
+
+    Returns:
+        Times in seconds (t,), and probabilities (t, w); where no window lies, zero.
+    """
+    starts, ends = (np.array([getattr(w, side) for w in windows]) for side in ("start", "end"))
+    chances = np.stack([w.probabilities for w in windows])
+    low, high = float(starts.min()), float(ends.max())
+    count = int(np.clip(math.ceil((high - low) / 0.05), 2, points))
+    times = np.linspace(low, high, count)
+    # Each window adds itself where it starts and takes itself away behind its end.
+    first, behind = (np.searchsorted(times, at, "left") for at in (starts, ends + 1e-9))
+    sums = np.zeros((count + 1, chances.shape[1] + 1))
+    padded = np.concatenate([chances, np.ones((len(windows), 1))], 1)
+    np.add.at(sums, first, padded)
+    np.subtract.at(sums, behind, padded)
+    sums = sums[:-1].cumsum(0)
+    held = sums[:, -1:].round()
+    return times, np.where(held > 0, sums[:, :-1] / np.maximum(held, 1), 0.0).clip(0, 1)
+
+
+def _rows(
+    segments: Sequence[Segment], scores: npt.NDArray[np.float64], names: Sequence[str]
+) -> list[int]:
+    """The classes that are drawn, in the bank's order: those found first, then those that come nearest."""
+    found = {segment.label for segment in segments if segment.known}
+    order = sorted(range(len(names)), key=lambda k: (names[k] not in found, -scores[:, k].max()))
+    return sorted(order[:_MOST_ROWS])
+
+
+def _headline(figure: Any, title: str, known: Sequence[Segment], hidden: int, total: float) -> None:
+    at = 1 - 0.33 / total
+    count = f"{len(known)} segment{'' if len(known) == 1 else 's'}"
+    figure.text(0.02, at, _short(title, 60), fontsize=15, color=_INK, weight="bold", va="center")
+    note = f"{count}   ·   {hidden} more classes not drawn" if hidden else count
+    figure.text(0.985, at, note, fontsize=11, color=_SOFT, ha="right", va="center")
+
+
+def _strip(axes: Any, clip: Clip | None, span: tuple[float, float]) -> None:
+    _bare(axes, span)
+    axes.set_ylim(0, 1)
+    if clip is None or not clip.times:
+        return
+    width = (span[1] - span[0]) / len(clip.frames)
+    for k, frame in enumerate(clip.frames):
+        left = span[0] + k * width
+        axes.imshow(
+            _filling(frame, axes, width, span),
+            extent=(left + 0.015 * width, left + 0.985 * width, 0, 1),
+            aspect="auto",
+            interpolation="antialiased",
+        )
+    axes.set_xlim(*span)
+
+
+def _filling(
+    frame: npt.NDArray[np.uint8], axes: Any, width: float, span: tuple[float, float]
+) -> npt.NDArray[np.uint8]:
+    """The middle of a frame, of the shape of its place, so that nothing is stretched."""
+    box = axes.get_position()
+    size = axes.figure.get_size_inches()
+    ratio = (width / (span[1] - span[0]) * box.width * size[0]) / (box.height * size[1])
+    height, across = frame.shape[:2]
+    if ratio < 1:
+        keep = max(1, round(across * ratio))
+        start = (across - keep) // 2
+        return frame[:, start : start + keep]
+    keep = max(1, round(height / ratio))
+    start = (height - keep) // 2
+    return frame[start : start + keep]
+
+
+def _segments(
+    axes: Any, segments: Sequence[Segment], colours: dict[str, str], span: tuple[float, float]
+) -> None:
+    _bare(axes, span)
+    axes.set_ylim(0, 1)
+    per_inch = (span[1] - span[0]) / (axes.get_position().width * axes.figure.get_size_inches()[0])
+    for segment in segments:
+        length = segment.end - segment.start
+        colour = colours.get(segment.label, _SOFT) if segment.known else _NONE
+        axes.broken_barh(
+            [(segment.start, length)],
+            (0.12, 0.76) if segment.known else (0.44, 0.12),
+            facecolor=colour,
+            edgecolor="white",
+            linewidth=1.2,
+        )
+        room = int(length / per_inch / 0.085)  # letters of this size that fit
+        if segment.known and room >= 3:
+            axes.text(
+                segment.start + length / 2, 0.49, _short(segment.label, room), fontsize=9.5,
+                color="white", weight="bold", ha="center", va="center", clip_on=True,
+            )  # fmt: skip
+
+
+def _bands(
+    axes: Any,
+    times: npt.NDArray[np.float64],
+    scores: npt.NDArray[np.float64],
+    known: Sequence[Segment],
+    shown: Sequence[int],
+    names: Sequence[str],
+    colours: dict[int, str],
+    span: tuple[float, float],
+) -> None:
+    axes.set_xlim(*span)
+    axes.set_ylim(len(shown), 0)
+    for row, label in enumerate(shown):
+        base = row + 0.94
+        axes.axhline(base, color=_GRID, linewidth=1, zorder=1)
+        for segment in known:
+            if segment.label == names[label]:
+                axes.broken_barh(
+                    [(segment.start, segment.end - segment.start)], (row + 0.06, 0.88),
+                    facecolor=colours[label], alpha=0.16, linewidth=0, zorder=0,
+                )  # fmt: skip
+        curve = base - 0.86 * scores[:, label]
+        axes.fill_between(
+            times, base, curve, color=colours[label], alpha=0.8, linewidth=0, zorder=2
+        )
+    axes.set_yticks(
+        [row + 0.5 for row in range(len(shown))],
+        [_short(names[label]) for label in shown],
+        fontsize=10.5,
+        color=_INK,
+    )
+    axes.tick_params(length=0, colors=_SOFT)
+    for text in axes.get_yticklabels():
+        text.set_color(_INK)
+    axes.xaxis.set_major_locator(_round_times(span))
+    axes.xaxis.set_major_formatter(lambda at, _: _clock(at))
+    axes.grid(axis="x", color=_GRID, linewidth=0.8, zorder=0)
+    axes.set_axisbelow(True)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def _round_times(span: tuple[float, float]) -> Any:
+    from matplotlib.ticker import MultipleLocator
+
+    steps = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+    wanted = (span[1] - span[0]) / 10
+    return MultipleLocator(next((s for s in steps if s >= wanted), 3600 * math.ceil(wanted / 3600)))
+
+
+def _clock(at: float) -> str:
+    minutes, seconds = divmod(round(at, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    rest = f"{seconds:04.1f}" if seconds % 1 else f"{int(seconds):02d}"
+    return f"{hours}:{minutes:02d}:{rest}" if hours else f"{minutes}:{rest}"
+
+
+def _bare(axes: Any, span: tuple[float, float]) -> None:
+    axes.set_xlim(*span)
+    axes.axis("off")
+
+
+def _short(text: str, width: int = 26) -> str:
+    # A dollar sign would switch matplotlib to mathematics.
+    cut = text if len(text) <= width else text[: max(width - 1, 1)].rstrip("_ ") + "…"
+    return cut.replace("$", r"\$")

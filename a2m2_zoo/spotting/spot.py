@@ -1,0 +1,129 @@
+"""Spotting in a file: every frame is decoded once and pushed through a ``Stream``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from a2m2_zoo.api import default_model, resolve_bank
+from a2m2_zoo.errors import VideoError
+from a2m2_zoo.spotting.segments import Rule, Segment
+from a2m2_zoo.spotting.sources import open_film
+from a2m2_zoo.spotting.stream import Stream
+from a2m2_zoo.spotting.windows import STRIDE, Window
+from a2m2_zoo.video import Limits
+
+if TYPE_CHECKING:
+    from a2m2_zoo.bank import SupportBank
+    from a2m2_zoo.episode import Episode, Supports
+    from a2m2_zoo.model import Model
+
+    Given = str | os.PathLike[str] | Supports | Episode | SupportBank
+
+
+def spot(
+    video: str | os.PathLike[str],
+    supports: Given,
+    *,
+    model: Model | None = None,
+    windows: Sequence[float] | None = None,
+    stride: float = STRIDE,
+    reject_below: float | None = None,
+    rule: Rule | None = None,
+    limits: Limits | None = None,
+    on_damage: Callable[[VideoError], None] | None = None,
+    on_windows: Callable[[Sequence[Window]], None] | None = None,
+    on_progress: Callable[[float, float | None], None] | None = None,
+) -> list[Segment]:
+    """Find when the actions of the supports happen in a video.
+
+    Args:
+        video: A video file of any length; it is read once, and memory does not grow with it.
+        supports: As for ``classify``.
+        model: The model; the default one if None.
+        windows: Lengths in seconds of the windows that are judged; by default lengths that suit the
+            supports.
+        stride: Seconds between two windows of one length.
+        reject_below: Windows whose best class is less probable are of no class; that of ``rule`` if None.
+        rule: How windows become segments.
+        limits: Its ``megapixels`` bound the frames.
+        on_damage: Called with the error of a video that is damaged; what was found is then returned.
+            Without it the error is raised.
+        on_windows: Called with the windows of each moment, for those who want the scores themselves.
+        on_progress: Called after each frame with its time and the video's length, None if not known.
+
+    Returns:
+        Segments in the order of time that do not overlap; stretches of a window's length or more in
+        which no class fits are segments of label ``UNKNOWN``.
+
+    Raises:
+        VideoError: The video cannot be read, or is damaged and ``on_damage`` is not given.
+        BankError: The bank was made by another model.
+        ArgumentError: A number is out of range.
+    """
+    found = iter_spot(
+        video,
+        supports,
+        model=model,
+        windows=windows,
+        stride=stride,
+        reject_below=reject_below,
+        rule=rule,
+        limits=limits,
+        on_windows=on_windows,
+        on_progress=on_progress,
+    )
+    segments = []
+    try:
+        for segment in found:
+            segments.append(segment)  # noqa: PERF402  # kept when the video breaks off
+    except VideoError as error:
+        if on_damage is None:
+            raise
+        on_damage(error)
+    return segments
+
+
+def iter_spot(
+    video: str | os.PathLike[str],
+    supports: Given,
+    *,
+    model: Model | None = None,
+    windows: Sequence[float] | None = None,
+    stride: float = STRIDE,
+    reject_below: float | None = None,
+    rule: Rule | None = None,
+    limits: Limits | None = None,
+    on_windows: Callable[[Sequence[Window]], None] | None = None,
+    on_progress: Callable[[float, float | None], None] | None = None,
+) -> Iterator[Segment]:
+    """The segments of ``spot``, each as soon as it is final.
+
+    Of a damaged video it gives all that can be found, then raises; so it does on Ctrl-C.
+    """
+    model = model or default_model()
+    film = open_film(os.fspath(video), limits)
+    try:
+        bank = resolve_bank(supports, model=model)
+        stream = Stream(
+            model,
+            bank,
+            windows=windows,
+            stride=stride,
+            reject_below=reject_below,
+            rule=rule,
+            limits=limits,
+            on_windows=on_windows,
+        )
+        try:
+            for frame, at in film:
+                yield from stream.push(frame, at)
+                if on_progress is not None:
+                    on_progress(at, film.seconds)
+        except (VideoError, KeyboardInterrupt):
+            yield from stream.close()
+            raise
+        yield from stream.close()
+    finally:
+        film.close()
