@@ -198,9 +198,9 @@ def map_keys(state: Mapping[str, Value], *, text: bool = False) -> dict[str, Val
         ['visual.proj', 'text.logit_scale']
     """
     state = inner_keys(state)
-    if not any(key.startswith("visual.") for key in state):
-        return {f"visual.{key}": value for key, value in state.items()}
     own = "text.logit_scale" in state
+    if not (own or "logit_scale" in state or any(key.startswith("visual.") for key in state)):
+        return {f"visual.{key}": value for key, value in state.items()}
     mapped = {}
     for key, value in state.items():
         if key.startswith("visual."):
@@ -276,7 +276,8 @@ def _embedded(model: Any, name: str, prompts: Sequence[str]) -> Tensor:
     if isinstance(prompts, str) or not prompts:
         raise ArgumentError(f"prompts is {prompts!r}; give a list of at least one string")
     tokens = _tokenizer(name.removeprefix("clip:"))(list(prompts))
-    embedded: Tensor = model.encode_text(tokens.to(next(model.parameters()).device))
+    device = next(model.parameters()).device
+    embedded: Tensor = model.encode_text(tokens.to(device), normalize=False)  # CoCa would
     return embedded
 
 
