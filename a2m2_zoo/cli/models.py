@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from a2m2_zoo.cli import options, output
+from a2m2_zoo.cli import options, output, publish, pull
 from a2m2_zoo.errors import ArgumentError
 
 if TYPE_CHECKING:
     from a2m2_zoo.hub.manifest import Manifest
 
 app = typer.Typer(help="The models, and how to get more.", no_args_is_help=True)
+app.command("pull")(pull.pull)
+app.command("verify")(pull.verify)
+app.command("publish")(publish.publish)
 
 
 @app.command("list")
