@@ -64,13 +64,25 @@ def fetch(
             f"run `a2m2 models pull {name}` with a network, or put the file at {str(_place(source))!r}"
         )
     path = _download(source, force=force)
-    if sha256 is not None and (found := file_sha256(path)) != sha256:
-        raise FetchError(
-            f"{source.file!r} of {source.repo_id} came with sha256 {found} where {sha256} was announced; it "
-            f"was damaged on the way or replaced: run `a2m2 models pull {name} --force`, or delete "
-            f"{str(path)!r}"
-        )
+    if sha256 is not None:
+        compared(path, sha256, source=source, name=name)
     return path
+
+
+def compared(path: Path, sha256: str | None, *, source: Source, name: str = "NAME") -> str:
+    """The hash of a file, which must be the announced one if there is one. Nothing is deleted.
+
+    Raises:
+        FetchError: It cannot be read, or has another hash; the way out is given.
+    """
+    found = file_sha256(path)
+    if sha256 in (None, found):
+        return found
+    repair = f"run `a2m2 models pull {name} --force`, or delete {str(path)!r}"
+    raise FetchError(
+        f"{str(source)!r} has sha256 {found} where {sha256} was announced; it is damaged or was replaced: "
+        + (repair if source.repo_id else "install the package again")
+    )
 
 
 def local(source: Source, *, root: Path) -> Path | None:

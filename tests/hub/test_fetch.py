@@ -146,7 +146,7 @@ def test_a_flipped_bit_on_the_way_is_found_and_the_way_out_works(hub: Hub) -> No
     hub.faults = [Fault(flip=True)]
     said = refused(sha256=SHA256, name="a2m2-clip")
     bad = bytes([*DATA[:-1], DATA[-1] ^ 1])
-    assert hashlib.sha256(bad).hexdigest() in said
+    assert f"has sha256 {hashlib.sha256(bad).hexdigest()}" in said
     assert SHA256 in said
     assert "run `a2m2 models pull a2m2-clip --force`" in said
     damaged = local(SOURCE, root=ROOT)

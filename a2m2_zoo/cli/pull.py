@@ -1,0 +1,116 @@
+"""`a2m2 models pull` and `verify`: the files of models, fetched and compared with what was announced."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from a2m2_zoo.cli import options, output
+from a2m2_zoo.errors import FetchError
+
+if TYPE_CHECKING:
+    from a2m2_zoo.pulling import File
+
+_STYLES = {"ok": "green", "damaged": "bold red"}
+
+
+def pull(
+    name: Annotated[
+        str,
+        typer.Argument(help="A model or a backbone, or hf-hub:ORG/NAME@COMMIT."),
+    ],
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to",
+            metavar="DIR",
+            help="Also write a new folder that --model takes anywhere, without network or cache.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Fetch again what is here already.")
+    ] = False,
+    json: options.JsonOption = False,
+) -> None:
+    """Fetch a model's files from the Hugging Face Hub, once; afterwards no network is needed.
+
+    They lie in the Hub's cache (HF_HOME). Private repositories are opened by `hf auth login` or HF_TOKEN.
+    Exit code 0: all is here and sound; 1: something cannot be fetched or is damaged; 2: the call is wrong.
+    """
+    from a2m2_zoo.cli import FAILED
+    from a2m2_zoo.pulling import pull as run
+
+    spinner = output.stderr.status("")
+
+    def tell(done: int, total: int) -> None:
+        spinner.update(f"computing the head, this once: clip {done} of {total}")
+        spinner.start()
+
+    try:
+        files = run(name, to=to, force=force, progress=tell)
+    except FetchError as error:
+        output.complain(error)
+        raise typer.Exit(FAILED) from error
+    finally:
+        spinner.stop()
+    _show(files, json=json, states=False)
+    if to is not None and not json:
+        command = f"a2m2 classify QUERY --supports SUPPORTS --model {shlex.quote(str(to))}"
+        output.stdout().print(f"next: {command}", highlight=False, markup=False)
+
+
+def verify(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...", help="Models, backbones or hf-hub: names; all if none."
+        ),
+    ] = None,
+    json: options.JsonOption = False,
+) -> None:
+    """Compare the files of models that are on this machine with their announced hashes.
+
+    Files that were never fetched are missing, which is no fault. Exit code 1: a file is damaged.
+    """
+    from a2m2_zoo.cli import FAILED
+    from a2m2_zoo.pulling import verify as run
+
+    with output.stderr.status("comparing"):
+        files = run(names or ())
+    _show(files, json=json, states=True)
+    unsound = [file for file in files if not file.sound]
+    for file in unsound:
+        what = f"has sha256 {file.sha256}" if file.sha256 else "is missing"
+        repair = (
+            "`a2m2 models pull NAME --force`" if file.remote else "installing the package again"
+        )
+        output.complain(
+            f"{str(file.path or file.source)!r} {what} where {file.announced} was announced; "
+            f"{repair} mends it"
+        )
+    if unsound:
+        raise typer.Exit(FAILED)
+
+
+def _show(files: Sequence[File], *, json: bool, states: bool) -> None:
+    if json:
+        rows = [{**asdict(file), "state": file.state} for file in files]
+        output.write_json([{**row, "path": row["path"] and str(row["path"])} for row in rows])
+        return
+    first = ("state",) if states else ()
+    made = output.table(*first, "what", "bytes", "sha256", "where", right=("bytes",))
+    for file in files:
+        style = _STYLES.get(file.state, "dim")
+        made.add_row(
+            *([f"[{style}]{file.state}[/]"] if states else []),
+            file.role,
+            "" if file.size is None else f"{file.size:,}",
+            file.sha256 or "",
+            output.escape(str(file.path or file.source)),
+        )
+    output.stdout().print(made)
