@@ -1,0 +1,215 @@
+"""A folder's worth of files to a repository of the Hub: one commit, read back byte by byte before it counts.
+
+The token is the one that ``hf auth login`` keeps or ``HF_TOKEN`` holds. It is never an argument and never in
+a message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from a2m2_zoo.errors import ArgumentError, PublishError
+from a2m2_zoo.hub._client import (
+    SETTINGS,
+    calm,
+    failures,
+    reason,
+    told,
+    unanswered,
+)
+from a2m2_zoo.hub.manifest import is_repository
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import ModelInfo
+
+CARD, CONFIG, MODEL = "README.md", "config.json", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What a repository is to hold.
+
+    Attributes:
+        repo_id: ``org/name``.
+        files: Name in the repository → the content, or the file that has it.
+        sha256: Name → hash of the content.
+    """
+
+    repo_id: str
+    files: Mapping[str, bytes | Path]
+    sha256: Mapping[str, str]
+
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
+        content = self.files[name]
+        return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """A commit that was read back and is what was sent.
+
+    Attributes:
+        commit: Its 40 hex digits.
+        url: Where people see it.
+        notes: What the Hub had to say.
+    """
+
+    commit: str
+    url: str
+    notes: tuple[str, ...]
+
+
+def check_repository(repo_id: str) -> None:
+    """Refuse what cannot be a repository.
+
+    Raises:
+        ArgumentError: It does not read ``org/name``, or the Hub would not take it.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(repo_id)
+        sound = is_repository(repo_id)
+    except HFValidationError:
+        sound = False
+    if not sound:
+        raise ArgumentError(
+            f"{repo_id!r} cannot be a repository; expected ORG/NAME of letters, digits, '-', '_' and '.'"
+        )
+
+
+def upload(bundle: Bundle, *, private: bool = False, message: str | None = None) -> Uploaded:
+    """Make the repository where it is missing, commit the files at once, read each back and compare.
+
+    Args:
+        bundle: The files.
+        private: Whether a new repository is private; one that exists stays as it is.
+        message: Of the commit.
+
+    Raises:
+        ArgumentError: The repository's name cannot be one.
+        PublishError: It failed; the message says what is on the Hub now.
+    """
+    check_repository(bundle.repo_id)
+    with calm() as notes, _connected() as api:
+        before = _repository(api, bundle.repo_id, private=private)
+        commit = _commit(api, bundle, before, message or f"Publish {bundle.repo_id}")
+        _read_back(api, bundle, commit)
+        url = f"{api.endpoint}/{bundle.repo_id}/tree/{commit}"
+    return Uploaded(commit, url, tuple(notes))
+
+
+def digest(content: bytes | Path) -> str:
+    """sha256 of content or of a file's."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    found = hashlib.sha256()
+    with content.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            found.update(block)
+    return found.hexdigest()
+
+
+def _repository(api: HfApi, repo_id: str, *, private: bool) -> ModelInfo:
+    """The repository as it is; made first where it is missing."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    with told(repo_id, "nothing was changed on the Hub"):
+        try:
+            found = api.model_info(repo_id)
+        except RepositoryNotFoundError as error:
+            if error.response.status_code == 401:
+                raise
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            found = api.model_info(repo_id)
+    library = found.library_name or getattr(found.card_data, "library_name", None)
+    files = {sibling.rfilename for sibling in found.siblings or []}
+    if files - {".gitattributes", CARD, "LICENSE"} and library != "a2m2_zoo":
+        raise PublishError(
+            f"{repo_id} holds something that is no model of a2m2_zoo; nothing was changed; publish to "
+            "another repository, or empty that one"
+        )
+    return found
+
+
+def _commit(api: HfApi, bundle: Bundle, before: ModelInfo, message: str) -> str:
+    """The commit with exactly these files, made on top of what was looked at."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    there = {sibling.rfilename for sibling in before.siblings or []}
+    # A receipt beside weights that it does not measure would mislead.
+    stale = sorted(n for n in there - set(bundle.files) if is_receipt(n))
+    operations: list[Any] = [CommitOperationDelete(name) for name in stale]
+    for name, content in bundle.files.items():
+        operations.append(CommitOperationAdd(name, content))
+    state = f"{bundle.repo_id} is as it was, at commit {before.sha}; publish again"
+    with told(bundle.repo_id, state):
+        try:
+            made = api.create_commit(
+                bundle.repo_id, operations, commit_message=message, parent_commit=before.sha
+            )
+        except failures() as error:
+            # An answer can be lost after the Hub did the work: what is there decides.
+            if not unanswered(error) or (head := _head(api, bundle.repo_id)) == before.sha:
+                raise
+            if head is None:
+                raise PublishError(
+                    f"{reason(error, bundle.repo_id)}; whether {bundle.repo_id} has the new commit is not "
+                    "known; publish again: what is there already is not sent twice"
+                ) from error
+            return head
+    return made.oid
+
+
+def is_receipt(name: str) -> bool:
+    """Whether a file of a repository is a receipt that came with the weights."""
+    return name.startswith("metrics") and name.endswith(".json")
+
+
+def receipt_name(index: int) -> str:
+    """What the receipt at an index is called in the repository."""
+    return "metrics.json" if index == 0 else f"metrics-{index + 1}.json"
+
+
+def _head(api: HfApi, repo_id: str) -> str | None:
+    try:
+        return api.model_info(repo_id).sha
+    except failures():
+        return None
+
+
+def _read_back(api: HfApi, bundle: Bundle, commit: str) -> None:
+    """Fetch every file at the commit, past every cache, and compare."""
+    state = (
+        f"commit {commit} is on the Hub, unchecked: do not use it; publish again, which sends only what is "
+        "missing and checks all"
+    )
+    with told(bundle.repo_id, state), tempfile.TemporaryDirectory() as cache:
+        for name, expected in bundle.sha256.items():
+            path = api.hf_hub_download(bundle.repo_id, name, revision=commit, cache_dir=cache)
+            if (found := digest(Path(path))) != expected:
+                raise PublishError(
+                    f"the Hub has other bytes for {name} at commit {commit} of {bundle.repo_id} (sha256 "
+                    f"{found}, sent was {expected}); do not use that commit; publish again"
+                )
+
+
+@contextmanager
+def _connected() -> Iterator[HfApi]:
+    from huggingface_hub import HfApi, get_token
+
+    if not get_token():
+        raise PublishError(
+            "there is no token for the Hub; nothing was changed; log in with `hf auth login`, or set "
+            f"HF_TOKEN (make a token with write permission at {SETTINGS})"
+        )
+    yield HfApi(token=True)
