@@ -45,14 +45,20 @@ def calm() -> Iterator[list[str]]:
 
 
 @contextmanager
-def told(repo_id: str, state: str) -> Iterator[None]:
-    """Failures of the client as one line, with what is on the Hub."""
+def told(repo_id: str, state: str, *, unsure: str | None = None) -> Iterator[None]:
+    """Failures of the client as one line, with what is on the Hub.
+
+    Args:
+        repo_id: The repository.
+        state: What is on the Hub, if it refused.
+        unsure: The same if it may have done what was asked.
+    """
     try:
         yield
     except PublishError:
         raise
     except failures() as error:
-        said = f"{reason(error, repo_id)}; {state}"
+        said = f"{reason(error, repo_id)}; {unsure if unsure and unanswered(error) else state}"
         raise PublishError(said) from (None if _holds_token(error) else error)
 
 
@@ -69,7 +75,11 @@ def unanswered(error: BaseException) -> bool:
 
 def reason(error: BaseException, repo_id: str) -> str:
     """What went wrong and what helps."""
-    from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        LocalTokenNotFoundError,
+        OfflineModeIsEnabled,
+        RemoteEntryNotFoundError,
+    )
 
     cause, status = _cause(error), _status(error)
     org = repo_id.partition("/")[0]
@@ -81,6 +91,8 @@ def reason(error: BaseException, repo_id: str) -> str:
         412: f"somebody else changed {repo_id} meanwhile (412); look at what is there",
         429: "the Hub asks for fewer requests (429); wait some minutes",
     }
+    if isinstance(cause, RemoteEntryNotFoundError):
+        return "a file that was sent is not there (404)"
     if status in known:
         return known[status]
     if status is not None:

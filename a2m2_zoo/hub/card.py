@@ -235,7 +235,8 @@ def _figures(facts: Facts) -> str:
     return (
         _table(names, rows)
         + "\n\n± is the 95 % interval over episodes, not over classes: other classes give "
-        "other figures. Receipts are files of this repository and name exactly these weights by their hash."
+        "other figures. Receipts are files of this repository and name exactly these weights by their hash. "
+        "They do not tell whether these classes were trained on; what the model was made from, above, does."
     )
 
 

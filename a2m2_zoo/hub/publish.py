@@ -123,14 +123,25 @@ def _repository(api: HfApi, repo_id: str, *, private: bool) -> ModelInfo:
     """The repository as it is; made first where it is missing."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    with told(repo_id, "nothing was changed on the Hub"):
+    nothing = "nothing was changed on the Hub"
+    found = None
+    with told(repo_id, nothing):
         try:
             found = api.model_info(repo_id)
         except RepositoryNotFoundError as error:
             if error.response.status_code == 401:
                 raise
+    if found is None:
+        unsure = f"whether {repo_id} was made, without files yet, is not known; publish again"
+        with told(repo_id, nothing, unsure=unsure):
             api.create_repo(repo_id, private=private, exist_ok=True)
+        with told(repo_id, f"{repo_id} was made and has no files yet; publish again"):
             found = api.model_info(repo_id)
+    if private and not found.private:
+        raise PublishError(
+            f"{repo_id} is public and was to be private; no file was sent; make it private in its settings, "
+            "or publish to another repository"
+        )
     library = found.library_name or getattr(found.card_data, "library_name", None)
     files = {sibling.rfilename for sibling in found.siblings or []}
     if files - {".gitattributes", CARD, "LICENSE"} and library != "a2m2_zoo":
@@ -151,7 +162,7 @@ def _commit(api: HfApi, bundle: Bundle, before: ModelInfo, message: str) -> str:
     operations: list[Any] = [CommitOperationDelete(name) for name in stale]
     for name, content in bundle.files.items():
         operations.append(CommitOperationAdd(name, content))
-    state = f"{bundle.repo_id} is as it was, at commit {before.sha}; publish again"
+    state = f"nothing was committed to {bundle.repo_id}, last seen at {before.sha}; publish again"
     with told(bundle.repo_id, state):
         try:
             made = api.create_commit(

@@ -13,7 +13,7 @@ from test_publish import tiny_model
 from a2m2_zoo.errors import PublishError
 from a2m2_zoo.publishing import Description, publish
 
-HEAD = "is as it was, at commit"
+HEAD = "nothing was committed to org/name, last seen at"
 
 
 @pytest.fixture(autouse=True)
@@ -87,13 +87,29 @@ def test_refusals_at_every_step(hub: Hub, tiny: Path, step: str, status: int, me
     said = refused(tiny)
     assert message in said
     if step == "create":
-        assert "nothing was changed on the Hub" in said
+        unsure = "whether org/name was made, without files yet, is not known"
+        assert (unsure if status >= 500 else "nothing was changed on the Hub") in said
         assert not hub.repos
     else:
         assert HEAD in said
         assert set(hub.repos["org/name"].files[str(hub.repos["org/name"].head)]) == {
             ".gitattributes"
         }
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_repository_whose_making_was_not_answered(hub: Hub, tiny: Path, whole: bool) -> None:
+    hub.faults = [fault("create", cut=0, whole=whole)]
+    assert "whether org/name was made, without files yet, is not known" in refused(tiny)
+    assert ("org/name" in hub.repos) == whole
+    assert send(tiny) == hub.repos["org/name"].head
+
+
+def test_what_is_to_be_private_is_not_sent_to_a_public_repository(hub: Hub, tiny: Path) -> None:
+    hub.repos["org/name"] = Repo({"0" * 40: {}}, head="0" * 40)
+    with pytest.raises(PublishError, match="is public and was to be private; no file was sent"):
+        publish(tiny, "org/name", Description("mit", "x"), private=True)
+    assert hub.count("POST") == 0
 
 
 def test_the_same_call_goes_on_from_there(hub: Hub, tiny: Path) -> None:
@@ -190,7 +206,7 @@ def test_other_bytes_on_the_hub_are_noticed(hub: Hub, tiny: Path, name: str) -> 
         (Fault("HEAD", status=500), "has a fault of its own (500"),
         (Fault("HEAD", status=403), "may not write"),
         (Fault("GET", flip=True), "the Hub has other bytes for README.md"),
-        (Fault("HEAD", status=404, code="EntryNotFound"), "does not know"),
+        (Fault("HEAD", status=404, code="EntryNotFound"), "a file that was sent is not there"),
     ],
 )
 def test_a_commit_that_cannot_be_read_back_is_not_called_done(
