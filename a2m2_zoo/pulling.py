@@ -125,6 +125,28 @@ def pull(
     return [_written(role, to / file) for role, file in names.items()]
 
 
+def fetch_missing(name: str, *, offline: bool | None = None, manifest: Path | None = None) -> None:
+    """Fetch what ``load_model(name)`` would have to, so that it finds all of it here.
+
+    For callers that draw something of their own while a model loads: the bar of a download, which the Hub's
+    client draws where stderr is a terminal, is then over. Paths and names that are wrong are left to
+    ``load_model``.
+
+    Raises:
+        FetchError: A file cannot be fetched, or came with another hash.
+    """
+    listed = read_manifest(manifest)
+    entry = listed.models.get(name)
+    if name.startswith(HUB) or (entry is not None and entry.status != "planned"):
+        _walk(
+            name,
+            listed,
+            lambda _, source, sha256: fetch(
+                source, root=listed.root, sha256=sha256, offline=offline, name=name
+            ),
+        )
+
+
 def verify(names: Sequence[str] = (), *, manifest: Path | None = None) -> list[File]:
     """Compare the files that are on this machine with their announced hashes; the network is not used.
 

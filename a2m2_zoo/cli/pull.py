@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -102,6 +103,7 @@ def _show(files: Sequence[File], *, json: bool, states: bool) -> None:
         rows = [{**asdict(file), "state": file.state} for file in files]
         output.write_json([{**row, "path": row["path"] and str(row["path"])} for row in rows])
         return
+    digits = 16 if sys.stdout.isatty() else 64
     first = ("state",) if states else ()
     made = output.table(*first, "what", "bytes", "sha256", "where", right=("bytes",))
     for file in files:
@@ -110,7 +112,7 @@ def _show(files: Sequence[File], *, json: bool, states: bool) -> None:
             *([f"[{style}]{file.state}[/]"] if states else []),
             file.role,
             "" if file.size is None else f"{file.size:,}",
-            file.sha256 or "",
+            (file.sha256 or "")[:digits],
             output.escape(str(file.path or file.source)),
         )
     output.stdout().print(made)

@@ -158,7 +158,7 @@ class Downloads(BaseHTTPRequestHandler):
         self.server.seen.append(seen)
         if match := re.fullmatch(r"/cdn/(.+?)/resolve/([^/]+)/(.+)", path):
             files = self.repos[match[1]].files[match[2]]
-            self.send_file(files[match[3]], match[2], self.server.next_fault(self.command))
+            self.send_file(match[3], files[match[3]], match[2], self.server.next_fault("GET"))
         elif match := re.fullmatch(r"/(.+?)/resolve/([^/]+)/(.+)", path):
             self.resolve(*match.groups())
         elif match := re.fullmatch(
@@ -199,11 +199,12 @@ class Downloads(BaseHTTPRequestHandler):
             headers = {"Location": other, **linked(data, commit, fault)}
             self.answer(302, {}, headers=headers)
         else:
-            self.send_file(repo.files[commit][file], commit, fault)
+            self.send_file(file, repo.files[commit][file], commit, fault)
 
-    def send_file(self, data: bytes, commit: str, fault: Fault) -> None:
+    def send_file(self, file: str, data: bytes, commit: str, fault: Fault) -> None:
         """The bytes, whole or in part, with whatever goes wrong."""
         headers = {**linked(data, commit, fault), "Accept-Ranges": "bytes"}
+        headers["Content-Disposition"] = f'inline; filename="{file}";'
         start, total = 0, len(data) if fault.announce is None else fault.announce
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers["Range"] or "")
         if fault.flip:

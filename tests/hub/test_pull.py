@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import struct
 import subprocess
 import sys
 from functools import partial
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 import typer
-from hub_server import COMMIT, Fault, Hub, Repo
+from hub_server import COMMIT, Fault, Hub, Repo, environment
 
 from a2m2_zoo import free
 from a2m2_zoo.backbones import build_backbone
@@ -33,7 +35,7 @@ from a2m2_zoo.hub.manifest import read_manifest
 from a2m2_zoo.loading import load_model
 from a2m2_zoo.methods import build_method
 from a2m2_zoo.model import Model
-from a2m2_zoo.pulling import pull, verify
+from a2m2_zoo.pulling import fetch_missing, pull, verify
 from a2m2_zoo.video import Preprocess
 
 MINE = f"hf-hub:org/name@{COMMIT}"
@@ -217,8 +219,9 @@ def test_computed_heads_go_into_the_folder(
     hub: Hub, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("A2M2_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(free, "Amounts", partial(free.Amounts, 4, 2, 2))
-    monkeypatch.setattr(free, "_EPISODES", 4)
+    monkeypatch.setattr(free, "Amounts", partial(free.Amounts, 4, 2, 2, 4))
+    small = Preprocess(frames=4, size=64, resize=64)
+    monkeypatch.setattr(free, "own_preprocess", lambda backbone: small)
     (file,) = pull("free", manifest=published)
     assert file.role == "backbone"
     told: list[tuple[int, int]] = []
@@ -355,6 +358,42 @@ def test_the_commands(
     assert set(rows[0]) == {
         "role", "source", "path", "size", "sha256", "announced", "remote", "state",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a2m2-lite0", "mine", MINE])
+def test_what_is_missing_can_be_fetched_before_anything_is_drawn(
+    name: str, hub: Hub, published: Path
+) -> None:
+    manifest = published if name == "mine" else None
+    fetch_missing(name, manifest=manifest)
+    assert hub.count("GET") == (0 if name == "a2m2-lite0" else 2)
+    before = hub.count()
+    fetch_missing(name, manifest=manifest)
+    load_model(name, manifest=manifest)
+    assert hub.count() == before
+
+
+@pytest.mark.parametrize(
+    "name", ["clip-fsar-rn50-hmdb51", "no such model", "some/path.safetensors"]
+)
+def test_what_cannot_be_fetched_is_left_to_loading(name: str, hub: Hub) -> None:
+    fetch_missing(name)
+    assert hub.count() == 0
+
+
+def test_a_bar_is_drawn_on_a_terminal(hub: Hub, published: Path, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty", reason="needs pseudo-terminals")
+    ours, theirs = pty.openpty()
+    termios, fcntl = pytest.importorskip("termios"), pytest.importorskip("fcntl")
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    code = f"from a2m2_zoo.pulling import fetch_missing; fetch_missing({MINE!r})"
+    env = environment(hub, tmp_path / "other")
+    subprocess.run([sys.executable, "-c", code], env=env, stderr=theirs, check=True)
+    os.close(theirs)
+    drawn = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert "trunk.safetensors" in drawn
+    assert "100%" in drawn
 
 
 def test_a_failure_is_one_line(
