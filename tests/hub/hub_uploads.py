@@ -103,7 +103,7 @@ class Uploads:
             raise RefusedError(409, "You already created this model repo")
         first = {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"}
         commit = hashlib.sha1(name.encode()).hexdigest()
-        private = asked.get("visibility") == "private"
+        private = asked.get("visibility") == "private" or bool(asked.get("private"))
         self.server.repos[name] = Repo({commit: first}, head=commit, private=private)
         return {"url": f"{self.server.url}/{name}", "name": name}
 
