@@ -18,6 +18,7 @@ from a2m2_zoo.episode import Episode, Plan, Prediction, Source, Supports, as_map
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.loading import load_model, models_with_text
 from a2m2_zoo.model import Model
+from a2m2_zoo.rejection import Judge
 from a2m2_zoo.text import ClassNames, TextCue, check_weight, class_prompts
 from a2m2_zoo.video import Clip, Limits, read_clips
 
@@ -158,7 +159,8 @@ def classify(
             ``Episode`` or a ``SupportBank``.
         model: A model; the default model, loaded once per process, if None.
         top_k: Keep the probabilities of the k most probable classes only.
-        reject_below: Mark a prediction as rejected when its probability is lower than this.
+        reject_below: Mark a prediction as rejected when its ``confidence``, the probability that it is right
+            in a world where half of the clips show none of the classes, is lower than this.
         batch_size: Clips that go through the backbone together. It changes speed, not answers.
         workers: Clips decoded in parallel.
         limits: Bounds on each file.
@@ -261,18 +263,18 @@ def _cue(
 ) -> TextCue | None:
     """The embedded texts of the bank's classes; None where they have no share."""
     check_weight(weight)
+    own = model.method.own_text_weight
+    if own is not None and own != weight:
+        raise ArgumentError(
+            f"text_weight is {weight} and the head of {model.id} mixes texts in itself with a weight of "
+            f"{own}; give text_weight={own}"
+        )
     if weight == 0:
         return None
     if model.text is None:
         raise ArgumentError(
             f"text_weight is {weight} and {model.id} has no text tower; expected 0, or a model on CLIP: "
             + ", ".join(models_with_text())
-        )
-    own = model.method.own_text_weight
-    if own is not None and own != weight:
-        raise ArgumentError(
-            f"text_weight is {weight} and the head of {model.id} mixes texts in itself with a weight of "
-            f"{own}; give text_weight={own}"
         )
     prompts = class_prompts(bank.class_names, class_names=class_names, templates=templates)
     return TextCue.of(model.text, prompts, weight=weight)
@@ -307,6 +309,7 @@ def _answers(
 ) -> Iterator[Prediction | A2M2Error]:
     labels, way = bank.label_tensor, len(bank.class_names)
     scale = model.scale(bank.descriptors, labels=labels, way=way)
+    judge = Judge.of(model, bank.descriptors, labels=labels, way=way)
     clips = read_clips(queries, model.preprocess, workers=workers, limits=limits or Limits())
     started = time.perf_counter()
     held: list[Clip | A2M2Error] = []
@@ -315,7 +318,9 @@ def _answers(
         if len(held) < batch_size and position < len(queries):
             continue
         sound = [c for c in held if not isinstance(c, A2M2Error)]
-        answered = iter(_predict(sound, bank, model, cue, scale, top_k, reject_below, started))
+        answered = iter(
+            _predict(sound, bank, model, cue, scale, judge, top_k, reject_below, started)
+        )
         for item in held:
             yield item if isinstance(item, A2M2Error) else next(answered)
         held, started = [], time.perf_counter()
@@ -327,6 +332,7 @@ def _predict(
     model: Model,
     cue: TextCue | None,
     scale: float,
+    judge: Judge | None,
     top_k: int | None,
     reject_below: float | None,
     started: float,
@@ -336,7 +342,14 @@ def _predict(
     encoded, vectors = model.encode_both(clips, batch_size=len(clips))
     labels, way = bank.label_tensor, len(bank.class_names)
     texts = None if cue is None else cue.texts
-    logits = model.logits(encoded, bank.descriptors, labels=labels, way=way, text=texts)
+    pairs = None if judge is None else model.pairs(encoded, bank.descriptors)
+    known: list[float | None] = [None] * len(clips)
+    if judge is not None and pairs is not None:
+        known = judge.known(pairs).tolist()
+    if judge is not None and pairs is not None and model.method.own_text_weight is None:
+        logits = judge.logits(pairs)  # the same means, without scoring every pair again
+    else:
+        logits = model.logits(encoded, bank.descriptors, labels=labels, way=way, text=texts)
     probabilities = (logits.double() * scale).softmax(-1)
     if cue is not None and model.method.own_text_weight is None:
         probabilities = cue.mixed(probabilities, vectors)
@@ -348,13 +361,14 @@ def _predict(
             zip(bank.class_names, probabilities[q].tolist(), strict=True), key=lambda item: -item[1]
         )
         best, second = ranked[0][1], ranked[1][1]
+        sure = best if known[q] is None else best * known[q]
         found.append(
             Prediction(
                 query=clip.source,
                 label=ranked[0][0],
                 probabilities=dict(ranked[:top_k]),
                 margin=best - second,
-                rejected=reject_below is not None and best < reject_below,
+                rejected=reject_below is not None and sure < reject_below,
                 frames=clip.indices,
                 model=model.id,
                 seconds=seconds,
@@ -362,6 +376,7 @@ def _predict(
                 plans=_plans(plans, q, bank) if plans else {},
                 text_weight=0.0 if cue is None else cue.weight,
                 prompts={} if cue is None else cue.prompts,
+                known=known[q],
             )
         )
     return found

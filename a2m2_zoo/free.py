@@ -42,7 +42,6 @@ RECIPE = 1
 Progress = Callable[[int, int], None]
 
 _SEED = 11
-_EPISODES = 300  # of each set of calibration clips
 _TILE = 8  # episodes scored at once
 _STUDIOS = (0, None)  # a set filmed in one studio, and one filmed anywhere: a user's may be either
 
@@ -57,17 +56,19 @@ class Amounts:
         statistics: Classes of one clip each, for projections and centres.
         classes: Classes of each of the two sets for calibration.
         clips: Clips of each of those classes; scales are fitted for up to one support fewer.
+        episodes: Episodes of each set for every number of supports.
     """
 
     statistics: int = 40
     classes: int = 6
     clips: int = 6
+    episodes: int = 100
 
     def __post_init__(self) -> None:
-        if min(self.statistics, self.classes - 1, self.clips - 1) < 1:
+        if min(self.statistics, self.classes - 1, self.clips - 1, self.episodes) < 1:
             raise ArgumentError(
                 f"there are {self.statistics} clips for statistics and {self.classes} × {self.clips} for "
-                "calibration; expected at least 1 and 2 × 2"
+                f"{self.episodes} episodes of calibration; expected at least 1, 2 × 2 and 1"
             )
 
     @property
@@ -241,7 +242,7 @@ def _scale(
     """The factor on the logits under which episodes of generated classes are most probable."""
     way = min(5, amounts.classes)
     plan = EpisodePlan((amounts.clips,) * amounts.classes, way=way, shot=shot, query=1, seed=seed)
-    drawn = plan.episodes(0, _EPISODES)
+    drawn = plan.episodes(0, amounts.episodes)
     first = torch.from_numpy(drawn.classes)[..., None] * amounts.clips
     support, query = (
         (first + torch.from_numpy(found)).flatten(1) for found in (drawn.support, drawn.query)
@@ -250,10 +251,10 @@ def _scale(
     logits = [
         head.score(take(part, query[tile]), take(part, support[tile]), labels=labels, way=way)
         for part in parts
-        for tile in (slice(i, i + _TILE) for i in range(0, _EPISODES, _TILE))
+        for tile in (slice(i, i + _TILE) for i in range(0, amounts.episodes, _TILE))
     ]
     return best_scale(
-        torch.cat(logits).flatten(0, 1), torch.arange(way).repeat(_EPISODES * len(parts))
+        torch.cat(logits).flatten(0, 1), torch.arange(way).repeat(amounts.episodes * len(parts))
     )
 
 

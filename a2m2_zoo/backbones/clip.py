@@ -120,7 +120,7 @@ class ClipText(nn.Module):
     @property
     def scale(self) -> float:
         """The learned factor on cosines between images and texts, 100 in CLIP's published weights."""
-        return float(self.text.logit_scale.exp())
+        return float(self.text.logit_scale.detach().exp())
 
     def encode_text(self, prompts: Sequence[str]) -> Float[Tensor, "n c"]:
         """Embed prompts as `ClipBackbone.encode_text` does."""
