@@ -112,7 +112,7 @@ class Prediction:
         probabilities: Class name → probability, the most probable first. They sum to one over all
             classes; with ``top_k`` only the first k are kept.
         margin: Probability of the best class minus that of the second best.
-        rejected: Whether the best probability is below ``reject_below``.
+        rejected: Whether ``confidence`` is below ``reject_below``.
         plans: Class name → how the query was matched to that class's best support.
         frames: Index of each frame that was looked at.
         warnings: What a careful reader should know, e.g. that a clip was too short.
@@ -120,6 +120,8 @@ class Prediction:
         seconds: Time from opening the clip to the answer, loading of the model not included.
         text_weight: Share of the class texts in the probabilities; 0 is the supports alone.
         prompts: Class name → the texts that stood for it; empty where texts had no share.
+        known: Probability that the query is of any of the classes, were half of all queries of none; None
+            for a model that has no statistics of that, see ``a2m2_zoo.rejection``.
     """
 
     query: str
@@ -134,11 +136,17 @@ class Prediction:
     plans: Mapping[str, Plan] = field(default_factory=dict, repr=False)
     text_weight: float = 0.0
     prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    known: float | None = None
 
     @property
     def probability(self) -> float:
-        """Probability of ``label``."""
+        """Probability of ``label``, given that the query is of one of the classes."""
         return self.probabilities[self.label]
+
+    @property
+    def confidence(self) -> float:
+        """Probability that ``label`` is right: ``probability`` times ``known``, alone where that is None."""
+        return self.probability if self.known is None else self.probability * self.known
 
     def to_dict(self) -> dict[str, Any]:
         """The prediction as plain JSON values, without the plans; the text's part where it had one."""
@@ -151,6 +159,8 @@ class Prediction:
             "label": self.label,
             "scores": {name: round(p, 6) for name, p in self.probabilities.items()},
             "margin": round(self.margin, 6),
+            **({} if self.known is None else {"known": round(self.known, 6)}),
+            "confidence": round(self.confidence, 6),
             "rejected": self.rejected,
             "model": self.model,
             "frames": list(self.frames),

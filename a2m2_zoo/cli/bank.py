@@ -14,6 +14,7 @@ from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.bank import SupportBank
+    from a2m2_zoo.bank_check import BankReport
 
 app = typer.Typer(help="Encode supports once and keep them in a file.", no_args_is_help=True)
 BankArgument = Annotated[
@@ -106,6 +107,93 @@ def show(bank: BankArgument, json: options.JsonOption = False) -> None:
         )
     else:
         _show(found, bank)
+
+
+@app.command()
+def check(
+    supports: Annotated[
+        Path,
+        typer.Argument(metavar="SUPPORTS", help="A folder with one folder per class, or a bank."),
+    ],
+    model: options.ModelOption = DEFAULT_MODEL,
+    device: options.DeviceOption = "auto",
+    workers: options.WorkersOption = None,
+    json: options.JsonOption = False,
+    max_megapixels: options.MegapixelsOption = 16.0,
+    max_frames: options.FramesOption = 20_000,
+    max_seconds: options.SecondsOption = 60.0,
+) -> None:
+    """Find what to act on before SUPPORTS are used: bad clips, copies, wrong labels.
+
+    Also says which classes will be taken for each other and what one more clip of each would bring.
+
+    Exit code 0: no clip to act on; 1: some are named; 2: the call is wrong.
+    """
+    from a2m2_zoo.bank import SupportBank
+    from a2m2_zoo.bank_check import check_bank, check_supports
+
+    limits = options.limits(max_megapixels, max_frames, max_seconds)
+    recogniser = options.open_model(model, device)
+    if supports.is_dir() or not supports.exists():
+        from a2m2_zoo.data.index import class_folders
+
+        total = sum(map(len, class_folders(supports).values()))
+        with output.progress("reading supports", total) as bar:
+            report = check_supports(
+                supports,
+                model=recogniser,
+                workers=workers,
+                limits=limits,
+                on_clip=lambda: bar.advance(bar.task_ids[0]),
+            )
+    else:
+        report = check_bank(SupportBank.load(supports), recogniser)
+    if json:
+        output.write_json(report.to_dict())
+    else:
+        _show_report(report)
+    if report.findings:
+        raise typer.Exit(FAILED)
+
+
+def _show_report(report: BankReport) -> None:
+    console = output.stdout()
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False, markup=False)
+
+    if report.findings:
+        made = output.table("clip", "problem", "what was seen")
+        for found in report.findings:
+            kind = f"[yellow]{found.kind}[/]"
+            made.add_row(output.escape(found.clip), kind, output.escape(found.detail))
+        console.print(made)
+    if report.confusions:
+        made = output.table("class", "taken for", "expected %", right=("expected %",))
+        for pair in report.confusions:
+            names = (output.escape(pair.truth), output.escape(pair.answer))
+            made.add_row(*names, f"{100 * pair.share:.0f}")
+        console.print(made)
+    if report.growth is not None:
+        grown = report.growth
+        made = output.table(
+            "clips per class", "accuracy %", right=("clips per class", "accuracy %")
+        )
+        for shot, accuracy in grown.measured:
+            made.add_row(str(shot), f"{accuracy:.0f}")
+        made.add_row(f"{grown.shot} (now)", f"{grown.now:.0f} expected")
+        made.add_row(f"{grown.shot + 1}", f"{grown.more:.0f} expected")
+        console.print(made)
+        low, high = grown.interval
+        line(
+            f"One more clip of every class: {grown.gain:+.1f} points "
+            f"(95 % interval {low:+.1f} to {high:+.1f})"
+        )
+    for note in report.notes:
+        line(note)
+    clips = sum(report.counts.values())
+    verdict = f"{len(report.findings)} to act on" if report.findings else "nothing to act on"
+    line(f"{len(report.counts)} classes, {clips} clips, model {report.model}: {verdict}")
 
 
 def _show(bank: SupportBank, path: Path) -> None:

@@ -29,7 +29,9 @@ def classify(
     ] = None,
     reject_below: Annotated[
         float | None,
-        typer.Option("--reject-below", min=0, max=1, help="Below this probability say unknown."),
+        typer.Option(
+            "--reject-below", min=0, max=1, help="Less likely right than this: say unknown."
+        ),
     ] = None,
     explain: Annotated[
         Path | None,

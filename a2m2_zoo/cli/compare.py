@@ -50,6 +50,9 @@ CacheOption = Annotated[
     Path | None,
     typer.Option("--cache", help="Folder of encoded clips; a second run starts from there."),
 ]
+OpenOption = Annotated[
+    bool, typer.Option("--open-set", help="Also ask clips of as many classes without supports.")
+]
 HereWorkersOption = Annotated[
     int | None,
     typer.Option(
@@ -80,6 +83,7 @@ def compare(
     split: SplitOption = "test",
     cache: CacheOption = None,
     workers: HereWorkersOption = None,
+    open_set: OpenOption = False,
     json: Annotated[
         Path | None, typer.Option("--json", help="Write the result and its receipt; - is stdout.")
     ] = None,
@@ -116,6 +120,7 @@ def compare(
             workers=workers,
             cache=cache,
             name=data_name(data, listing),
+            open_set=open_set,
             progress=tell,
         )
     if json is not None:
@@ -225,6 +230,10 @@ def _show(found: Comparison) -> None:
     console.print(found.title, highlight=False, markup=False)
     for shot in found.shots:
         console.print(_block(found, shot, costs=console.width >= _WIDE))
+    if any(result.open for result in found.results):
+        console.print(open_table(found))
+        for line in open_notes(found):
+            console.print(line, highlight=False, markup=False)
     for line in _notes(found):
         console.print(line, highlight=False, markup=False)
 
@@ -239,6 +248,34 @@ def _block(found: Comparison, shot: int, *, costs: bool) -> Table:
     for result in found.of_shot(shot):
         made.add_row(*_row(result)[: len(columns)])
     return made
+
+
+def open_table(found: Comparison) -> Table:
+    """What rejection is worth, by method and shots."""
+    figures = ("AUROC", "AUROC, one threshold", "accuracy %", "accuracy % of 80 % answered")
+    made = output.table("shot", "method", *figures, right=("shot", *figures), title="open set")
+    for result in found.results:
+        if result.open is not None:
+            made.add_row(
+                str(result.shot),
+                output.escape(result.method),
+                f"{result.open.auroc:.3f} ± {result.open.auroc_interval:.3f}",
+                f"{result.open.auroc_pooled:.3f}",
+                f"{result.open.accuracy:.1f}",
+                f"{result.open.accuracy_answered:.1f}",
+            )
+    return made
+
+
+def open_notes(found: Comparison) -> Iterator[str]:
+    """How to read ``open_table``."""
+    yield "AUROC: how often a clip of a known class scores above one of an unknown class; 0.5 is guessing."
+    others = [r for r in found.results if r.open is not None and r.open.calibration_error is None]
+    if others:
+        yield (
+            "Best raw score where no probability of being right is fitted: "
+            f"{', '.join(dict.fromkeys(r.method for r in others))}"
+        )
 
 
 def _row(result: MethodResult) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ def evaluate(
     split: shared.SplitOption = "test",
     cache: shared.CacheOption = None,
     workers: shared.HereWorkersOption = None,
+    open_set: shared.OpenOption = False,
     json: options.JsonOption = False,
 ) -> None:
     """Measure one model: accuracy, how far its probabilities can be trusted, and what it mixes up.
@@ -54,6 +55,7 @@ def evaluate(
             cache=cache,
             name=shared.data_name(data, listing),
             calibration=True,
+            open_set=open_set,
             progress=tell,
         )
     if json:
@@ -100,6 +102,10 @@ def _show(found: Comparison) -> None:
             f"{result.score_ms:.2f}",
         )
     console.print(overall)
+    if any(result.open for result in found.results):
+        console.print(shared.open_table(found))
+        for line in shared.open_notes(found):
+            console.print(line, highlight=False, markup=False)
     columns = [f"{result.shot}-shot %" for result in found.results]
     classes = output.table("class", "clips", *columns, right=("clips", *columns))
     for i, name in enumerate(found.class_names):

@@ -16,6 +16,7 @@ from a2m2_zoo._typing import Float
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.draw import Draw, draw_episodes
+from a2m2_zoo.evaluation.openset import OpenFigures, evaluate_open
 from a2m2_zoo.evaluation.protocol import evaluate, score_draw
 from a2m2_zoo.evaluation.rivals import Rival
 from a2m2_zoo.features import FeatureCache, encode_clips
@@ -37,6 +38,7 @@ class Protocol:
         query: Queries per class.
         episodes: How many.
         seed: Of the episodes, and of the weights of heads that are built for a comparison.
+        open_set: Also ask queries of as many classes without supports.
     """
 
     way: int = 5
@@ -44,6 +46,7 @@ class Protocol:
     query: int = 1
     episodes: int = 10_000
     seed: int = 0
+    open_set: bool = False
 
     def __post_init__(self) -> None:
         sizes = {"way": self.way, "query": self.query, "episodes": self.episodes}
@@ -58,6 +61,11 @@ class Protocol:
         """Clips that every class must have, the same for all shots so that classes are the same."""
         return max(self.shots) + self.query
 
+    @property
+    def classes(self) -> int:
+        """Classes that an episode takes, with and without supports."""
+        return 2 * self.way if self.open_set else self.way
+
 
 @dataclass(frozen=True)
 class Run:
@@ -69,6 +77,7 @@ class Run:
     calibration_error: float | None
     score_ms: float
     encode_ms: float
+    open: OpenFigures | None = None
 
     @property
     def percent_right(self) -> Float[np.ndarray, " e"]:
@@ -124,6 +133,11 @@ class Bench:
             else:
                 draw = draw_episodes(labels, shot=shot, **sizes)
                 logits = score_draw(rival.method, descriptors, draw, **how)
+            figures = None
+            if self.protocol.open_set and bool(logits.isfinite().all()):
+                own = self.model if rival.method is self.model.method else None
+                asked = {"model": own, "shot": shot, **sizes, **how}
+                figures = evaluate_open(rival.method, descriptors, labels, **asked).figures()
             yield Run(
                 rival,
                 draw,
@@ -131,6 +145,7 @@ class Bench:
                 error,
                 _score_ms(rival.method, descriptors, draw, device=self.model.device),
                 encode_ms,
+                figures,
             )
 
 

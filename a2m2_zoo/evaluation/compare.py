@@ -41,6 +41,7 @@ def compare(
     cache: str | Path | None = None,
     name: str = "clips",
     calibration: bool = False,
+    open_set: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """Run methods over the same episodes of the same clips, on one backbone.
@@ -63,6 +64,8 @@ def compare(
         cache: Folder of cached features; ``features.default_cache()`` if None.
         name: What to call the data in the title and the receipt.
         calibration: Also measure how far the probabilities of the model's own head can be trusted.
+        open_set: Also measure how well queries of other classes are told apart, see ``OpenFigures``; takes
+            2·way classes. The model's own head is measured by its probabilities, others by their best score.
         progress: Told of every step.
 
     Raises:
@@ -70,7 +73,7 @@ def compare(
         ModelNotFoundError: A method has an unknown name.
         EpisodeError: Too few classes have enough clips.
     """
-    protocol = Protocol(way, tuple(shots), query, episodes, seed)
+    protocol = Protocol(way, tuple(shots), query, episodes, seed, open_set)
     tell: Progress = progress or (lambda *_: None)
     rivals, refused = _rivals(model, methods, seed=seed)
     enough, short = _with_enough(data, protocol)
@@ -148,6 +151,11 @@ def _with_enough(
     """Classes with the clips that an episode takes, and the others by name."""
     need, way = protocol.need, protocol.way
     kept = {name: tuple(clips) for name, clips in data.items() if len(clips) >= need}
+    if way <= len(kept) < protocol.classes:
+        raise EpisodeError(
+            f"{len(kept)} of {len(data)} classes have the {need} clips that an episode takes, and open-set "
+            f"episodes need {way} known and {way} unknown classes; lower way, or add classes"
+        )
     if len(kept) < way:
         raise EpisodeError(
             f"{len(kept)} of {len(data)} classes have the {need} clips that {max(protocol.shots)}-shot "
@@ -209,6 +217,7 @@ def _result(run: Run, reference: np.ndarray | None, count: int) -> MethodResult:
         difference=difference,
         score_ms=run.score_ms,
         encode_ms=run.encode_ms,
+        open=run.open,
     )
 
 

@@ -89,11 +89,11 @@ def score_draw(
         return torch.unflatten(chosen, -1, (draw.way, draw.shot)).mean(-1)
 
     def score(tile: slice) -> Tensor:
-        asked, known = _gathered(method, descriptors, draw, tile)
+        asked, known = gathered(method, descriptors, draw, tile)
         labels = draw.labels.to(_device(method))
         return method.score(asked, known, labels=labels, way=draw.way).cpu()
 
-    return torch.cat(_in_tiles(score, descriptors, draw, workers=workers, progress=progress))
+    return torch.cat(in_tiles(score, descriptors, draw, workers=workers, progress=progress))
 
 
 def evaluate(
@@ -137,7 +137,7 @@ def evaluate(
     pairwise = as_pairwise(model.method)
     if pairwise is not None and shot > 1 and leave_one_out:
         fit = partial(_support_scales, pairwise, descriptors, draw, prior)
-        scale = torch.cat(_in_tiles(fit, descriptors, draw, workers=workers, progress=progress))
+        scale = torch.cat(in_tiles(fit, descriptors, draw, workers=workers, progress=progress))
     confidence, answer = (logits.double() * scale[:, None, None]).softmax(-1).max(-1)
     return Outcome(draw, (answer == draw.truth).numpy(), confidence.numpy(), logits)
 
@@ -165,7 +165,7 @@ def pair_scores(
 def _support_scales(
     method: PairwiseMethod, descriptors: Descriptors, draw: Draw, prior: float, tile: slice
 ) -> Tensor:
-    known = _gathered(method, descriptors, draw, tile)[1]
+    known = gathered(method, descriptors, draw, tile)[1]
     return support_scale(method.pairs(known, known).cpu(), draw.labels, way=draw.way, prior=prior)
 
 
@@ -176,16 +176,17 @@ def _table_method(method: Method, descriptors: Descriptors, draw: Draw) -> Pairw
     return pairwise if pairwise is not None and pairwise.context_free and cheaper else None
 
 
-def _gathered(
+def gathered(
     method: Method, descriptors: Descriptors, draw: Draw, tile: slice
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Descriptors (E, Q, ...) and (E, N, ...) of a tile's queries and supports, where the method is."""
     device = _device(method)
     query, support = (take(descriptors, index[tile]) for index in (draw.query, draw.support))
     asked, known = ({k: v.to(device) for k, v in part.items()} for part in (query, support))
     return asked, known
 
 
-def _in_tiles(
+def in_tiles(
     work: Callable[[slice], Tensor],
     descriptors: Descriptors,
     draw: Draw,
@@ -193,6 +194,7 @@ def _in_tiles(
     workers: int | None,
     progress: Progress | None,
 ) -> list[Tensor]:
+    """``work`` of every tile of the episodes, in order; tiles depend on the sizes alone."""
     clips = draw.query.shape[1] + draw.support.shape[1]
     held = clips * sum(t[0].numel() * t.element_size() for t in descriptors.values())
     size = min(max(_TILE_BYTES // held, 1), _LARGEST_TILE)

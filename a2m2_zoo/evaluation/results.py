@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.evaluation.openset import OpenFigures
 
 #: Version of ``Comparison.to_json``.
 FORMAT = 1
@@ -78,6 +79,7 @@ class MethodResult:
         difference: To ``Comparison.reference``; None for the reference itself.
         score_ms: Scoring one episode, without encoding.
         encode_ms: Descriptors of one clip from its feature maps, without the backbone.
+        open: What rejection is worth; None where it was not asked for.
     """
 
     method: str
@@ -93,6 +95,7 @@ class MethodResult:
     difference: Difference | None
     score_ms: float
     encode_ms: float
+    open: OpenFigures | None = None
 
 
 @dataclass(frozen=True)
@@ -187,10 +190,11 @@ class Comparison:
 
 
 def _result(raw: Mapping[str, Any]) -> MethodResult:
-    difference = raw["difference"]
+    difference, opened = raw["difference"], raw.get("open")
     lists = {
         "per_class": tuple(raw["per_class"]),
         "confusion": tuple(map(tuple, raw["confusion"])),
         "difference": None if difference is None else Difference(**difference),
+        "open": None if opened is None else OpenFigures(**opened),
     }
     return MethodResult(**{**raw, **lists})

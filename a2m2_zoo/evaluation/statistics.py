@@ -133,3 +133,26 @@ def expected_calibration_error(
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = np.bincount(place, right - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+def auroc(scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> float:
+    """Area under the ROC curve: how often a positive has the higher score than a negative; ties count half.
+
+    >>> auroc(np.array([0.9, 0.8, 0.8, 0.1]), np.array([True, True, False, False]))
+    0.875
+    """
+    high, low = scores[positive], np.sort(scores[~positive])
+    below, up_to = (np.searchsorted(low, high, side) for side in ("left", "right"))
+    return float((below + up_to).sum() / (2 * len(high) * len(low)))
+
+
+def accuracy_at(
+    confidence: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"], coverage: float
+) -> float:
+    """Share of right answers among the ``coverage`` of all answers with the highest confidence.
+
+    >>> accuracy_at(np.array([0.9, 0.8, 0.3, 0.2]), np.array([True, True, False, True]), 0.5)
+    1.0
+    """
+    order = np.argsort(-confidence, kind="stable")
+    return float(right[order[: max(1, round(coverage * len(order)))]].mean())

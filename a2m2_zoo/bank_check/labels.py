@@ -1,0 +1,104 @@
+"""What the supports say about each other's labels: every one is classified by all the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from a2m2_zoo._typing import Float, Int
+from a2m2_zoo.calibration import leave_one_out_logits, shipped_scale, support_scale
+from a2m2_zoo.model import Model
+
+#: A support whose own class has less than this, by all other supports, is named.
+DOUBT = 0.1
+#: Pairs of classes of which this much is expected to be taken for the other are named.
+CONFUSED = 0.2
+_FAR = 4.0  # robust deviations below its class, from which on a support is unlike it
+_FEW = 10  # supports that say how much those of a class differ
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """One class that will be taken for another.
+
+    Attributes:
+        truth: The class.
+        answer: What it is taken for.
+        share: Part of its queries that is expected to be, 0 to 1: mean probability, leave-one-out.
+    """
+
+    truth: str
+    answer: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Every support that has others of its class, as the others see it.
+
+    Attributes:
+        index: (M,) which supports these are.
+        labels: (M,) their class.
+        probabilities: (M, W) of the classes.
+        unlike: (M,) robust deviations by which its score with its own class is below its classmates'.
+    """
+
+    index: Int[Tensor, " m"]
+    labels: Int[Tensor, " m"]
+    probabilities: Float[Tensor, "m w"]
+    unlike: Float[Tensor, " m"]
+
+    def doubtful(self) -> list[tuple[int, int, float, float]]:
+        """(support, likely class, its probability, the own class's), the most doubtful first."""
+        own = self.probabilities.gather(1, self.labels[:, None])[:, 0]
+        best, answer = self.probabilities.max(1)
+        return [
+            (int(self.index[i]), int(answer[i]), float(best[i]), float(own[i]))
+            for i in own.argsort().tolist()
+            if own[i] < DOUBT
+        ]
+
+    def outliers(self) -> list[tuple[int, float]]:
+        """(support, deviations) of supports far below their class, the farthest first."""
+        order = self.unlike.argsort(descending=True).tolist()
+        return [(int(self.index[i]), float(self.unlike[i])) for i in order if self.unlike[i] > _FAR]
+
+    def confusions(self, names: tuple[str, ...]) -> list[Confusion]:
+        """Pairs of classes, the worst first."""
+        found = []
+        for truth in sorted(set(self.labels.tolist())):
+            shares = self.probabilities[self.labels == truth].mean(0)
+            found += [
+                Confusion(names[truth], name, float(shares[answer]))
+                for answer, name in enumerate(names)
+                if answer != truth and shares[answer] >= CONFUSED
+            ]
+        return sorted(found, key=lambda pair: -pair.share)
+
+
+def judged(
+    model: Model, pairs: Float[Tensor, "n n"], labels: Int[Tensor, " n"], *, way: int
+) -> Judged:
+    """The supports by each other.
+
+    Args:
+        model: Whose scores they are.
+        pairs: Scores of every support against every support.
+        labels: Their classes, 0..W-1.
+        way: W.
+    """
+    pairs = pairs.double()
+    counts = labels.bincount(minlength=way)
+    index = (counts[labels] > 1).nonzero()[:, 0]
+    logits, own_labels = leave_one_out_logits(pairs, labels, way=way)
+    prior = shipped_scale(model.scales, len(labels) / way)
+    scale = support_scale(pairs, labels, way=way, prior=prior)
+    own = logits.gather(1, own_labels[:, None])[:, 0]
+    below = torch.zeros_like(own)
+    for label in sorted(set(own_labels.tolist())):
+        mates = own_labels == label
+        below[mates] = own[mates].median() - own[mates]
+    spread = 1.4826 * below.abs().median() if len(below) >= _FEW else torch.tensor(torch.inf)
+    return Judged(index, own_labels, (logits * scale).softmax(-1), below / spread.clamp_min(1e-9))

@@ -1,0 +1,206 @@
+"""The open-set protocol: episodes half of whose queries are of none of the classes.
+
+The known half is the standard protocol's, to the clip: same seed, same classes, supports and queries. After
+Liu et al., "Few-Shot Open-Set Recognition Using Meta-Learning" (CVPR 2020): as many unknown classes as known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from a2m2_zoo._typing import Bool, Float, Int
+from a2m2_zoo.calibration import shipped_scale, support_scale
+from a2m2_zoo.evaluation.draw import Draw, draw_episodes
+from a2m2_zoo.evaluation.protocol import Progress, gathered, in_tiles, score_draw
+from a2m2_zoo.evaluation.statistics import (
+    accuracy_at,
+    auroc,
+    expected_calibration_error,
+    mean_interval,
+)
+from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod, as_pairwise
+from a2m2_zoo.model import Model
+from a2m2_zoo.rejection import Evidence, known_probability, shipped_table
+
+#: Share of the known queries that is answered where ``OpenFigures.accuracy_answered`` is measured.
+ANSWERED = 0.8
+
+
+@dataclass(frozen=True)
+class OpenFigures:
+    """What rejection is worth, from one run of the protocol.
+
+    Attributes:
+        auroc: How often a query of a known class scores higher than one of an unknown class of the same
+            episode, mean over episodes, 0 to 1; 0.5 is guessing.
+        auroc_interval: Half width of its 95 % interval over episodes.
+        auroc_pooled: The same over all episodes at once: what one threshold for all of them can do.
+        accuracy_answered: Percent right of the known queries, the fifth with the lowest confidence left
+            unanswered.
+        accuracy: Percent right of all known queries.
+        calibration_error: Of the probability of being right, over all queries, 0 to 1; None where there is
+            no such probability and the best raw score stands for it.
+    """
+
+    auroc: float
+    auroc_interval: float
+    auroc_pooled: float
+    accuracy_answered: float
+    accuracy: float
+    calibration_error: float | None
+
+
+@dataclass(frozen=True)
+class OpenOutcome:
+    """What a run found.
+
+    Attributes:
+        draw: The episodes; a query whose ``truth`` is W or more is of no class.
+        right: (E, Q) whether each query is known and got its label.
+        known: (E, Q) how much speaks for the query being of a class: a probability, or the best raw score.
+        confidence: (E, Q) how much speaks for the answer being right: a probability, or the best raw score.
+        calibrated: Whether they are probabilities.
+    """
+
+    draw: Draw
+    right: Bool[np.ndarray, "e q"]
+    known: Float[np.ndarray, "e q"]
+    confidence: Float[np.ndarray, "e q"]
+    calibrated: bool
+
+    @property
+    def inside(self) -> Bool[np.ndarray, " q"]:
+        """Which queries are of a known class, the same in every episode."""
+        return np.asarray((self.draw.truth < self.draw.way).numpy())
+
+    def figures(self) -> OpenFigures:
+        """The outcome in few figures."""
+        inside = self.inside
+        high, low = self.known[:, inside, None], self.known[:, None, ~inside]
+        wins = ((high > low) + 0.5 * (high == low)).mean((1, 2))
+        mean, half = mean_interval(wins)
+        right, sure = self.right[:, inside].ravel(), self.confidence[:, inside].ravel()
+        everywhere = np.broadcast_to(inside, self.known.shape).ravel()
+        error = expected_calibration_error(self.confidence.ravel(), self.right.ravel())
+        return OpenFigures(
+            auroc=mean,
+            auroc_interval=half,
+            auroc_pooled=auroc(self.known.ravel(), everywhere),
+            accuracy_answered=100 * accuracy_at(sure, right, ANSWERED),
+            accuracy=100 * float(right.mean()),
+            calibration_error=error if self.calibrated else None,
+        )
+
+
+def draw_open(
+    labels: Int[Tensor, " n"],
+    *,
+    way: int = 5,
+    shot: int = 1,
+    query: int = 1,
+    episodes: int = 10_000,
+    seed: int = 0,
+) -> Draw:
+    """Episodes of W known classes with supports and W unknown ones without; all have queries.
+
+    Args:
+        labels: Class of each clip, 0..C-1, each at least ``shot + query`` times, C ≥ 2·way.
+        way: W.
+        shot: Supports per known class.
+        query: Queries per class, known or not.
+        episodes: How many.
+        seed: Any integer.
+
+    Returns:
+        A draw whose ``truth`` is W or more for queries of unknown classes.
+
+    Raises:
+        EpisodeError: Fewer than 2·way classes, or too few clips.
+        ArgumentError: A size is below one.
+    """
+    both = draw_episodes(labels, way=2 * way, shot=shot, query=query, episodes=episodes, seed=seed)
+    few = way * shot
+    return Draw(
+        both.classes[:, :way], both.support[:, :few], both.query, both.labels[:few], both.truth
+    )
+
+
+def pairs_of(
+    method: PairwiseMethod,
+    descriptors: Descriptors,
+    draw: Draw,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Float[Tensor, "e q n"], Float[Tensor, "e n n"]]:
+    """Scores of queries against supports, and of supports against supports, of every episode."""
+
+    def score(tile: slice) -> Tensor:
+        asked, known = gathered(method, descriptors, draw, tile)
+        both = {name: torch.cat([asked[name], known[name]], 1) for name in asked}
+        return method.pairs(both, known).cpu()
+
+    found = torch.cat(in_tiles(score, descriptors, draw, workers=workers, progress=progress))
+    count = draw.query.shape[1]
+    return found[:, :count], found[:, count:]
+
+
+def evaluate_open(
+    method: Method,
+    descriptors: Descriptors,
+    labels: Int[Tensor, " n"],
+    *,
+    model: Model | None = None,
+    way: int = 5,
+    shot: int = 1,
+    query: int = 1,
+    episodes: int = 10_000,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> OpenOutcome:
+    """Run open-set episodes over clips that were encoded once.
+
+    Args:
+        method: The method that made the descriptors.
+        descriptors: Descriptors of all N clips.
+        labels: Class of each clip, 0..C-1.
+        model: Whose head ``method`` is: its probabilities are what is measured, where it ships weights of
+            rejection. Otherwise, and without it, the best raw score is: the baseline.
+        way: Known classes per episode, and unknown ones.
+        shot: Supports per known class.
+        query: Queries per class, known or not.
+        episodes: How many.
+        seed: Of the episodes.
+        workers: Threads; as many as there are cores if None. It does not change the result.
+        progress: Called with episodes done and all episodes.
+
+    Raises:
+        EpisodeError: Fewer than 2·way classes, or too few clips.
+        ArgumentError: A size is below one.
+    """
+    draw = draw_open(labels, way=way, shot=shot, query=query, episodes=episodes, seed=seed)
+    table = None if model is None else shipped_table(model.weights_hash)
+    pairwise = as_pairwise(method)
+    if model is None or table is None or pairwise is None:
+        logits = score_draw(method, descriptors, draw, workers=workers, progress=progress).double()
+        best, answer = logits.max(-1)
+        return OpenOutcome(draw, _right(answer, draw), best.numpy(), best.numpy(), False)
+    asked, among = pairs_of(pairwise, descriptors, draw, workers=workers, progress=progress)
+    evidence = Evidence.of(among, draw.labels, way=way)
+    known = known_probability(evidence, asked, table)
+    logits = torch.unflatten(asked, -1, (way, shot)).mean(-1)
+    prior = shipped_scale(model.scales, shot)
+    scale = torch.full((episodes,), prior, dtype=torch.float64)
+    if shot > 1:
+        scale = support_scale(among, draw.labels, way=way, prior=prior)
+    best, answer = (logits.double() * scale[:, None, None]).softmax(-1).max(-1)
+    return OpenOutcome(draw, _right(answer, draw), known.numpy(), (known * best).numpy(), True)
+
+
+def _right(answer: Tensor, draw: Draw) -> np.ndarray:
+    return np.asarray((answer == draw.truth).numpy())

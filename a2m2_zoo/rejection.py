@@ -1,0 +1,230 @@
+"""Whether a query belongs to any of the classes, and so how probable it is that the answer is right.
+
+The probabilities of ``a2m2_zoo.calibration`` say *which* of the classes. What says *whether any* is how the
+query's scores compare with the supports' own: those of supports that look for a class without finding theirs
+(every support has other classes to be mistaken for), and, with two supports and more per class, those of
+supports that find their own. A logistic regression over few such comparisons gives the probability; its
+weights were fitted once per model on generated classes and come with the package.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from a2m2_zoo._typing import Float, Int
+from a2m2_zoo.hub.manifest import package_file
+
+if TYPE_CHECKING:
+    from a2m2_zoo.methods.base import Descriptors
+    from a2m2_zoo.model import Model
+
+#: What the logistic regression sees, see ``Evidence.features``. The last three need classes of two supports.
+FEATURES = ("above_strangers", "margin", "above_own", "shape", "shape_margin")
+_FILE = "weights/rejection.json"
+
+#: Shots → intercept and one weight for each of ``FEATURES`` (the first two with one shot).
+Table = Mapping[int, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the supports of one episode, or of E, say about scores; built once for any number of queries.
+
+    Attributes:
+        labels: (N,) class of each support, 0..W-1.
+        member: (N, W) one where the support is of the class, over the class's count.
+        strangers: (*E, 1) mean over the supports of the best score of a class that is not theirs.
+        own: (*E, W) mean score of a class's supports by the others of it, drawn half way to the mean over
+            classes; None where every class has one support.
+        profiles: (*E, W, N) mean score of each class's supports against every support, itself left out;
+            zero where nobody is left.
+        seen: (W, N) one where somebody is left.
+    """
+
+    labels: Int[Tensor, " n"]
+    member: Float[Tensor, "n w"]
+    strangers: Float[Tensor, "*e 1"]
+    own: Float[Tensor, "*e w"] | None
+    profiles: Float[Tensor, "*e w n"]
+    seen: Float[Tensor, "w n"]
+
+    @classmethod
+    def of(cls, pairs: Float[Tensor, "*e n n"], labels: Int[Tensor, " n"], *, way: int) -> Evidence:
+        """From the scores of every support against every support."""
+        pairs = pairs.double()
+        one = functional.one_hot(labels, way).double()
+        counts = one.sum(0)
+        member = one / counts
+        foreign = (pairs @ member).masked_fill(one.bool(), -torch.inf)
+        strangers = foreign.amax(-1).mean(-1, keepdim=True)
+        alone = pairs - torch.diag_embed(pairs.diagonal(dim1=-2, dim2=-1))
+        others = counts[:, None] - one.mT  # (w, n): supports of each class without support n
+        profiles = one.mT @ alone / others.clamp_min(1)
+        seen = (others > 0).double()
+        own = None
+        if len(labels) > way:
+            found = (profiles * seen * member.mT).sum(-1)
+            judged = counts > 1
+            mean = found[..., judged].mean(-1, keepdim=True)
+            own = (found.where(judged, mean) + mean) / 2
+        return cls(labels, member, strangers, own, profiles * seen, seen)
+
+    @property
+    def shot(self) -> float:
+        """Supports per class, the mean where classes differ."""
+        return len(self.labels) / self.member.shape[1]
+
+    def features(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q f"]:
+        """What is compared, of every query.
+
+        ``above_strangers``: best score less what supports reach with classes that are not theirs.
+        ``margin``: best less second best score. ``above_own``: best score less what supports of that class
+        reach with it. ``shape``: correlation of the query's scores over all supports with those of that
+        class's supports; ``shape_margin``: how much that is above the second best correlation.
+
+        Args:
+            pairs: Scores of every query against every support.
+        """
+        pairs = pairs.double()
+        logits = pairs @ self.member
+        best, answer = logits.max(-1)
+        first_two = logits.topk(2, -1).values
+        found = [best - self.strangers, first_two[..., 0] - first_two[..., 1]]
+        if self.own is not None:
+            own = self.own.unsqueeze(-2).expand_as(logits)
+            shapes = self._shapes(pairs)
+            top = shapes.topk(2, -1).values
+            found += [
+                best - own.gather(-1, answer[..., None])[..., 0],
+                shapes.gather(-1, answer[..., None])[..., 0],
+                top[..., 0] - top[..., 1],
+            ]
+        return torch.stack(found, -1)
+
+    def _shapes(self, pairs: Tensor) -> Tensor:
+        """(*E, Q, W) correlation of each query's scores with each class's profile."""
+        count = self.seen.sum(-1)
+        mean = pairs @ self.seen.mT / count
+        level = self.profiles.sum(-1) / count
+        cross = pairs @ self.profiles.mT / count - mean * level.unsqueeze(-2)
+        spread = pairs**2 @ self.seen.mT / count - mean**2
+        wide = (self.profiles**2).sum(-1) / count - level**2
+        return cross / (spread * wide.unsqueeze(-2)).clamp_min(1e-18).sqrt()
+
+
+def known_probability(
+    evidence: Evidence, pairs: Float[Tensor, "*e q n"], table: Table
+) -> Float[Tensor, "*e q"]:
+    """Probability that a query is of any of the classes, were half of all queries.
+
+    Args:
+        evidence: Of the supports.
+        pairs: Scores of every query against every support, by the method that gave the evidence its.
+        table: The weights, see ``shipped_table``.
+    """
+    features = evidence.features(pairs)
+    shot = 1.0 if evidence.own is None else max(evidence.shot, 2.0)
+    weights = _weights(table, shot).to(features)
+    return (features @ weights[1:] + weights[0]).sigmoid()
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A model's supports, ready to say of queries how probable it is that their answers are right.
+
+    Attributes:
+        evidence: Of the supports.
+        table: The model's weights.
+    """
+
+    evidence: Evidence
+    table: Table
+
+    @classmethod
+    def of(
+        cls, model: Model, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
+    ) -> Judge | None:
+        """None for a model without shipped weights, or whose class scores are no means of pair scores."""
+        table = shipped_table(model.weights_hash)
+        pairs = None if table is None else model.pairs(support, support)
+        if table is None or pairs is None:
+            return None
+        return cls(Evidence.of(pairs, labels, way=way), table)
+
+    def known(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q"]:
+        """Probability of being of any of the classes, see ``known_probability``."""
+        return known_probability(self.evidence, pairs, self.table)
+
+    def logits(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q w"]:
+        """Class scores, the mean over each class's pairs."""
+        return pairs.double() @ self.evidence.member
+
+    def right(
+        self, pairs: Float[Tensor, "*e q n"], *, scale: float | Tensor
+    ) -> Float[Tensor, "*e q"]:
+        """Probability that the best class is right: of being known, times that of the class if it is.
+
+        Args:
+            pairs: Scores of every query against every support, ``Model.pairs``.
+            scale: Factor on the logits, ``Model.scale``.
+        """
+        return self.known(pairs) * (self.logits(pairs) * scale).softmax(-1).amax(-1)
+
+
+@cache
+def _tables() -> dict[str, Table]:
+    path = package_file(_FILE)
+    raw = json.loads(path.read_text()) if path.is_file() else {"models": []}
+    return {
+        model["weights_hash"]: {int(k): tuple(v) for k, v in model["weights"].items()}
+        for model in raw["models"]
+    }
+
+
+def shipped_table(weights_hash: str) -> Table | None:
+    """The weights that came with the package for the model of that hash; None for other models."""
+    return _tables().get(weights_hash)
+
+
+def fit_table_row(
+    features: Float[Tensor, "n f"], known: Float[Tensor, " n"], *, ridge: float = 1e-3
+) -> tuple[float, ...]:
+    """Intercept and weights of the logistic regression that tells known from unknown, by Newton's steps.
+
+    Args:
+        features: Of many queries.
+        known: One for a query of one of the classes, else zero.
+        ridge: Penalty on the squared weights of standardised features, per query.
+    """
+    mean, deviation = features.mean(0), features.std(0)
+    x = functional.pad((features - mean) / deviation, (1, 0), value=1.0)
+    penalty = torch.full((x.shape[1],), ridge * len(x), dtype=x.dtype)
+    penalty[0] = 0
+    w = torch.zeros_like(penalty)
+    for _ in range(25):
+        p = (x @ w).sigmoid()
+        slope = x.mT @ (p - known) + penalty * w
+        w = w - torch.linalg.solve((x * (p * (1 - p))[:, None]).mT @ x + penalty.diag(), slope)
+    weights = w[1:] / deviation
+    return tuple(float(f"{v:.5g}") for v in (w[0] - weights @ mean, *weights))
+
+
+def _weights(table: Table, shot: float) -> Tensor:
+    """Those of ``shot``, linear in its logarithm between those of ``table``; one shot stands alone."""
+    known = sorted(k for k in table if (k == 1) == (shot == 1))
+    shot = min(max(shot, known[0]), known[-1])
+    above = next(k for k in known if k >= shot)
+    below = max(k for k in known if k <= shot)
+    part = 0.0 if above == below else math.log(shot / below) / math.log(above / below)
+    ends = (torch.tensor(table[k], dtype=torch.float64) for k in (below, above))
+    first, second = ends
+    return torch.lerp(first, second, part)

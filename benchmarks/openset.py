@@ -1,0 +1,90 @@
+"""Open-set figures on folders of real clips: how well clips of unknown actions are told apart.
+
+    python benchmarks/openset.py ../shared/videos/msr_action3d ../shared/videos/jhmdb
+
+Every head of the comparison on the default model's features, then the other embedded models; 5 known and 5
+unknown classes. The embedded models are measured by their probabilities, and by their best raw score as the
+untrained heads are. Prints a JSON receipt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from _receipt import publish, receipt
+from accuracy import cached
+
+from a2m2_zoo import load_model
+from a2m2_zoo.evaluation.openset import OpenOutcome, evaluate_open
+from a2m2_zoo.evaluation.rivals import build_rival, known_rivals
+from a2m2_zoo.evaluation.statistics import accuracy_at
+from a2m2_zoo.features import default_cache, encode_clips
+
+COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
+
+
+def row(outcome: OpenOutcome, **facts: Any) -> dict[str, Any]:
+    """The figures, and how accurate the most confident answers to all queries are, unknown ones included."""
+    curve = [
+        round(100 * accuracy_at(outcome.confidence.ravel(), outcome.right.ravel(), c), 2)
+        for c in COVERAGES
+    ]
+    figures = asdict(outcome.figures())
+    rounded = {k: v if v is None else round(v, 4) for k, v in figures.items()}
+    found = {**facts, **rounded, "accuracy_by_coverage": curve}
+    print(found, file=sys.stderr, flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--models", default="a2m2-lite0,a2m2-lite0-free,protonet-lite0")
+    parser.add_argument("--methods", help="heads on the first model's features; all if not given")
+    parser.add_argument("--episodes", type=int, default=2000)
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out")
+    options = parser.parse_args()
+    models = [load_model(name) for name in options.models.split(",")]
+    names = known_rivals(models[0]) if options.methods is None else options.methods.split(",")
+    rivals = [build_rival(n, models[0]) for n in names if n and n != models[0].method_name]
+    rows: list[dict[str, Any]] = []
+    for folder in options.folders:
+        cache, clips, labels = cached(folder, models[0], options.cache or default_cache())
+        entries = [(m.id, m.method, by, m.origin) for m in models for by in (m, None)]
+        entries += [(rival.name, rival.method, None, rival.status) for rival in rivals]
+        for name, method, model, status in entries:
+            descriptors = encode_clips(method, cache.read(clips))
+            for shot in (1, 5):
+                outcome = evaluate_open(
+                    method,
+                    descriptors,
+                    labels,
+                    model=model,
+                    shot=shot,
+                    episodes=options.episodes,
+                    seed=options.seed,
+                )
+                facts = {"data": folder.name, "method": name, "status": status, "shot": shot}
+                by = "probability" if outcome.calibrated else "best score"
+                rows.append(row(outcome, **facts, by=by))
+    weights = {model.id: model.weights_hash for model in models}
+    facts = receipt(
+        episodes=options.episodes,
+        seed=options.seed,
+        way=5,
+        unknown=5,
+        coverages=COVERAGES,
+        weights=weights,
+        results=rows,
+    )
+    publish(facts, options.out)
+
+
+if __name__ == "__main__":
+    main()
