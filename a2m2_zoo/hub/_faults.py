@@ -91,6 +91,8 @@ def _answered(error: Exception, source: Source) -> str | None:
 
 def _broken(error: Exception) -> str | None:
     kinds, said = _kinds(error), _first_line(error)
+    if "UnsupportedProtocol" in kinds:
+        return "the Hub's address begins with neither https:// nor http://; check HF_ENDPOINT"
     if "ConnectError" in kinds or "ConnectTimeout" in kinds:
         return f"{_host()} cannot be reached ({said}); check the network, the proxy and HF_ENDPOINT"
     if "TimeoutException" in kinds:
@@ -101,6 +103,11 @@ def _broken(error: Exception) -> str | None:
         return f"the connection broke ({said}); try again"
     if _miscounted(error):
         return "another number of bytes came than was announced; try again"
+    if isinstance(error, (RuntimeError, OSError)) and not getattr(error, "errno", None):
+        # What the Xet library says of whatever befell it.
+        return (
+            f"the transfer failed ({said}); try again, with HF_HUB_DISABLE_XET=1 if it fails again"
+        )
     return None
 
 

@@ -89,6 +89,7 @@ class Hub(ThreadingHTTPServer):
         faults: What goes wrong next, in this order for each method.
         seen: All requests that came.
         cdn: Answer downloads with a redirect to another host, as the Hub does for large files.
+        xet: Say that files lie in the Xet storage, of which there is only the door.
         before_get: Called before a body is sent; lets a test hold requests back.
     """
 
@@ -107,6 +108,7 @@ class Hub(ThreadingHTTPServer):
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
         self.cdn = False
+        self.xet = False
         self.before_get: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
 
@@ -161,6 +163,16 @@ class Downloads(BaseHTTPRequestHandler):
             self.send_file(match[3], files[match[3]], match[2], self.server.next_fault("GET"))
         elif match := re.fullmatch(r"/(.+?)/resolve/([^/]+)/(.+)", path):
             self.resolve(*match.groups())
+        elif self.server.xet and "/xet-read-token/" in path:
+            token = {
+                "casUrl": f"{self.server.url}/cas",
+                "exp": 1 << 32,
+                "accessToken": "short-lived",
+            }
+            named = zip(
+                ("Cas-Url", "Token-Expiration", "Access-Token"), token.values(), strict=True
+            )
+            self.answer(200, token, headers={f"X-Xet-{key}": str(value) for key, value in named})
         elif match := re.fullmatch(
             r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+)(?:/.*)?)?", path
         ):
@@ -205,6 +217,9 @@ class Downloads(BaseHTTPRequestHandler):
         """The bytes, whole or in part, with whatever goes wrong."""
         headers = {**linked(data, commit, fault), "Accept-Ranges": "bytes"}
         headers["Content-Disposition"] = f'inline; filename="{file}";'
+        if self.server.xet:
+            route = f"{self.server.url}/api/models/org/name/xet-read-token/{commit}"
+            headers |= {"X-Xet-Hash": "ab" * 32, "X-Xet-Refresh-Route": route}
         start, total = 0, len(data) if fault.announce is None else fault.announce
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers["Range"] or "")
         if fault.flip:

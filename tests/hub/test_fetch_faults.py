@@ -256,6 +256,14 @@ def test_nobody_there(
     assert sum(naps) <= 60
 
 
+def test_an_address_that_is_none(
+    hub: Hub, naps: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point_client_at(hub.url.removeprefix("http://"), tmp_path / "hf", monkeypatch)
+    assert "begins with neither https:// nor http://; check HF_ENDPOINT" in refused()
+    assert naps == []
+
+
 def test_somebody_else_there(hub: Hub) -> None:
     hub.faults = [Fault("HEAD", status=204)] * 2
     assert f"what answers at {hub.url} is no Hub; check HF_ENDPOINT and the proxy" in refused()
@@ -330,6 +338,28 @@ def test_a_disk_that_the_system_declares_full(hub: Hub, tmp_path: Path) -> None:
     )
     assert "cannot write the cache" in run.stderr.splitlines()[-1]
     assert "(File too large)" in run.stderr.splitlines()[-1]
+    assert not list((tmp_path / "other").rglob(NAME))
+
+
+def test_storage_that_fails_behind_the_hub(hub: Hub, tmp_path: Path) -> None:
+    """Large files come through a library of their own, whose errors are bare."""
+    hub.xet = True
+    code = (
+        "from pathlib import Path; from a2m2_zoo.hub.fetch import fetch;"
+        "from a2m2_zoo.hub.manifest import Source;"
+        f"fetch(Source({NAME!r}, 'org/name', {COMMIT!r}), root=Path('.'))"
+    )
+    env = {**environment(hub, tmp_path / "other"), "HF_HUB_DISABLE_XET": "0", "HF_TOKEN": TOKEN}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+    )
+    assert any(seen.path.startswith("/cas/") for seen in hub.seen)
+    last = run.stderr.splitlines()[-1]
+    assert last.startswith(
+        "a2m2_zoo.errors.FetchError: cannot fetch 'model.safetensors' of org/name"
+    )
+    assert "HF_HUB_DISABLE_XET=1" in last
+    assert TOKEN not in run.stderr
     assert not list((tmp_path / "other").rglob(NAME))
 
 
