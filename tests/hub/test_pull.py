@@ -14,13 +14,11 @@ from typing import Any
 
 import pytest
 import torch
-import typer
 from hub_server import COMMIT, Fault, Hub, Repo, environment
 
 from a2m2_zoo import free
 from a2m2_zoo.backbones import build_backbone
-from a2m2_zoo.cli.pull import pull as pull_command
-from a2m2_zoo.cli.pull import verify as verify_command
+from a2m2_zoo.cli import main
 from a2m2_zoo.errors import (
     ArgumentError,
     CheckpointError,
@@ -105,16 +103,9 @@ def published(hub: Hub, tmp_path: Path) -> Path:
     return tmp_path / "listed" / "manifest.json"
 
 
-APP = typer.Typer()
-APP.command()(pull_command)
-APP.command()(verify_command)
-
-
 def call(*words: str) -> int:
     """The exit code of the command."""
-    with pytest.raises(SystemExit) as stop:
-        APP(args=list(words))
-    return int(str(stop.value.code or 0))
+    return main(["models", *words])
 
 
 def same(one: Model, other: Model) -> bool:
