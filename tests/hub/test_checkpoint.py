@@ -64,6 +64,45 @@ def test_refusals(sound: Path, tmp_path: Path) -> None:
         checkpoint.save(tmp_path / "no" / "m.safetensors", TENSORS, kind="model", record={})
 
 
+def test_only_what_is_wanted_is_read(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = checkpoint.load(sound, kind="model").sha256
+    seen: list[list[str]] = []
+
+    def keep(names: list[str]) -> list[str]:
+        seen.append(sorted(names))
+        return ["b", "b"]
+
+    found = checkpoint.read_tensors(sound, sha256=digest, keep=keep)
+    assert seen == [["a", "b"]]
+    assert found.keys() == {"b"}
+    with pytest.raises(CheckpointError, match="strange"):
+        checkpoint.read_tensors(sound, sha256=digest, keep=lambda _: ["strange"])
+    monkeypatch.setattr(checkpoint, "_MAPPED", 0)  # mapped anew for every tensor
+    every = checkpoint.read_tensors(sound, sha256=digest)
+    assert all(torch.equal(every[name], tensor) for name, tensor in TENSORS.items())
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(sound: Path, tmp_path: Path) -> None:
+    digest = checkpoint.load(sound, kind="model").sha256
+    other = tmp_path / "other.safetensors"
+
+    def replace(names: list[str]) -> list[str]:
+        checkpoint.save(other, TENSORS, kind="model", record={"id": "y"})
+        other.replace(sound)
+        return names
+
+    with pytest.raises(CheckpointError, match="was changed while it was read"):
+        checkpoint.read_tensors(sound, sha256=digest, keep=replace)
+
+
+def test_what_becomes_of_a_file_later_changes_no_tensor(sound: Path) -> None:
+    found = checkpoint.load(sound, kind="model").tensors
+    with sound.open("r+b") as file:
+        file.write(b"\0" * sound.stat().st_size)
+    for name, tensor in TENSORS.items():
+        assert torch.equal(found[name], tensor)
+
+
 @settings(deadline=None)
 @given(st.data())
 def test_no_damage_gets_past_as_anything_but_a_checkpoint_error(
