@@ -27,7 +27,12 @@ ALLOWED = {
     "calibration": BASE,
     "methods": BASE | {"ops", "modules", "backbones"},
     "episode": BASE | {"data"},
-    "model": BASE | {"backbones", "methods", "hub", "video", "calibration"},
+    "text": BASE | {"backbones", "ops"},
+    "model": BASE | {"backbones", "methods", "hub", "video", "calibration", "text"},
+    "rejection": BASE | {"methods", "hub", "model"},
+    "free": BASE
+    | {"backbones", "calibration", "data", "features", "hub", "methods"}
+    | {"model", "modules", "text", "video"},
     "bank": BASE | {"model", "methods", "hub", "video", "data"},
     "convert": BASE | {"data", "methods", "modules", "backbones", "hub", "video", "model"},
     "features": BASE | {"backbones", "methods", "video"},
@@ -43,13 +48,20 @@ ALLOWED = {
         "calibration",
         "features",
         "loading",
+        "rejection",
     },
     "training": BASE
     | {"backbones", "methods", "modules", "hub", "video", "data", "evaluation"}
     | {"calibration", "features", "model"},
-    "report": BASE | {"api", "bank", "episode", "evaluation", "model", "video"},
-    "loading": BASE | {"model", "methods", "backbones", "hub", "video"},
-    "api": BASE | {"loading", "bank", "episode", "model", "video"},
+    "loading": BASE | {"model", "methods", "backbones", "hub", "video", "text", "free"},
+    "pulling": BASE | {"hub", "loading"},
+    "publishing": BASE | {"data", "hub", "loading", "model"},
+    "api": BASE | {"loading", "bank", "episode", "model", "rejection", "text", "video"},
+    "spotting": BASE | {"api", "backbones", "bank", "episode", "model", "rejection", "video"},
+    "bank_check": BASE | {"bank", "calibration", "data", "model", "video"},
+    "report": BASE | {"api", "bank", "episode", "evaluation", "model", "spotting", "video"},
+    "export": BASE | {"backbones", "episode", "methods", "model", "modules", "ops", "video"},
+    "app": BASE | {"api", "bank", "data", "episode", "model", "report", "spotting", "video"},
 }
 
 
@@ -108,7 +120,17 @@ def test_methods_do_not_import_each_other() -> None:
     "code", ["import a2m2_zoo", "from a2m2_zoo.cli import main; main(['--help'])"]
 )
 def test_light_entrances_load_nothing_heavy(code: str) -> None:
-    heavy = ("torch", "open_clip", "ot", "matplotlib", "av", "numpy")
+    heavy = (
+        "torch",
+        "open_clip",
+        "ot",
+        "matplotlib",
+        "av",
+        "numpy",
+        "huggingface_hub",
+        "gradio",
+        "onnx",
+    )
     probe = f"import sys; print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run(
         [sys.executable, "-c", f"{code}; {probe}"], capture_output=True, text=True, check=True
