@@ -81,7 +81,7 @@ ClassNamesOption = Annotated[
     typer.Option(
         "--class-names",
         metavar="FILE.json|CLASS=NAME",
-        help="What a class is called in words, repeatable; or a JSON file {class: name or [prompts]}.",
+        help="What a class is called in words, repeatable; or a JSON file with names or lists of prompts.",
         rich_help_panel="Text",
     ),
 ]
@@ -89,6 +89,7 @@ TemplateOption = Annotated[
     list[str] | None,
     typer.Option(
         "--template",
+        metavar="TEXT",
         help="What a name is put into, repeatable.",
         show_default="a photo of {}",
         rich_help_panel="Text",
@@ -111,11 +112,14 @@ def limits(megapixels: float, frames: int, seconds: float) -> Limits:
 
 
 def open_model(name: str, device: str) -> Model:
-    """The model that the options name, with a spinner while it loads."""
+    """The model that the options name: fetched with the client's bar, then loaded with a spinner."""
     from a2m2_zoo.cli.output import stderr
 
-    with stderr.status("loading the model") as spinner:
+    with stderr.status("loading the model"):
         from a2m2_zoo.loading import load_model
+        from a2m2_zoo.pulling import fetch_missing
+    fetch_missing(name)
+    with stderr.status("loading the model") as spinner:
 
         def tell(done: int, total: int) -> None:
             spinner.update(f"computing the head of {name}, this once: clip {done} of {total}")
