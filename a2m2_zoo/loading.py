@@ -90,12 +90,12 @@ def load_model(
         raise ArgumentError(f"sha256 is {sha256!r}; expected 64 lower-case hex digits")
     if text.startswith(HUB):
         source = hub_source(text)
-        file = listed.find(source, sha256=sha256, offline=offline)
+        file = listed.find(source, sha256=sha256, offline=offline, name=text)
         found = checkpoint.load(file, kind="model", sha256=sha256)
 
         def beside(other: str, digest: str) -> Path:
             near = replace(source, file=other)
-            return listed.find(near, sha256=digest, offline=offline)
+            return listed.find(near, sha256=digest, offline=offline, name=text)
 
     elif Path(text).suffix == ".safetensors" or Path(text).exists():
         file = _checkpoint_file(Path(text))
@@ -141,7 +141,7 @@ def _listed(
             text=trunk.text(),
             progress=progress,
         )
-    file = listed.find(entry.source, sha256=entry.sha256, offline=offline)
+    file = listed.find(entry.source, sha256=entry.sha256, offline=offline, name=entry.id)
     found = checkpoint.load(file, kind="model", sha256=entry.sha256)
     return assembled(found, source=entry.id, trunks=trunks)
 
@@ -306,7 +306,9 @@ class Trunks:
                 f"{source!r} stands on backbone {name!r}, whose weights are not distributed; expected them "
                 "in a file beside the checkpoint"
             )
-        path = self.manifest.find(entry.source, sha256=entry.sha256, offline=self.offline)
+        path = self.manifest.find(
+            entry.source, sha256=entry.sha256, offline=self.offline, name=entry.id
+        )
         return _Trunk(name, entry.architecture, path, entry.sha256)
 
     def _near(self, record: Any, source: str) -> _Trunk:

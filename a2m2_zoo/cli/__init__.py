@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from a2m2_zoo.errors import A2M2Error, SaveError
+from a2m2_zoo.errors import A2M2Error, FetchError, SaveError
 
 #: Some inputs failed; the others are answered.
 FAILED = 1
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         app(args=None if argv is None else list(argv), prog_name="a2m2")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
-    except SaveError as error:
+    except (SaveError, FetchError) as error:
         return _complain(error, FAILED)
     except A2M2Error as error:
         return _complain(error, WRONG_CALL)

@@ -35,14 +35,14 @@ def misalign(
     Supports stay as they are. All alignments see the same descriptors and the same episodes.
     """
     from a2m2_zoo.evaluation.misalignment import measure_misalignment
-    from a2m2_zoo.loading import load_model
     from a2m2_zoo.report.explain import check_ready
 
     if plot is not None:
         check_ready(plot)
+    recogniser = options.open_model(model, "auto")
     with progress_bars() as tell:
         found = measure_misalignment(
-            load_model(model),
+            recogniser,
             data,
             kinds=_names(kinds),
             amounts=[_percent(text) for text in _names(amounts)],

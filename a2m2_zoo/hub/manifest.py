@@ -140,7 +140,12 @@ class Manifest:
         )
 
     def find(
-        self, source: Source, *, sha256: str | None = None, offline: bool | None = None
+        self,
+        source: Source,
+        *,
+        sha256: str | None = None,
+        offline: bool | None = None,
+        name: str = "NAME",
     ) -> Path:
         """The local path of a file: in the manifest's folder, or fetched from the Hub if it is not here yet.
 
@@ -148,6 +153,7 @@ class Manifest:
             source: The file.
             sha256: Hash that a fetched file must have.
             offline: Never use the network; None follows ``HF_HUB_OFFLINE``.
+            name: What ``a2m2 models pull`` takes to get this file, for the messages.
 
         Raises:
             CheckpointError: A link leads it out of the manifest's folder.
@@ -156,7 +162,7 @@ class Manifest:
         if source.repo_id is not None:
             from a2m2_zoo.hub.fetch import fetch  # the Hub's client loads where it is needed
 
-            return fetch(source, root=self.root, sha256=sha256, offline=offline)
+            return fetch(source, root=self.root, sha256=sha256, offline=offline, name=name)
         path = (self.root / PurePosixPath(source.file)).resolve()
         if not path.is_relative_to(self.root.resolve()):
             raise CheckpointError(
