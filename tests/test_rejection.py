@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from makers import film, still
+
+from a2m2_zoo import build_bank, classify, load_model
+from a2m2_zoo.api import default_model
+from a2m2_zoo.hub.manifest import read_manifest
+from a2m2_zoo.loading import load_model as load
+from a2m2_zoo.rejection import (
+    FEATURES,
+    Evidence,
+    Judge,
+    fit_table_row,
+    known_probability,
+    shipped_table,
+)
+
+LABELS = torch.tensor([0, 0, 0, 1, 1, 2])  # class 2 has one support
+
+
+def test_features_against_plain_loops() -> None:
+    torch.manual_seed(0)
+    pairs, asked = torch.randn(6, 6).double(), torch.randn(4, 6).double()
+    found = Evidence.of(pairs, LABELS, way=3).features(asked)
+    label = LABELS.tolist()
+    members = [[n for n in range(6) if label[n] == c] for c in range(3)]
+
+    def mean(values: list[float]) -> float:
+        return sum(values) / len(values)
+
+    def score(row: torch.Tensor, c: int, without: int = -1) -> float:
+        return mean([float(row[n]) for n in members[c] if n != without])
+
+    strangers = mean([max(score(pairs[n], c) for c in range(3) if c != label[n]) for n in range(6)])
+    own = [mean([score(pairs[n], c, n) for n in members[c]]) for c in (0, 1)]
+    own = [(x + mean(own)) / 2 for x in own] + [mean(own)]
+    for q in range(4):
+        logits = [score(asked[q], c) for c in range(3)]
+        best = max(range(3), key=logits.__getitem__)
+        shapes = []
+        for c in range(3):
+            seen = [n for n in range(6) if [m for m in members[c] if m != n]]
+            profile = [mean([float(pairs[m, n]) for m in members[c] if m != n]) for n in seen]
+            shapes.append(np.corrcoef(profile, asked[q, seen].numpy())[0, 1])
+        expected = [
+            logits[best] - strangers,
+            logits[best] - sorted(logits)[1],
+            logits[best] - own[best],
+            shapes[best],
+            sorted(shapes)[2] - sorted(shapes)[1],
+        ]
+        assert found[q].tolist() == pytest.approx(expected, abs=1e-9)
+
+
+def test_what_all_scores_share_says_nothing() -> None:
+    torch.manual_seed(1)
+    pairs, asked = torch.randn(2, 6, 6).double(), torch.randn(2, 3, 6).double()
+    once = Evidence.of(pairs, LABELS, way=3).features(asked)
+    again = Evidence.of(pairs + 7, LABELS, way=3).features(asked + 7)
+    torch.testing.assert_close(once, again)
+    assert once.shape == (2, 3, len(FEATURES))
+
+
+def test_a_support_does_not_vouch_for_itself() -> None:
+    torch.manual_seed(2)
+    pairs, asked = torch.randn(6, 6).double(), torch.randn(3, 6).double()
+    loud = pairs + 100 * torch.eye(6)
+    torch.testing.assert_close(
+        Evidence.of(pairs, LABELS, way=3).features(asked),
+        Evidence.of(loud, LABELS, way=3).features(asked),
+    )
+
+
+def test_one_support_each_leaves_two_features() -> None:
+    evidence = Evidence.of(torch.eye(4), torch.arange(4), way=4)
+    assert evidence.own is None
+    assert evidence.features(torch.randn(5, 4)).shape == (5, 2)
+
+
+def test_the_fit_recovers_the_weights_that_made_its_data() -> None:
+    torch.manual_seed(3)
+    x = torch.randn(40_000, 2).double() * torch.tensor([1.0, 20.0])
+    known = (x @ torch.tensor([1.5, -0.05]).double() - 0.4).sigmoid().bernoulli()
+    assert fit_table_row(x, known) == pytest.approx((-0.4, 1.5, -0.05), abs=0.05)
+
+
+def test_weights_between_the_fitted_shots() -> None:
+    rows = {1: (9.0, 0.0, 0.0), 2: (1.0, *5 * (0.0,)), 8: (3.0, *5 * (0.0,))}
+    for shot, expected in ((1, 9.0), (2, 1.0), (4, 2.0), (8, 3.0), (16, 3.0)):
+        labels = torch.arange(3).repeat_interleave(shot)
+        torch.manual_seed(4)
+        evidence = Evidence.of(torch.randn(3 * shot, 3 * shot), labels, way=3)
+        found = known_probability(evidence, torch.randn(2, 3 * shot), rows)
+        assert torch.logit(found).tolist() == pytest.approx([expected] * 2, abs=1e-6)
+
+
+def test_the_embedded_models_have_weights_of_their_own() -> None:
+    embedded = [m.id for m in read_manifest().models.values() if m.status == "embedded"]
+    assert len(embedded) >= 3
+    for name in embedded:
+        table = shipped_table(load_model(name).weights_hash)
+        assert table is not None, f"{name} changed; run tools/fit_rejection.py"
+        assert {k: len(row) for k, row in table.items()} == {1: 3, 2: 6, 5: 6, 10: 6}
+        for row in table.values():
+            assert row[1] > 0  # the nearer than strangers, the more probably known
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("clips")
+    for i in range(4):
+        film(root / "right" / f"{i}.mp4", 20 + i)
+        film(root / "back" / f"{i}.mp4", 20 + i, speed=-7)
+        still(root / "still" / f"{i}.mp4", 20 + i)
+    return root
+
+
+def test_classify_says_unknown(clips: Path) -> None:
+    supports = {name: sorted((clips / name).glob("[012].mp4")) for name in ("right", "back")}
+    model = default_model()
+    bank = build_bank(supports, model=model)
+    queries = [clips / name / "3.mp4" for name in ("right", "back", "still")]
+    right, back, stranger = found = classify(queries, bank)
+    assert right.known is not None
+    assert back.known is not None
+    assert stranger.known is not None
+    assert min(right.known, back.known) > stranger.known
+    for answer in found:
+        assert answer.confidence == pytest.approx(answer.probability * (answer.known or 0))
+        assert answer.to_dict()["confidence"] == pytest.approx(answer.confidence, abs=1e-6)
+    between = (min(right.confidence, back.confidence) + stranger.confidence) / 2
+    rejected = [p.rejected for p in classify(queries, bank, reject_below=between, batch_size=2)]
+    assert rejected == [False, False, True]
+    judge = Judge.of(model, bank.descriptors, labels=bank.label_tensor, way=2)
+    assert judge is not None
+    among = model.pairs(bank.descriptors, bank.descriptors)
+    assert among is not None
+    labels = bank.label_tensor
+    sure = judge.right(among, scale=model.scale(bank.descriptors, labels=labels, way=2))
+    assert sure.shape == (6,)
+    assert ((sure > 0) & (sure < 1)).all()
+
+
+def test_other_models_keep_to_the_probability_alone(clips: Path, tmp_path: Path) -> None:
+    own = default_model()
+    torch.manual_seed(0)
+    own.method.state_dict()  # its weights are not touched: the copy below is another model
+    own.save(tmp_path / "other.safetensors")
+    other = load(tmp_path / "other.safetensors")
+    with torch.no_grad():
+        next(other.method.parameters()).mul_(1.01)
+    other.save(tmp_path / "changed.safetensors")
+    changed = load(tmp_path / "changed.safetensors")
+    assert shipped_table(changed.weights_hash) is None
+    answer = classify(
+        clips / "right" / "3.mp4",
+        {name: [clips / name / "0.mp4"] for name in ("right", "back")},
+        model=changed,
+        reject_below=0.5,
+    )
+    assert answer.known is None
+    assert answer.confidence == answer.probability >= 0.5
+    assert not answer.rejected
+    assert "known" not in answer.to_dict()
