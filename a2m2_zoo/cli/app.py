@@ -9,6 +9,7 @@ import typer
 from a2m2_zoo._version import __version__
 from a2m2_zoo.cli import (
     WRONG_CALL,
+    app_command,
     bank,
     classify,
     compare,
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("app")(app_command.app)
 app.command("classify")(classify.classify)
 app.command("episode")(episode.episode)
 app.command("compare")(compare.compare)

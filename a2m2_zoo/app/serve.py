@@ -1,0 +1,181 @@
+"""Running the page: on loopback unless told otherwise, with a folder that is gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from a2m2_zoo.app.engine import Engine
+from a2m2_zoo.app.guard import Guard
+from a2m2_zoo.app.layout import MISSING, build, gradio, theme
+from a2m2_zoo.app.limits import AppLimits
+from a2m2_zoo.app.session import Sessions
+from a2m2_zoo.app.view import CSS
+from a2m2_zoo.errors import ArgumentError, DependencyError
+
+if TYPE_CHECKING:
+    from a2m2_zoo.bank import SupportBank
+    from a2m2_zoo.model import Model
+
+#: The first port that is tried where none is asked for.
+PORT = 7860
+_TRIED = 40
+
+
+def serve(
+    model: Model,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    supports: SupportBank | None = None,
+    limits: AppLimits | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve the page until Ctrl-C.
+
+    Args:
+        model: The recogniser.
+        host: Address to listen at.
+        port: Port to listen at; 0 for any. None takes the first that is free from ``PORT`` on.
+        supports: Classes that every visitor begins with.
+        limits: What visitors may cost.
+        on_ready: Called with the page's address once it answers.
+
+    Raises:
+        DependencyError: Gradio is not installed.
+        ArgumentError: The address cannot be listened at.
+        BankError: The supports were encoded by another model.
+    """
+    limits = limits or AppLimits()
+    with tempfile.TemporaryDirectory(prefix="a2m2-app-", ignore_cleanup_errors=True) as folder:
+        engine = Engine(model, Path(folder), limits=limits, start=supports)
+        sessions = Sessions(engine)
+        app = application(engine, sessions, hosts=_hosts(host))
+        uvicorn: Any = import_module("uvicorn")
+        with listening(host, port) as channel, _sweeping(sessions):
+            config = uvicorn.Config(
+                app,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=2,
+                lifespan="on",
+            )
+            server = uvicorn.Server(config)
+            if on_ready is not None:
+                shown = f"[{host}]" if ":" in host else host
+                on_ready(f"http://{shown}:{channel.getsockname()[1]}")
+            with contextlib.suppress(KeyboardInterrupt):
+                server.run(sockets=[channel])
+
+
+def application(engine: Engine, sessions: Sessions, *, hosts: frozenset[str] | None) -> Guard:
+    """The page behind its guard, as an ASGI application.
+
+    Raises:
+        DependencyError: Gradio is not installed.
+    """
+    gr = gradio(engine.files)
+    page: Any = build(gr, engine, sessions)
+    app = import_module("fastapi").FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        server_name="127.0.0.1",
+        footer_links=[],
+        run_history=False,
+        allowed_paths=[],
+        show_error=False,
+        max_file_size=f"{engine.limits.upload_mb}mb",
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=theme(gr),
+        css=CSS,
+    )
+    return Guard(app, limits=engine.limits, files=engine.files, hosts=hosts)
+
+
+def check_installed() -> None:
+    """Refuse early what would only fail after the model was loaded.
+
+    Raises:
+        DependencyError: Gradio is not installed.
+    """
+    if find_spec("gradio") is None:
+        raise DependencyError(MISSING)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens at ``host``.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int | None) -> Iterator[socket.socket]:
+    """A socket that listens; closed afterwards.
+
+    Raises:
+        ArgumentError: The address is taken, or not one of this machine.
+    """
+    ports = range(PORT, PORT + _TRIED) if port is None else (port,)
+    reason: object = None
+    for number in ports:
+        try:
+            family, kind, *_, place = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
+            channel = socket.socket(family, kind)
+        except (OSError, OverflowError) as error:
+            reason = error
+            break
+        try:
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            channel.bind(place)
+            channel.listen(128)
+        except OSError as error:
+            channel.close()
+            reason = error.strerror or error
+            continue
+        with channel:
+            yield channel
+        return
+    where = f"port {port}" if port is not None else f"ports {PORT} to {PORT + _TRIED - 1}"
+    raise ArgumentError(
+        f"cannot listen at {host!r}, {where}: {reason}; give another --port or --host"
+    )
+
+
+def _hosts(host: str) -> frozenset[str] | None:
+    return frozenset({"127.0.0.1", "localhost", "::1", host}) if is_loopback(host) else None
+
+
+@contextlib.contextmanager
+def _sweeping(sessions: Sessions) -> Iterator[None]:
+    done = threading.Event()
+
+    def sweep() -> None:
+        while not done.wait(60):
+            sessions.sweep()
+
+    thread = threading.Thread(target=sweep, name="a2m2-sweep", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(5)

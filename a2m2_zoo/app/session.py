@@ -1,0 +1,322 @@
+"""One visitor of the page: the classes collected so far, and the files that go when the visitor goes."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from a2m2_zoo.app.engine import Answer, Engine, Spotted
+from a2m2_zoo.bank import SupportBank
+from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
+
+_NAME = 60
+
+
+class Session:
+    """What one visitor has. Its methods say in a line what they did, or raise.
+
+    Args:
+        engine: What computes.
+
+    Attributes:
+        bank: The classes so far; None where there is none.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._folder = Path(tempfile.mkdtemp(prefix="visit-", dir=engine.files))
+        self._uploads: set[Path] = set()
+        self._drawn = False
+        self._asked = 0
+        self._pictures = 0
+        self.bank: SupportBank | None = engine.start
+        self.lock = threading.RLock()
+        self.used = time.monotonic()
+
+    def add(self, name: object, files: object) -> str:
+        """Add clips to a class.
+
+        Args:
+            name: The class.
+            files: What the page says of the files it received; they are deleted once they were read.
+
+        Raises:
+            ArgumentError: The name or the clips are missing or too many.
+            EpisodeError: The name can be mistaken for another.
+            VideoError: No clip can be read.
+        """
+        paths = [
+            self._take(file) for file in (files if isinstance(files, list) else [files]) if file
+        ]
+        try:
+            label = " ".join(str(name or "").split())
+            if not label or len(label) > _NAME:
+                raise ArgumentError(
+                    f"the class needs a name of 1 to {_NAME} letters; type one above"
+                )
+            if not paths:
+                raise ArgumentError(f"there is no clip for {label!r}; drop one or more, then add")
+            self._room(label, len(paths))
+            made, errors = self._engine.encode(label, paths)
+            if made is None:
+                raise errors[0]
+            self.bank = self.bank.add(made) if self.bank else made
+        finally:
+            self._forget(paths)
+        self._drawn = False
+        said = f"Added {_count(len(made.labels), 'clip')} to {label}."
+        if errors:
+            said += f" Left out {_count(len(errors), 'clip')}: {self._engine.plain(errors[0])}"
+        return said
+
+    def remove(self, name: str) -> str:
+        """Take a class away.
+
+        Raises:
+            BankError: There is no such class.
+        """
+        if self.bank is not None and self.bank.class_names == (name,):
+            self.bank = None
+        elif self.bank is not None:
+            self.bank = self.bank.remove([name])
+        return f"Removed {name}."
+
+    def clear(self) -> str:
+        """Take all classes away."""
+        self.bank, self._drawn = None, False
+        return "Removed all classes."
+
+    def load(self, given: object) -> str:
+        """Take the classes of a bank file in place of those that are there.
+
+        Raises:
+            BankError: It is broken or of another model.
+        """
+        path = self._take(given)
+        try:
+            self.bank = self._engine.load_bank(path)
+        finally:
+            self._forget([path])
+        self._drawn = False
+        return f"Loaded {_count(len(self.bank.class_names), 'class')} from {path.name}."
+
+    def save(self) -> Path | None:
+        """The classes as a bank file for the visitor; None where there is none."""
+        if self.bank is None:
+            return None
+        return self.bank.save(self._folder / "bank.safetensors")
+
+    def draw(self) -> tuple[Path, str, str]:
+        """Begin with generated clips; each call asks about the next unseen one.
+
+        Returns:
+            An unseen clip, its action, and a line that says what was done.
+
+        Raises:
+            ArgumentError: The visitor has classes of their own, which would be lost.
+        """
+        self._use_drawn()
+        queries = self._engine.drawn().queries
+        clip, truth = queries[self._asked % len(queries)]
+        self._asked += 1
+        return (
+            clip,
+            truth,
+            "These clips were drawn by a2m2_zoo: two of each action, and one unseen.",
+        )
+
+    def draw_film(self) -> tuple[Path, str]:
+        """The generated classes, and a longer video in which they happen.
+
+        Raises:
+            ArgumentError: As for ``draw``.
+        """
+        self._use_drawn()
+        return (
+            self._engine.drawn().film,
+            "A drawn video in which several actions follow each other.",
+        )
+
+    def classify(self, given: object, reject_below: object = 0.0) -> Answer:
+        """Name the action of a clip.
+
+        Args:
+            given: What the page says of the clip, or a path of this program's own.
+            reject_below: From 0 to 1, see ``a2m2_zoo.classify``.
+
+        Raises:
+            A2M2Error: There are too few classes, or the clip cannot be read.
+        """
+        path = self._clip(given)
+        bank = self._classes()
+        return self._engine.classify(
+            path, bank, reject_below=_share(reject_below), picture=self._picture("why")
+        )
+
+    def spot(self, given: object, reject_below: object = None) -> Spotted:
+        """Find when the classes happen in a video; arguments and errors as of ``classify``."""
+        path = self._clip(given)
+        bank = self._classes()
+        least = None if reject_below is None else _share(reject_below)
+        return self._engine.spot(path, bank, reject_below=least, picture=self._picture("timeline"))
+
+    def close(self) -> None:
+        """Delete everything that the visitor left."""
+        with self.lock:
+            self._forget(list(self._uploads))
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self.bank = None
+
+    def _take(self, given: object) -> Path:
+        path = self._engine.uploaded(given)
+        self._uploads.add(path)
+        return path
+
+    def _forget(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the folder that held only this file
+                path.parent.rmdir()
+            self._uploads.discard(path)
+
+    def _clip(self, given: object) -> Path:
+        if not given:
+            raise ArgumentError("there is no clip yet; drop one first")
+        drawn = self._engine.drawn() if self._drawn else None
+        if drawn and isinstance(given, dict):
+            # The browser gives back a copy of a drawn clip; it is not the visitor's to delete.
+            for own in (*(path for path, _ in drawn.queries), drawn.film):
+                if Path(str(given.get("path"))).name == own.name:
+                    return own
+        return given if isinstance(given, Path) else self._take(given)
+
+    def _classes(self) -> SupportBank:
+        have = len(self.bank.class_names) if self.bank else 0
+        if self.bank is None or have < 2:
+            raise EpisodeError(
+                f"there {'is' if have == 1 else 'are'} {_count(have, 'class')}; add at least two to choose "
+                "from, or try the drawn clips"
+            )
+        return self.bank
+
+    def _room(self, label: str, more: int) -> None:
+        limits, bank = self._engine.limits, self.bank
+        names = {label, *(bank.class_names if bank else ())}
+        clips = more + (len(bank.labels) if bank else 0)
+        if len(names) > limits.classes or clips > limits.clips:
+            raise ArgumentError(
+                f"that would be {_count(len(names), 'class')} and {_count(clips, 'clip')}; the page takes "
+                f"{limits.classes} classes and {limits.clips} clips"
+            )
+
+    def _use_drawn(self) -> None:
+        if self.bank is not None and not self._drawn:
+            raise ArgumentError(
+                "you have classes of your own; save them, remove all, then try the drawn clips"
+            )
+        self.bank, self._drawn = self._engine.drawn().bank, True
+
+    def _picture(self, stem: str) -> Path:
+        # A new name each time, or the browser shows the old picture again.
+        for old in self._folder.glob(f"{stem}-*.png"):
+            old.unlink(missing_ok=True)
+        self._pictures += 1
+        self._folder.mkdir(exist_ok=True)
+        return self._folder / f"{stem}-{self._pictures}.png"
+
+
+class Sessions:
+    """All visitors.
+
+    Args:
+        engine: What computes for them.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._held: dict[str, Session] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def of(self, key: str | None) -> Session:
+        """The session of a visitor, a new one if there is none; whoever was away longest makes room."""
+        if not key:
+            raise ArgumentError("the page has lost its session; reload it")
+        gone: list[Session] = []
+        with self._lock:
+            if key not in self._held:
+                while len(self._held) >= self._engine.limits.sessions:
+                    oldest = min(self._held, key=lambda k: self._held[k].used)
+                    gone.append(self._held.pop(oldest))
+                self._held[key] = Session(self._engine)
+            found = self._held[key]
+            found.used = time.monotonic()
+        for session in gone:
+            session.close()
+        return found
+
+    def drop(self, key: str | None) -> None:
+        """Forget a visitor who has left."""
+        with self._lock:
+            session = self._held.pop(key or "", None)
+        if session is not None:
+            session.close()
+
+    def sweep(self, now: float | None = None) -> None:
+        """Forget visitors and delete files that nobody touched for long.
+
+        Args:
+            now: Seconds on the clock of files (``time.time``), for those who test.
+        """
+        age = 60 * self._engine.limits.minutes
+        clock = time.time() if now is None else now
+        shift = clock - time.time()
+        with self._lock:
+            late = time.monotonic() + shift - age
+            old = [key for key, session in self._held.items() if session.used < late]
+        for key in old:
+            self.drop(key)
+        # Pictures and banks of a visitor who is here stay; uploads go by age alone.
+        here = {session._folder for session in self._held.values()}
+        for path in sorted(self._engine.files.rglob("*"), reverse=True):
+            if here & {path, *path.parents}:
+                continue
+            with contextlib.suppress(OSError):
+                if path.lstat().st_mtime < clock - age:
+                    path.rmdir() if path.is_dir() else path.unlink()
+
+
+def held_bytes(folder: Path) -> int:
+    """Bytes of all files under ``folder``."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.lstat().st_size if path.is_file() else 0
+    return total
+
+
+def explain_error(engine: Engine, error: Exception) -> str:
+    """One line for the page, whatever went wrong."""
+    if isinstance(error, A2M2Error):
+        return engine.plain(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for that; give a smaller or shorter video"
+    return f"that did not work ({type(error).__name__}); try another clip, the page is still there"
+
+
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ArgumentError(f"the threshold is {value!r}; expected 0 to 1")
+    return float(value)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("" if number == 1 else "es" if thing.endswith("s") else "s")

@@ -1,0 +1,173 @@
+"""The page's own HTML and style. Everything that came from a visitor is escaped here."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+
+from a2m2_zoo.report.markup import clean, esc, name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from a2m2_zoo.bank import SupportBank
+    from a2m2_zoo.episode import Prediction
+    from a2m2_zoo.spotting import Segment
+
+_PICTURES = 6  # thumbnails of one class
+_BARS = 10
+
+# Blue and orange are told apart with every common kind of colour vision (Okabe and Ito, 2008).
+CSS = """
+:root { --a-blue: #0067a5; --a-orange: #b34700; --a-soft: #56606d; --a-line: #d9dee5; --a-bar: #8a95a3;
+  --a-bad: #fdf0e6; --a-good: #eaf3f9; }
+.dark { --a-blue: #56b4e9; --a-orange: #f28e3c; --a-soft: #a3adba; --a-line: #333c47; --a-bar: #7f8b99;
+  --a-bad: #3a2413; --a-good: #12293a; }
+.gradio-container { max-width: 1360px !important; margin: 0 auto !important; }
+.a-head h1 { font-size: 1.55rem; line-height: 1.2; margin: 0; font-weight: 700; }
+.a-head p { margin: .15rem 0 0; color: var(--a-soft); }
+.a-h { font-size: 1.05rem; font-weight: 700; margin: 0; }
+.a-h small { font-weight: 400; color: var(--a-soft); font-size: .88rem; margin-left: .5rem; }
+.a-note { padding: .5rem .75rem; border-radius: .4rem; border-left: 4px solid var(--a-blue);
+  background: var(--a-good); overflow-wrap: anywhere; }
+.a-note.bad { border-left-color: var(--a-orange); background: var(--a-bad); }
+.a-note:empty, .a-empty { color: var(--a-soft); }
+.a-class { display: flex; flex-wrap: wrap; align-items: center; gap: .3rem .75rem; }
+.a-class b { min-width: 6rem; overflow-wrap: anywhere; }
+.a-class span { color: var(--a-soft); font-size: .85rem; }
+.a-class b span { display: block; font-weight: 400; }
+.a-thumbs { display: flex; gap: .25rem; align-items: center; }
+.a-thumbs img { width: 44px; height: 44px; object-fit: cover; border-radius: .3rem; margin: 0;
+  border: 1px solid var(--a-line); display: block; }
+.a-row { align-items: center; flex-wrap: nowrap !important; gap: .5rem !important;
+  border-bottom: 1px solid var(--a-line); padding: .3rem 0; }
+.a-row button { flex: 0 0 auto !important; }
+.a-verdict { font-size: 1.5rem; font-weight: 700; line-height: 1.2; overflow-wrap: anywhere; }
+.a-verdict small { display: block; font-size: .9rem; font-weight: 400; color: var(--a-soft);
+  margin-top: .2rem; }
+.a-verdict.unknown { color: var(--a-orange); }
+.a-bars { list-style: none; margin: .6rem 0 0; padding: 0; }
+.a-bars li { display: grid; grid-template-columns: minmax(5rem, 9rem) 1fr 3.2rem; gap: .6rem;
+  align-items: center; padding: .14rem 0; margin: 0; }
+.a-bars i { display: block; height: .75rem; border-radius: .2rem; background: var(--a-bar); min-width: 2px; }
+.a-bars li:first-child i { background: var(--a-blue); } .a-bars li:first-child { font-weight: 700; }
+.a-bars .v { text-align: right; font-variant-numeric: tabular-nums; }
+.a-bars bdi { overflow-wrap: anywhere; }
+.a-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+.a-table th, .a-table td { text-align: right; padding: .3rem .6rem; border: 0;
+  border-bottom: 1px solid var(--a-line); }
+.a-table th:nth-child(3), .a-table td:nth-child(3) { text-align: left; }
+.a-table tr.none td { color: var(--a-soft); }
+.a-picture img { background: #fff; padding-top: 1.9rem; }
+.a-row .html-container { padding: 0 !important; }
+"""
+
+
+def note(text: str, *, bad: bool = False) -> str:
+    """One line about what happened; nothing for an empty text."""
+    if not text:
+        return ""
+    role = "alert" if bad else "status"
+    line = " ".join(clean(text).split())
+    line = line[:1].upper() + line[1:]
+    return f'<div class="a-note{" bad" * bad}" role="{role}">{esc(line)}</div>'
+
+
+def heading(text: str, hint: str = "") -> str:
+    """A title of a part of the page."""
+    return f'<h2 class="a-h">{esc(text)}<small>{esc(hint)}</small></h2>'
+
+
+def top(model: str) -> str:
+    """The title of the page."""
+    return (
+        '<div class="a-head"><h1>Name an action from a few example clips</h1>'
+        f"<p>Give two or more classes a clip or a few each, then ask about a new one. Model {esc(model)}. "
+        "Clips stay on this computer.</p></div>"
+    )
+
+
+def class_row(bank: SupportBank, label: int) -> str:
+    """One class: its name, its number of clips, a picture of each."""
+    members = [n for n, own in enumerate(bank.labels) if own == label]
+    middle = bank.thumbnails.shape[1] // 2
+    pictures = "".join(
+        f'<img alt="" title="{esc(bank.sources[n])}" src="{picture(bank.thumbnails[n, middle].numpy())}">'
+        for n in members[:_PICTURES]
+    )
+    more = f"<span>+{len(members) - _PICTURES}</span>" if len(members) > _PICTURES else ""
+    count = f"{len(members)} clip" + "s" * (len(members) != 1)
+    return (
+        f'<div class="a-class"><b>{name(bank.class_names[label], 40)}<span>{count}</span></b>'
+        f'<div class="a-thumbs">{pictures}{more}</div></div>'
+    )
+
+
+def no_class() -> str:
+    """What stands where the classes will be."""
+    return '<p class="a-empty">No class yet. Two are needed; five clips each are plenty.</p>'
+
+
+def answer(prediction: Prediction, truth: str = "") -> str:
+    """The answer and the probability of every class; ``truth`` where it is known."""
+    sure = f"{_percent(prediction.probability)} among the classes"
+    if prediction.known is not None:
+        sure += f", {_percent(prediction.confidence)} if it may be none of them"
+    sure += f", margin {prediction.margin:.2f}, {prediction.seconds:.1f} s"
+    if prediction.rejected:
+        guess = f"Best guess {name(prediction.label)}: {sure}"
+        head = f'<div class="a-verdict unknown">Unknown<small>{guess}</small>'
+    else:
+        head = f'<div class="a-verdict">{name(prediction.label)}<small>{sure}</small>'
+    if truth:
+        right = "which is right" if truth == prediction.label else "which is wrong"
+        head += f"<small>The clip shows {name(truth)}, {right}.</small>"
+    rows = []
+    for label, value in list(prediction.probabilities.items())[:_BARS]:
+        bar = f'<span><i style="width:{100 * value:.1f}%"></i></span>'
+        rows.append(f'<li>{name(label, 30)}{bar}<span class="v">{_percent(value)}</span></li>')
+    hidden = len(prediction.probabilities) - len(rows)
+    rest = f'<p class="a-empty">and {hidden} less probable classes</p>' if hidden > 0 else ""
+    notes = "".join(note(warning) for warning in prediction.warnings)
+    return f'{head}</div><ol class="a-bars">{"".join(rows)}</ol>{rest}{notes}'
+
+
+def segments(found: Sequence[Segment]) -> str:
+    """The segments as a table."""
+    if not found:
+        return '<p class="a-empty">None of the classes was found.</p>'
+    rows = []
+    for segment in found:
+        what = name(segment.label) if segment.known else "unknown"
+        score = f"{segment.score:.2f}" if segment.known else ""
+        kind = "" if segment.known else ' class="none"'
+        rows.append(
+            f"<tr{kind}><td>{_clock(segment.start)}</td><td>{_clock(segment.end)}</td>"
+            f"<td>{what}</td><td>{score}</td></tr>"
+        )
+    head = "<tr><th>start</th><th>end</th><th>action</th><th>probability</th></tr>"
+    return f'<table class="a-table"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def picture(frame: NDArray[np.uint8]) -> str:
+    """A small frame (h, w, 3) as a data address, so that no file of it lies anywhere."""
+    encoder = av.CodecContext.create("png", "w")
+    encoder.height, encoder.width = frame.shape[:2]
+    encoder.pix_fmt, encoder.time_base = "rgb24", Fraction(1)
+    film = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+    data = b"".join(bytes(packet) for packet in (*encoder.encode(film), *encoder.encode(None)))
+    return "data:image/png;base64," + base64.b64encode(data).decode()
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f}%"
+
+
+def _clock(seconds: float) -> str:
+    minutes, tenths = divmod(round(10 * seconds), 600)
+    return f"{minutes}:{tenths / 10:04.1f}"

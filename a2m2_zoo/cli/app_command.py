@@ -1,0 +1,61 @@
+"""`a2m2 app`: a page to try it, in the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from a2m2_zoo.cli import options, output
+from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+
+
+def app(
+    host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", min=0, max=65535, help="Port; 0 for any.", show_default="7860 or next"
+        ),
+    ] = None,
+    model: options.ModelOption = DEFAULT_MODEL,
+    supports: Annotated[
+        Path | None,
+        typer.Option(
+            "--supports",
+            "-s",
+            help="Classes to begin with: a folder with one folder per class, or a bank.",
+        ),
+    ] = None,
+    device: options.DeviceOption = "auto",
+    max_upload_mb: Annotated[
+        int, typer.Option("--max-upload-mb", min=1, max=10_000, help="Refuse larger files.")
+    ] = 200,
+) -> None:
+    """Serve a page to try it: collect classes, ask about a clip, search a longer video.
+
+    Only this machine reaches it unless --host says otherwise. Ctrl-C ends it and deletes what was uploaded.
+    """
+    from a2m2_zoo.app.limits import AppLimits
+    from a2m2_zoo.app.serve import check_installed, is_loopback, serve
+
+    check_installed()
+    limits = AppLimits(upload_mb=max_upload_mb, held_mb=max(2000, 4 * max_upload_mb))
+    recogniser = options.open_model(model, device)
+    bank = None
+    if supports is not None:
+        from a2m2_zoo.cli.classify import read_supports
+
+        bank, _ = read_supports(supports, recogniser, workers=None, limits=limits.video)
+    if not is_loopback(host):
+        output.complain(
+            f"{host} is reached from other machines, and the page asks nobody who they are: whoever can "
+            "reach it can upload and compute; leave --host out to keep it to this machine"
+        )
+
+    def ready(address: str) -> None:
+        print(address, flush=True)
+        output.stderr.print("Ctrl-C ends it and deletes what was uploaded", highlight=False)
+
+    serve(recogniser, host=host, port=port, supports=bank, limits=limits, on_ready=ready)
