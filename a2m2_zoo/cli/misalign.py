@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from a2m2_zoo.cli import output
+from a2m2_zoo.cli import options, output
 from a2m2_zoo.cli.compare import progress_bars, write_result
 from a2m2_zoo.errors import ArgumentError
 
