@@ -1,21 +1,28 @@
-"""From windows that were judged to segments: smoothing, competition of lengths, suppression, merging.
+"""From windows that were judged to segments.
 
-Works as windows come and decides each stretch for good once every window that could compete with it is
-known, so a file and a live stream give the same segments.
+At every moment the windows of all lengths that hold it are averaged, class by class; the class that leads
+has the moment, if it is probable enough. Neighbouring moments of one class are a segment. So windows of
+several lengths and classes compete moment by moment, segments cannot overlap, and borders lie where one
+class overtakes another. A moment is settled once no later window can hold it, so a file and a live stream
+give the same segments.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.spotting.windows import Grid, Window
 
 if TYPE_CHECKING:
-    pass
+    from numpy.typing import NDArray
+
 
 #: Label of a stretch in which no class fits.
 UNKNOWN = "unknown"
@@ -29,7 +36,8 @@ class Segment:
         start: In seconds on the stream's clock; for a file from its first frame.
         end: In seconds.
         label: The class, or ``UNKNOWN``.
-        score: Probability of the class; of an unknown stretch, that of its best class taken from one.
+        score: Probability of the class at its best moment; of an unknown stretch, how far the best class was
+            from certain, on average.
         known: Whether ``label`` is one of the classes.
     """
 
@@ -55,43 +63,39 @@ class Rule:
     """How windows become segments. The defaults were chosen on generated clips.
 
     Attributes:
-        reject_below: A window whose best class is less probable than this is of no class.
-        smoothing: Weight of each neighbour in time against 1 for the window itself.
-        favour: Power of a window's length in the competition: above 0, of two windows as probable the
-            longer one wins, below 0 the shorter.
-        overlap: Windows whose temporal intersection over union is larger compete, and one wins.
-        inside: As do windows of which one lies inside the other by more than this share.
-        bridge: Neighbours of one class are one segment if the windows centred on their border still give the
-            class this share of the smaller of both probabilities.
+        reject_below: Where the best class is less probable than this, no class fits.
+        hold: Part of a window, around its middle, for which it speaks.
+        shortest: Seconds; a class that leads for less makes no segment.
 
     Raises:
         ArgumentError: A value is out of range.
     """
 
-    reject_below: float = 0.5
-    smoothing: float = 0.25
-    favour: float = 0.0
-    overlap: float = 0.2
-    inside: float = 0.2
-    bridge: float = 0.95
+    reject_below: float = 0.35
+    hold: float = 0.8
+    shortest: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("reject_below", "smoothing", "overlap", "inside", "bridge"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ArgumentError(f"{name} is {getattr(self, name)!r}; expected 0 to 1")
-        if not -2 <= self.favour <= 2:
-            raise ArgumentError(f"favour is {self.favour!r}; expected -2 to 2")
+        if not 0 <= self.reject_below <= 1:
+            raise ArgumentError(
+                f"reject_below is {self.reject_below}; expected a probability, 0 to 1"
+            )
+        if not 0 < self.hold <= 1:
+            raise ArgumentError(f"hold is {self.hold}; expected a part above 0 and at most 1")
+        if not self.shortest >= 0:
+            raise ArgumentError(f"shortest is {self.shortest}; expected seconds, 0 or more")
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A window after smoothing, with its class."""
+@dataclass
+class _Run:
+    """Moments of one class (None: of none) that follow each other."""
 
+    label: int | None
     start: float
     end: float
-    label: int
-    score: float
-    rank: float
+    best: float
+    doubt: float = 0.0
+    moments: int = 0
 
 
 class Segmenter:
@@ -104,177 +108,121 @@ class Segmenter:
     """
 
     def __init__(self, class_names: Sequence[str], grid: Grid, rule: Rule) -> None:
-        self._names, self._rule = tuple(class_names), rule
-        self._shortest, self._longest = grid.seconds[0], grid.seconds[-1]
-        self._stride = grid.stride * grid.step
-        # The smoothed windows of a moment come one stride late; this makes up for it.
-        self._delay = max(self._longest - self._stride, 0.0)
+        self._names, self._rule, self._step = tuple(class_names), rule, grid.step
+        # From the end of the latest windows back to the first moment that the next ones may speak for.
+        self._reach = grid.seconds[-1] * (1 + rule.hold) / 2 - grid.stride * grid.step
         self._begin()
 
     def _begin(self) -> None:
-        self._recent: dict[int, list[Window]] = {}
-        self._pending: list[_Candidate] = []
-        self._won: list[_Candidate] = []
-        self._seen: deque[Window] = deque()
-        self._open: Segment | None = None
-        self._cursor: float | None = None
-        self._doubts: deque[tuple[float, float]] = deque()
-        self._doubt = (0.0, 0)
+        self._zero: float | None = None
+        self._settled = 0  # moments
+        self._sums: deque[NDArray[np.float64]] = (
+            deque()
+        )  # of those that are not; the last entry counts
+        self._latest: NDArray[np.float64] | None = None
+        self._run: _Run | None = None
+        self._nothing: _Run | None = None
 
-    def push(self, windows: Sequence[Window]) -> list[Segment]:
-        """Take the windows that end at one moment, those of the shortest length first.
+    def push(self, windows: Sequence[Window], *, begun: float | None = None) -> list[Segment]:
+        """Take the windows that end at one moment.
+
+        Args:
+            windows: The windows.
+            begun: When the stream began, counted the first time; the start of the first window if None.
 
         Returns:
             The segments that no later window can change, each once.
         """
         if not windows:
             return []
-        if self._cursor is None:
-            self._cursor = windows[-1].start
-        smoothed = []
-        for place, window in enumerate(windows):
-            recent = self._recent.setdefault(place, [])
-            recent.append(window)
-            if len(recent) > 1:
-                smoothed.append(self._smoothed(recent[-3:-2], recent[-2], recent[-1:]))
-            del recent[:-2]
-        return self._settle(smoothed)
+        if self._zero is None:
+            self._zero = min(w.start for w in windows) if begun is None else begun
+        for window in windows:
+            self._add(window, self._zero)
+        now = max(window.end for window in windows)
+        return self._settle(math.ceil((now - self._reach - self._zero) / self._step - 1e-6))
 
     def close(self) -> list[Segment]:
         """The segments that are left, now that nothing more comes; then it can be used anew."""
-        if self._cursor is None:
+        if self._zero is None:
             return []
-        last = [self._smoothed(recent[-2:-1], recent[-1], []) for recent in self._recent.values()]
-        end = max(window.end for window in last)
-        found = self._settle(last) + self._decide(float("inf")) + self._finish_open()
-        self._doubt = self._fold(lambda _: True)
-        found += self._unknown(end)
+        found = self._settle(self._settled + len(self._sums)) + self._finish_run(last=True)
+        found += self._finish_nothing()
         self._begin()
         return found
 
-    def _smoothed(self, before: list[Window], window: Window, after: list[Window]) -> Window:
-        near = [*before, *after]
-        weight = self._rule.smoothing
-        total = window.probabilities + weight * sum(w.probabilities for w in near)
-        return replace(window, probabilities=total / (1 + weight * len(near)))
+    def _add(self, window: Window, zero: float) -> None:
+        """Let a window speak for the moments around its middle."""
+        middle, half = (window.start + window.end) / 2, (window.end - window.start) / 2
+        first = math.ceil((middle - self._rule.hold * half - zero) / self._step - 1e-6)
+        last = math.floor((middle + self._rule.hold * half - zero) / self._step + 1e-6)
+        # The last moments of all, for which no window speaks yet, are there to be settled at the end.
+        behind = math.floor((window.end - zero) / self._step - 0.5 + 1e-6)
+        while self._settled + len(self._sums) <= max(last, behind):
+            self._sums.append(np.zeros(len(self._names) + 1))
+        said = np.append(window.probabilities, 1.0)
+        for moment in range(max(first, self._settled), last + 1):
+            self._sums[moment - self._settled] += said
 
-    def _settle(self, windows: Sequence[Window]) -> list[Segment]:
-        if not windows:
-            return []
-        self._seen.extend(windows)
-        for window in windows:
-            label = int(window.probabilities.argmax())
-            score = float(window.probabilities[label])
-            if _known(window, score, self._rule):
-                rank = score * (window.end - window.start) ** self._rule.favour
-                self._pending.append(_Candidate(window.start, window.end, label, score, rank))
-        shortest = windows[0]
-        middle = (shortest.start + shortest.end) / 2
-        self._doubts.append((middle, 1 - float(shortest.probabilities.max())))
-        now = max(window.end for window in windows)
-        found = self._decide(now - self._delay)
-        oldest = now - 2 * self._longest
-        while self._seen and self._seen[0].end < oldest:
-            self._seen.popleft()
-        self._doubt = self._fold(lambda time: time < oldest)
-        return found
-
-    def _decide(self, until: float) -> list[Segment]:
-        """Settle all that ends at ``until`` or before."""
+    def _settle(self, until: int) -> list[Segment]:
+        """Give every moment before ``until`` its class."""
         found: list[Segment] = []
-        winners = self._compete()
-        for winner in sorted(winners, key=lambda c: (c.end, c.start)):
-            joins = self._joins(winner)
-            # What is under way when its time has come goes on with a winner that continues it.
-            going_on = joins and self._open is not None and self._open.end <= until
-            if winner.end > until and not going_on:
-                continue
-            self._won.append(winner)
-            if joins and self._open is not None:
-                self._open = replace(
-                    self._open,
-                    end=max(self._open.end, winner.end),
-                    score=max(self._open.score, winner.score),
-                )
-                continue
-            start = winner.start
-            if self._open is not None:
-                start = max(start, self._open.end)
-            found += self._finish_open()
-            if self._cursor is not None:
-                start = max(start, self._cursor)
-            if start < winner.end:
-                self._open = Segment(start, winner.end, self._names[winner.label], winner.score)
-        if self._open is not None and self._open.end <= until:
-            found += self._finish_open()
-        reach = until - 2 * self._longest
-        self._won = [c for c in self._won if c.end > reach]
-        done = set(map(id, self._won))
-        self._pending = [c for c in self._pending if c.end > until and id(c) not in done]
+        while self._sums and self._settled < until:
+            sums = self._sums.popleft()
+            # Moments for which no window speaks are like those before them, the very first like the next.
+            first = self._settled
+            if sums[-1]:
+                first = 0 if self._latest is None else first
+                self._latest = sums[:-1] / sums[-1]
+            if self._latest is not None:
+                for moment in range(first, self._settled + 1):
+                    found += self._extend(moment, self._latest)
+            self._settled += 1
         return found
 
-    def _compete(self) -> list[_Candidate]:
-        """Greedy suppression: the pending windows that win, given those that have won for good."""
-        chosen = list(self._won)
-        winners = []
-        for candidate in sorted(self._pending, key=lambda c: (-c.rank, c.start, c.end)):
-            if not any(self._compare(candidate, other) for other in chosen):
-                chosen.append(candidate)
-                winners.append(candidate)
-        return winners
-
-    def _compare(self, one: _Candidate, other: _Candidate) -> bool:
-        shared = min(one.end, other.end) - max(one.start, other.start)
-        if shared <= 0:
-            return False
-        lengths = one.end - one.start, other.end - other.start
-        union = sum(lengths) - shared
-        return shared > self._rule.overlap * union or shared > self._rule.inside * min(lengths)
-
-    def _joins(self, winner: _Candidate) -> bool:
-        """Whether the open segment goes on with ``winner``."""
-        if self._open is None or self._names[winner.label] != self._open.label:
-            return False
-        if winner.start > self._open.end + self._stride / 2:
-            return False
-        border = (winner.start + self._open.end) / 2
-        near = [
-            float(window.probabilities[winner.label])
-            for window in self._seen
-            if abs(window.start + window.end - 2 * border) <= self._stride
-        ]
-        least = self._rule.bridge * min(winner.score, self._open.score)
-        return bool(near) and sum(near) / len(near) >= least
-
-    def _finish_open(self) -> list[Segment]:
-        if self._open is None:
-            return []
-        segment, self._open = self._open, None
-        self._doubt = self._fold(lambda time: time < segment.start)
-        found = [*self._unknown(segment.start), segment]
-        while self._doubts and self._doubts[0][0] < segment.end:
-            self._doubts.popleft()
-        self._cursor = segment.end
+    def _extend(self, moment: int, chances: NDArray[np.float64]) -> list[Segment]:
+        """Add a moment to the run it goes on with, or begin another."""
+        assert self._zero is not None
+        best = int(chances.argmax())
+        score = float(chances[best])
+        label = best if _known(score, self._rule) else None
+        at = self._zero + moment * self._step
+        found: list[Segment] = []
+        if self._run is None or self._run.label != label:
+            found = self._finish_run()
+            start = max(at - self._step / 2, self._zero)
+            self._run = _Run(label, start, start, score)
+        self._run.end = at + self._step / 2
+        self._run.best = max(self._run.best, score)
+        self._run.doubt += 1 - score
+        self._run.moments += 1
         return found
 
-    def _unknown(self, end: float) -> list[Segment]:
-        """The stretch before ``end`` in which nothing was found, if it is long enough to be judged."""
-        assert self._cursor is not None
-        (total, count), self._doubt = self._doubt, (0.0, 0)
-        if not count or end - self._cursor < self._shortest:
+    def _finish_run(self, *, last: bool = False) -> list[Segment]:
+        """End the run: a segment if a class led for long enough, else part of a stretch of nothing."""
+        run, self._run = self._run, None
+        if run is None:
             return []
-        return [Segment(self._cursor, end, UNKNOWN, total / count, known=False)]
+        # What fills a whole stream is a segment, however short.
+        least = 0.0 if last and run.start == self._zero else self._rule.shortest
+        if run.label is not None and run.end - run.start >= least - 1e-6:
+            segment = Segment(run.start, run.end, self._names[run.label], run.best)
+            return [*self._finish_nothing(), segment]
+        if self._nothing is None:
+            self._nothing = run
+        else:
+            self._nothing.end = run.end
+            self._nothing.doubt += run.doubt
+            self._nothing.moments += run.moments
+        return []
 
-    def _fold(self, old: Any) -> tuple[float, int]:
-        """Sum and number of the doubts at the front that are ``old`` and before any open segment."""
-        total, count = self._doubt
-        while self._doubts and old(self._doubts[0][0]):
-            time, doubt = self._doubts.popleft()
-            if self._open is None or time < self._open.start:
-                total, count = total + doubt, count + 1
-        return total, count
+    def _finish_nothing(self) -> list[Segment]:
+        run, self._nothing = self._nothing, None
+        if run is None or run.end - run.start < self._rule.shortest - 1e-6:
+            return []
+        return [Segment(run.start, run.end, UNKNOWN, run.doubt / run.moments, known=False)]
 
 
-def _known(window: Window, score: float, rule: Rule) -> bool:
-    """Whether a window shows one of the classes, given the probability ``score`` of its best one."""
+def _known(score: float, rule: Rule) -> bool:
+    """Whether a moment shows one of the classes, given the probability of the best one."""
     return score >= rule.reject_below

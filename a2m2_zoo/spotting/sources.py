@@ -77,6 +77,7 @@ class Film:
                     packet = next(packets, None)
                 except FFmpegError as error:
                     packet, stopped = None, reason(error)
+                self._refused += packet is not None and packet.is_corrupt
                 for frame in self._decoded(packet):
                     check_size(self._name, frame.width, frame.height, self._limits)
                     at = count / rate if counted or frame.pts is None else frame.pts * tick

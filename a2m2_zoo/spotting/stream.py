@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,7 +12,7 @@ import torch
 
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError, EpisodeError
-from a2m2_zoo.spotting.sampling import Sampler
+from a2m2_zoo.spotting.sampling import Filled, Sampler
 from a2m2_zoo.spotting.segments import Rule, Segment, Segmenter
 from a2m2_zoo.spotting.windows import STRIDE, FeatureRing, Window, make_grid, window_lengths
 from a2m2_zoo.video import Limits, normalise
@@ -82,8 +83,8 @@ class Stream:
                 f"the supports have one class, {bank.class_names[0]!r}; expected two or more to choose "
                 "from"
             )
-        if not gap > 0:
-            raise ArgumentError(f"gap is {gap}; expected seconds above 0")
+        if not 0 < gap <= 60:
+            raise ArgumentError(f"gap is {gap}; expected seconds above 0 and at most 60")
         frames = model.preprocess.frames
         lengths = window_lengths(bank) if windows is None else windows
         self.grid = make_grid(lengths, stride=stride, frames=frames)
@@ -95,7 +96,9 @@ class Stream:
         self._scale = model.scale(bank.descriptors, labels=self._labels, way=len(bank.class_names))
         self._sampler: Sampler[av.VideoFrame] = Sampler(step=self.grid.step, gap=gap)
         self._segmenter = Segmenter(bank.class_names, self.grid, rule)
-        self._ring = FeatureRing(self.grid.lengths[-1])
+        # The frame that a slot repeats may be older than the window by the gap.
+        self._capacity = self.grid.lengths[-1] + math.ceil(gap / self.grid.step) + 1
+        self._ring = FeatureRing(self._capacity)
         self._limits = limits or Limits()
         self._on_windows = on_windows
         self._closed = False
@@ -103,8 +106,11 @@ class Stream:
 
     def _begin(self) -> None:
         self._resize = Resizer(self._model.preprocess)
-        self._waiting: list[tuple[int, NDArray[np.uint8] | None]] = []  # None: as the slot before
-        self._judged = 0
+        self._slots = 0
+        self._judged = -1  # the last slot that was judged
+        # Slot → the slot that first showed its frame, and that frame as long as it is not encoded.
+        self._first: dict[int, int] = {}
+        self._fresh: dict[int, NDArray[np.uint8]] = {}
 
     @property
     def late(self) -> int:
@@ -135,9 +141,8 @@ class Stream:
             found += self._finish()
             self._sampler.restart()
         for filled in self._sampler.push(picture, timestamp):
-            small = None if filled.repeated else np.ascontiguousarray(self._resize(filled.item))
-            self._waiting.append((filled.slot, small))
-            if (filled.slot + 1) % self.grid.stride == 0:
+            self._keep(filled)
+            if self._slots % self.grid.stride == 0:
                 found += self._judge(self.grid.lengths)
         return found
 
@@ -164,28 +169,39 @@ class Stream:
         check_size("the frame", picture.width, picture.height, self._limits)
         return picture
 
+    def _keep(self, filled: Filled[av.VideoFrame]) -> None:
+        """Remember what a slot shows, and forget what no window can hold any more."""
+        slot = filled.slot
+        if filled.repeated:
+            self._first[slot] = self._first[slot - 1]
+        else:
+            self._first[slot] = slot
+            self._fresh[slot] = np.ascontiguousarray(self._resize(filled.item))
+        self._first.pop(slot - self.grid.lengths[-1], None)
+        self._fresh.pop(slot - self._capacity, None)
+        self._slots = slot + 1
+
     def _finish(self) -> list[Segment]:
         """Judge what has not been judged, and settle everything."""
         found: list[Segment] = []
-        if self._waiting:
-            slots = self._waiting[-1][0] + 1
-            lengths = [n for n in self.grid.lengths if n <= slots]
+        if self._slots - 1 > self._judged:
+            lengths = [n for n in self.grid.lengths if n <= self._slots]
             # What is shorter than every window is judged as a whole, as a clip is.
-            short = [] if self._judged else [slots]
-            found += self._judge(lengths or short)
+            found += self._judge(lengths or [self._slots])
         found += self._segmenter.close()
         self._begin()
         return found
 
     @torch.inference_mode()
     def _judge(self, lengths: Sequence[int]) -> list[Segment]:
-        """Encode the frames that wait, and score all windows that end with the last of them."""
-        last = self._encode_waiting()
-        ready = [length for length in lengths if length <= last + 1]
+        """Score all windows that end with the last slot."""
+        last = self._slots - 1
+        ready = [length for length in lengths if length <= self._slots]
         if not ready:
             return []
-        places = [self.grid.slots(last, length) for length in ready]
-        found = self._model.method.encode(self._ring.gather(places))
+        held = [[self._first[slot] for slot in self.grid.slots(last, n)] for n in ready]
+        self._encode(sorted({slot for slots in held for slot in slots} & self._fresh.keys()))
+        found = self._model.method.encode(self._ring.gather(held))
         logits = self._model.logits(
             found, self._bank.descriptors, labels=self._labels, way=len(self._bank.class_names)
         )
@@ -196,21 +212,16 @@ class Stream:
             Window(max(end - length * self.grid.step, self._sampler.origin), end, chances, raw)
             for length, chances, raw in zip(ready, probabilities, scores.numpy(), strict=True)
         ]
-        self._judged += len(windows)
+        self._judged = last
         if self._on_windows is not None:
             self._on_windows(windows)
-        return self._segmenter.push(windows)
+        return self._segmenter.push(windows, begun=self._sampler.origin)
 
-    def _encode_waiting(self) -> int:
-        """Encode every frame that waits, once, and return the number of the last slot."""
-        waiting, self._waiting = self._waiting, []
-        fresh = [(slot, picture) for slot, picture in waiting if picture is not None]
-        if fresh:
-            frames = torch.from_numpy(np.stack([picture for _, picture in fresh]))[None]
-            pixels = normalise(frames, self._model.preprocess)
-            features: Features = self._model.backbone(pixels, stages=self._model.method.stages)
-            self._ring.write([slot for slot, _ in fresh], features)
-        for slot, picture in waiting:
-            if picture is None:
-                self._ring.repeat(slot)
-        return waiting[-1][0]
+    def _encode(self, slots: Sequence[int]) -> None:
+        """Encode frames that a window needs and none has needed before."""
+        if not slots:
+            return
+        frames = torch.from_numpy(np.stack([self._fresh.pop(slot) for slot in slots]))[None]
+        pixels = normalise(frames, self._model.preprocess)
+        features: Features = self._model.backbone(pixels, stages=self._model.method.stages)
+        self._ring.write(slots, features)

@@ -27,7 +27,7 @@ _SHORTEST, _LONGEST = 0.25, 120.0
 _SLOTS = 1024  # 160 MB of maps of the embedded model
 # Part of a support's length: a window inside an action tells more than one that also holds what lies around
 # it. Chosen on generated clips.
-_FIT = 0.8
+_FIT = 0.6
 _APART = 1.25  # lengths nearer than this factor see the same
 
 
@@ -132,7 +132,7 @@ def window_lengths(bank: SupportBank) -> tuple[float, ...]:
 
 
 class FeatureRing:
-    """Feature maps of the latest slots, as many as the longest window has.
+    """Feature maps of the latest slots.
 
     Args:
         capacity: Slots that are kept.
@@ -152,13 +152,6 @@ class FeatureRing:
         for name, maps in features.maps.items():
             self._maps[name][places] = maps[0]
         self._pooled[places] = features.pooled[0]
-
-    def repeat(self, slot: int) -> None:
-        """Let ``slot`` show what the slot before it shows."""
-        assert self._pooled is not None
-        now, before = slot % self._capacity, (slot - 1) % self._capacity
-        for kept in (*self._maps.values(), self._pooled):
-            kept[now] = kept[before]
 
     def gather(self, windows: Sequence[Sequence[int]]) -> Features:
         """The frames of windows, each given by its slots, as clips (B, T, ...)."""

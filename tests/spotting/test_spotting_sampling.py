@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.spotting.sampling import Sampler
+
+
+def shown(times: list[float], *, step: float = 0.1, gap: float = 1.0) -> list[tuple[int, float]]:
+    sampler: Sampler[float] = Sampler(step=step, gap=gap)
+    return [(f.slot, f.item) for time in times for f in sampler.push(time, time)]
+
+
+def test_every_slot_shows_the_nearest_frame() -> None:
+    assert shown([0.0, 0.04, 0.09, 0.12, 0.16, 0.2]) == [(0, 0.0), (1, 0.09), (2, 0.2)]
+    # The clock of the first frame is the grid's.
+    assert shown([7.0, 7.09, 7.12]) == [(0, 7.0), (1, 7.09)]
+
+
+@given(st.lists(st.floats(0.001, 0.9), min_size=1, max_size=60))
+def test_with_any_jitter_no_other_frame_is_nearer(steps: list[float]) -> None:
+    times = [sum(steps[:i]) for i in range(len(steps) + 1)]
+    found = shown(times)
+    assert [slot for slot, _ in found] == list(range(len(found)))
+    for slot, item in found:
+        nearest = min(abs(time - 0.1 * slot) for time in times)
+        assert abs(item - 0.1 * slot) == pytest.approx(nearest, abs=1e-9)
+
+
+def test_a_frame_that_lasts_fills_several_slots_and_is_marked_as_the_same() -> None:
+    sampler: Sampler[str] = Sampler(step=0.1, gap=1.0)
+    sampler.push("a", 0.0)
+    filled = sampler.push("b", 0.4)
+    assert [(f.slot, f.item, f.repeated) for f in filled] == [
+        (1, "a", True),
+        (2, "a", True),
+        (3, "b", False),
+        (4, "b", True),
+    ]
+
+
+def test_late_and_doubled_frames_are_passed_over_and_counted() -> None:
+    clean = [0.0, 0.1, 0.2, 0.3]
+    assert shown([0.0, 0.1, 0.1, 0.05, 0.2, 0.3, 0.2]) == shown(clean)
+    sampler: Sampler[int] = Sampler(step=0.1, gap=1.0)
+    for time in (0.0, 0.2, 0.1, 0.2):
+        sampler.push(0, time)
+    assert sampler.late == 2
+
+
+def test_breaks_are_long_gaps_in_either_direction() -> None:
+    sampler: Sampler[int] = Sampler(step=0.1, gap=1.0)
+    assert not sampler.breaks(99.0)
+    sampler.push(0, 10.0)
+    assert [sampler.breaks(t) for t in (10.9, 11.1, 9.1, 8.9)] == [False, True, False, True]
+    sampler.restart()
+    assert [f.slot for f in sampler.push(1, 20.0)] == [0]
+    assert sampler.origin == 20.0
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), "now", None, True])
+def test_times_that_are_none_are_refused(time: object) -> None:
+    with pytest.raises(ArgumentError, match="expected seconds as a finite number"):
+        Sampler[int](step=0.1, gap=1.0).breaks(time)  # type: ignore[arg-type]
