@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from a2m2_zoo.episode import Episode, Prediction, build_episode
     from a2m2_zoo.hub.manifest import list_models
     from a2m2_zoo.loading import load_model
+    from a2m2_zoo.spotting import Segment, Stream, spot
 
 _HOMES = {
     "load_model": "a2m2_zoo.loading",
@@ -31,11 +32,16 @@ _HOMES = {
     "Prediction": "a2m2_zoo.episode",
     "SupportBank": "a2m2_zoo.bank",
     "list_models": "a2m2_zoo.hub.manifest",
+    "spot": "a2m2_zoo.spotting",
+    "Stream": "a2m2_zoo.spotting",
+    "Segment": "a2m2_zoo.spotting",
 }
 
 __all__ = [
     "Episode",
     "Prediction",
+    "Segment",
+    "Stream",
     "SupportBank",
     "__version__",
     "build_bank",
@@ -43,6 +49,7 @@ __all__ = [
     "classify",
     "list_models",
     "load_model",
+    "spot",
 ]
 
 

@@ -115,7 +115,7 @@ def run(model: Model, bank: SupportBank, frames: Iterator[Any], fps: float) -> l
 def baseline(model: Model, bank: SupportBank, frames: Iterator[Any], fps: float) -> list[Segment]:
     """Windows of 2 s classified one by one; equal neighbours above the threshold are one segment."""
     windows: list[Window] = []
-    stream = Stream(model, bank, windows=(BASELINE_SECONDS,), on_windows=windows.extend)
+    stream = Stream(model, bank, window=BASELINE_SECONDS, on_windows=windows.extend)
     for i, frame in enumerate(frames):
         stream.push(frame, i / fps)
     stream.close()

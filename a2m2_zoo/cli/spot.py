@@ -90,7 +90,7 @@ def spot(
             video,
             bank,
             model=recogniser,
-            windows=window,
+            window=window,
             stride=stride,
             reject_below=reject_below,
             limits=limits,

@@ -60,7 +60,7 @@ def watch(
         stream = Stream(
             recogniser,
             bank,
-            windows=window,
+            window=window,
             stride=stride,
             reject_below=reject_below,
             limits=limits,

@@ -27,7 +27,7 @@ def spot(
     supports: Given,
     *,
     model: Model | None = None,
-    windows: Sequence[float] | None = None,
+    window: float | Sequence[float] | None = None,
     stride: float = STRIDE,
     reject_below: float | None = None,
     rule: Rule | None = None,
@@ -42,8 +42,8 @@ def spot(
         video: A video file of any length; it is read once, and memory does not grow with it.
         supports: As for ``classify``.
         model: The model; the default one if None.
-        windows: Lengths in seconds of the windows that are judged; by default lengths that suit the
-            supports.
+        window: Length in seconds of the windows that are judged, or several; by default lengths that suit
+            the supports.
         stride: Seconds between two windows of one length.
         reject_below: Windows whose best class is less probable are of no class; that of ``rule`` if None.
         rule: How windows become segments.
@@ -66,7 +66,7 @@ def spot(
         video,
         supports,
         model=model,
-        windows=windows,
+        window=window,
         stride=stride,
         reject_below=reject_below,
         rule=rule,
@@ -90,7 +90,7 @@ def iter_spot(
     supports: Given,
     *,
     model: Model | None = None,
-    windows: Sequence[float] | None = None,
+    window: float | Sequence[float] | None = None,
     stride: float = STRIDE,
     reject_below: float | None = None,
     rule: Rule | None = None,
@@ -109,7 +109,7 @@ def iter_spot(
         stream = Stream(
             model,
             bank,
-            windows=windows,
+            window=window,
             stride=stride,
             reject_below=reject_below,
             rule=rule,

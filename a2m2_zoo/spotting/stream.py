@@ -35,8 +35,8 @@ class Stream:
     Args:
         model: The recogniser.
         bank: The supports, encoded by that model.
-        windows: Lengths in seconds of the windows that are judged; by default lengths that suit the
-            supports, see ``window_lengths``.
+        window: Length in seconds of the windows that are judged, or several; by default lengths that suit
+            the supports, see ``window_lengths``.
         stride: Seconds between two windows of one length, at most the shortest length.
         reject_below: Windows whose best class is less probable are of no class; that of ``rule`` if None.
         rule: How windows become segments.
@@ -57,7 +57,7 @@ class Stream:
     >>> from a2m2_zoo.data.synthetic import draw_named
     >>> model = load_model()
     >>> bank = build_bank({n: [draw_named(n, 0, studio=2)] for n in ("kick", "squat")}, model=model)
-    >>> stream = Stream(model, bank, windows=(2.0,), reject_below=0.0)
+    >>> stream = Stream(model, bank, window=2.0, reject_below=0.0)
     >>> clip = draw_named("kick", 1, frames=32, studio=2)
     >>> early = [s for i, frame in enumerate(clip) for s in stream.push(frame, i / 16)]
     >>> [segment.label for segment in early + stream.close()]
@@ -69,7 +69,7 @@ class Stream:
         model: Model,
         bank: SupportBank,
         *,
-        windows: Sequence[float] | None = None,
+        window: float | Sequence[float] | None = None,
         stride: float = STRIDE,
         reject_below: float | None = None,
         rule: Rule | None = None,
@@ -86,7 +86,9 @@ class Stream:
         if not 0 < gap <= 60:
             raise ArgumentError(f"gap is {gap}; expected seconds above 0 and at most 60")
         frames = model.preprocess.frames
-        lengths = window_lengths(bank) if windows is None else windows
+        if window is None:
+            window = window_lengths(bank)
+        lengths = (window,) if isinstance(window, (int, float)) else tuple(window)
         self.grid = make_grid(lengths, stride=stride, frames=frames)
         rule = rule or Rule()
         if reject_below is not None:
@@ -221,7 +223,10 @@ class Stream:
         """Encode frames that a window needs and none has needed before."""
         if not slots:
             return
-        frames = torch.from_numpy(np.stack([self._fresh.pop(slot) for slot in slots]))[None]
+        frames = torch.from_numpy(np.stack([self._fresh[slot] for slot in slots]))[None]
         pixels = normalise(frames, self._model.preprocess)
         features: Features = self._model.backbone(pixels, stages=self._model.method.stages)
         self._ring.write(slots, features)
+        # Forgotten only now: after Ctrl-C in the middle the frames are still there to be judged.
+        for slot in slots:
+            del self._fresh[slot]

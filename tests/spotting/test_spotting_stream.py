@@ -66,7 +66,7 @@ def test_the_actions_of_a_long_video_are_found(
 def test_a_window_is_classified_as_a_clip_of_its_frames_is(bank: SupportBank, model: Model) -> None:
     frames = np.concatenate([part for _, part in parts()])[:32]
     windows: list[Window] = []
-    stream = Stream(model, bank, windows=(1.0, 2.0), stride=0.5, on_windows=windows.extend)
+    stream = Stream(model, bank, window=(1.0, 2.0), stride=0.5, on_windows=windows.extend)
     assert stream.grid.step == 0.125
     for i, frame in enumerate(frames):
         stream.push(frame, i / FPS)
@@ -92,13 +92,13 @@ def test_each_frame_is_encoded_once_however_many_windows_hold_it(
 
     monkeypatch.setattr(model.backbone, "forward", counted)
     windows: list[Window] = []
-    spot(video, bank, model=model, windows=(1.0, 2.0, 4.0), on_windows=windows.extend)
+    spot(video, bank, model=model, window=(1.0, 2.0, 4.0), on_windows=windows.extend)
     grid = make_grid((1.0, 2.0, 4.0), stride=0.5, frames=8)
     assert sum(seen) == pytest.approx(116 / FPS / grid.step, abs=1)
     assert 8 * len(windows) > 3 * sum(seen)
     seen.clear()
     still = np.zeros((96, 96, 3), np.uint8)
-    slow = Stream(model, bank, windows=(1.0,))
+    slow = Stream(model, bank, window=1.0)
     for i in range(9):
         slow.push(still + i, i / 2)  # every frame fills four slots
     slow.close()
@@ -125,7 +125,7 @@ def test_jitter_drops_doubles_and_late_frames_change_little(
 
 def test_no_window_reaches_over_a_break(video: Path, bank: SupportBank, model: Model) -> None:
     windows: list[Window] = []
-    stream = Stream(model, bank, windows=(1.0, 2.0), gap=1.0, on_windows=windows.extend)
+    stream = Stream(model, bank, window=(1.0, 2.0), gap=1.0, on_windows=windows.extend)
     found = []
     for frame, at in frames_of(video):
         found += stream.push(frame, at if at < 3 else at + 50)
@@ -137,7 +137,7 @@ def test_no_window_reaches_over_a_break(video: Path, bank: SupportBank, model: M
 
 
 def test_what_is_kept_does_not_grow(bank: SupportBank, model: Model) -> None:
-    stream = Stream(model, bank, windows=(1.0,), reject_below=1.0)
+    stream = Stream(model, bank, window=1.0, reject_below=1.0)
     picture = np.zeros((64, 64, 3), np.uint8)
 
     def held() -> tuple[int, ...]:
@@ -226,11 +226,11 @@ def test_wrong_calls_are_refused(bank: SupportBank, model: Model, tmp_path: Path
     with pytest.raises(ArgumentError, match="the stream is closed"):
         stream.push(np.zeros((8, 8, 3), np.uint8), 0.0)
     with pytest.raises(ArgumentError, match="window lengths are"):
-        Stream(model, bank, windows=(0.01,))
+        Stream(model, bank, window=0.01)
     with pytest.raises(ArgumentError, match="frames would be in no window"):
-        Stream(model, bank, windows=(1.0,), stride=2.0)
+        Stream(model, bank, window=1.0, stride=2.0)
     with pytest.raises(ArgumentError, match="in memory, more than 1024"):
-        Stream(model, bank, windows=(0.5, 120.0))
+        Stream(model, bank, window=(0.5, 120.0))
     with pytest.raises(ArgumentError, match="gap is 0"):
         Stream(model, bank, gap=0.0)
     with pytest.raises(EpisodeError, match="one class, 'wave'"):
@@ -244,6 +244,6 @@ def test_wrong_calls_are_refused(bank: SupportBank, model: Model, tmp_path: Path
 def test_every_embedded_method_can_spot(video: Path, tmp_path: Path) -> None:
     model = load_model("protonet-lite0")
     plain = {name: [part] for name, part in parts()[:3]}
-    found = spot(video, plain, model=model, windows=(2.0,), reject_below=0.0)
+    found = spot(video, plain, model=model, window=2.0, reject_below=0.0)
     assert found
     assert {s.label for s in found} <= set(plain)
