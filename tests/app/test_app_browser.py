@@ -1,0 +1,338 @@
+"""The page in a real browser against a real server: what a visitor does; nothing leaves the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import makers
+import pytest
+from report import webdriver
+
+from a2m2_zoo import SupportBank
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("gradio") is None, reason="needs gradio: a2m2_zoo[app]"),
+    pytest.mark.skipif(
+        webdriver.programs() is None,
+        reason="needs chromium (on the path or in A2M2_CHROMIUM) and chromedriver",
+    ),
+]
+
+# Runs in the server first: writes down every address it looks up or connects to. Gradio's own use of others
+# is not ours to mend.
+_AUDIT = """
+import sys, warnings
+warnings.filterwarnings("ignore", category=DeprecationWarning, module="gradio")
+warnings.filterwarnings("ignore", category=ResourceWarning)
+def hook(event, args):
+    if event in ("socket.getaddrinfo", "socket.connect", "socket.sendto"):
+        with open({log!r}, "a") as log:
+            log.write(f"{{event}} {{args[1] if event != 'socket.getaddrinfo' else args[0]}}\\n")
+sys.addaudithook(hook)
+"""
+
+
+class Server:
+    """`a2m2 app` as a process of its own."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.outgoing = folder / "outgoing.log"
+        self.outgoing.touch()
+        self.temporary = folder / "temporary"
+        self.temporary.mkdir()
+        (folder / "sitecustomize.py").write_text(_AUDIT.format(log=str(self.outgoing)))
+        root = Path(__file__).resolve().parents[2]
+        places = os.pathsep.join([str(folder), str(root), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "PYTHONPATH": places, "TMPDIR": str(self.temporary)}
+        self.errors = folder / "errors.log"
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-W",
+                    "error",
+                    "-m",
+                    "a2m2_zoo",
+                    "app",
+                    "--port",
+                    "0",
+                    *arguments,
+                ],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=environment,
+            )
+        assert self.process.stdout is not None
+        self.address = self.process.stdout.readline().strip()
+        assert self.address.startswith("http://127.0.0.1:"), self.errors.read_text()
+
+    def close(self) -> None:
+        self.process.send_signal(2)
+        try:
+            assert self.process.wait(20) == 0, self.errors.read_text()
+        finally:
+            self.process.kill()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+
+
+class Visitor:
+    """Somebody at the page."""
+
+    def __init__(self, browser: webdriver.Browser, address: str) -> None:
+        self.browser, self._address = browser, address
+
+    def open(self) -> None:
+        body = {"url": self._address}
+        self.browser._send("POST", f"{self.browser._session}/url", body)
+        self.until("return !!document.querySelector('#class-add')")
+
+    def complaints(self) -> list[str]:
+        """Errors of the page, and whatever its policy refused."""
+        found = self.browser.console()
+        return [
+            entry["message"]
+            for entry in found
+            if entry["level"] == "SEVERE" or "Content Security" in entry["message"]
+        ]
+
+    def until(self, script: str, seconds: float = 60) -> Any:
+        end = time.monotonic() + seconds
+        while not (found := self.browser.run(script)):
+            assert time.monotonic() < end, (script, self.text("body"))
+            time.sleep(0.1)
+        return found
+
+    def text(self, place: str) -> str:
+        script = "return (document.querySelector(arguments[0]) || {innerText: ''}).innerText"
+        return str(self.browser.run(script, place))
+
+    def says(self, place: str, words: str) -> str:
+        self.until(
+            f"return (document.querySelector('{place}')||{{innerText:''}}).innerText.includes({words!r})"
+        )
+        return self.text(place)
+
+    def click(self, label: str) -> None:
+        script = """const b = [...document.querySelectorAll('button')]
+            .find(b => b.innerText.trim() === arguments[0] && b.checkVisibility() && !b.disabled);
+            if (b) b.click(); return !!b"""
+        end = time.monotonic() + 30
+        while not self.browser.run(script, label):
+            assert time.monotonic() < end, label
+            time.sleep(0.1)
+
+    def type(self, place: str, words: str) -> None:
+        self.browser._send("POST", f"{self._element(place)}/value", {"text": words})
+
+    def give(self, place: str, *files: Path) -> None:
+        """Choose files, as in the dialog of the browser."""
+        self.choose(place + " input[type=file]", *files)
+
+    def choose(self, place: str, *files: Path) -> None:
+        """As ``give``, for an input that is named itself."""
+        text = "\n".join(map(str, files))
+        self.browser._send("POST", f"{self._element(place)}/value", {"text": text})
+
+    def add(self, name: str, *files: Path) -> None:
+        self.type("#class-name textarea, #class-name input", name)
+        self.give("#class-clips", *files)
+        for file in files:
+            self.says("#class-clips", file.stem)
+        self.click("Add to class")
+
+    def _element(self, place: str) -> str:
+        wanted = {"using": "css selector", "value": place}
+        found = self.browser._send("POST", f"{self.browser._session}/element", wanted)
+        return f"{self.browser._session}/element/{next(iter(found.values()))}"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("server"))
+    yield running
+    running.close()
+    assert list(running.temporary.glob("a2m2-app-*")) == []  # nothing that was sent is left
+    for line in running.outgoing.read_text().splitlines():
+        assert re.search(r"127\.0\.0\.1|localhost|::1|/dev/log", line) or line.endswith("None"), (
+            line
+        )
+    said = running.errors.read_text()
+    assert "Traceback" not in said, said
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Browser]:
+    with webdriver.browser(tmp_path_factory.mktemp("browser")) as session:
+        yield session
+
+
+@pytest.fixture
+def visitor(browser: webdriver.Browser, server: Server, tmp_path: Path) -> Visitor:
+    browser._devtools(
+        "Browser.setDownloadBehavior",
+        {"behavior": "allow", "downloadPath": str(tmp_path), "eventsEnabled": True},
+    )
+    browser.screen(1360, 1000)
+    found = Visitor(browser, server.address)
+    found.open()
+    return found
+
+
+@pytest.fixture
+def collected(visitor: Visitor, tmp_path: Path) -> Visitor:
+    """A visitor with two classes."""
+    visitor.add("right", *(makers.film(tmp_path / f"r{i}.mp4", 20 + i) for i in range(2)))
+    visitor.says("#class-said", "Added 2 clips to right")
+    visitor.add("back <b>${1+1}{{x}}", makers.film(tmp_path / "b.mp4", 20, speed=-7))
+    visitor.says("#class-said", "Added 1 clip to back <b>${1+1}{{x}}")
+    return visitor
+
+
+def arrived(folder: Path, pattern: str) -> Path:
+    end = time.monotonic() + 20
+    while not (found := list(folder.glob(pattern))):
+        assert time.monotonic() < end, list(folder.iterdir())
+        time.sleep(0.1)
+    return found[0]
+
+
+def test_from_clips_to_an_answer_to_a_bank_and_back(collected: Visitor, tmp_path: Path) -> None:
+    collected.until("return document.querySelectorAll('.a-class').length === 2")
+    assert (
+        collected.browser.run(
+            "return [...document.querySelectorAll('.a-thumbs img')].map(i => i.naturalWidth > 20)"
+        )
+        == [True] * 3
+    )
+    collected.give("#query", makers.film(tmp_path / "q.mp4", 22))
+    collected.says("#answer", "among the classes")
+    assert collected.text(".a-verdict").startswith("right")
+    collected.until(
+        "const i = document.querySelector('#why img'); return i && i.naturalWidth > 1000"
+    )
+    collected.click("Save bank")
+    saved = arrived(tmp_path, "*.safetensors")
+    assert SupportBank.load(saved).counts() == {"back <b>${1+1}{{x}}": 1, "right": 2}
+    collected.click("Remove all")
+    collected.until("return document.querySelectorAll('.a-class').length === 0")
+    collected.choose("input[type=file][accept*=safetensors]", saved)
+    collected.says("#class-said", "Loaded 2 classes from bank.safetensors")
+    collected.until("return document.querySelectorAll('.a-class').length === 2")
+    collected.click("Remove")
+    collected.until("return document.querySelectorAll('.a-class').length === 1")
+    assert collected.complaints() == []
+
+
+def test_a_broken_file_is_one_line_and_the_page_goes_on(collected: Visitor, tmp_path: Path) -> None:
+    broken = makers.BROKEN["text.mp4"](tmp_path / "text.mp4")
+    collected.add("third", broken)
+    said = collected.says("#class-said", "not a video that can be read")
+    assert said.startswith("Text.mp4: not a video")
+    assert "\n" not in said.strip()
+    collected.give("#query", broken)
+    collected.says("#query-said", "not a video that can be read")
+    assert collected.text("#answer").strip() == ""
+    collected.browser.console()  # the player's own complaint about that file
+    collected.browser.run("document.querySelector('#query button[aria-label=Clear]')?.click()")
+    collected.until("return !!document.querySelector('#query input[type=file]')")
+    collected.give("#query", makers.film(tmp_path / "q.mp4", 22))
+    collected.says("#answer", "among the classes")
+    assert collected.text("#query-said").strip() == ""
+
+
+def test_a_newcomer_sees_an_answer_in_one_click(visitor: Visitor) -> None:
+    visitor.click("Try it with drawn clips")
+    visitor.says("#answer", "The clip shows")
+    visitor.until("return document.querySelectorAll('.a-class').length === 5")
+    visitor.until("const i = document.querySelector('#why img'); return i && i.naturalWidth > 1000")
+    visitor.browser.run(
+        "[...document.querySelectorAll('[role=tab]')].find(t => t.innerText.includes('Longer')).click()"
+    )
+    visitor.click("Drawn video")
+    visitor.until("return !!document.querySelector('#film video')")
+    visitor.click("Find the actions")
+    visitor.until("return document.querySelectorAll('#segments tbody tr').length > 1")
+    visitor.until(
+        "const i = document.querySelector('#timeline img'); return i && i.naturalWidth > 1000"
+    )
+    assert visitor.complaints() == []
+
+
+def test_a_phone_and_a_dark_room(visitor: Visitor) -> None:
+    for width, dark in ((375, False), (768, True)):
+        visitor.browser.screen(width, 900, dark=dark)
+        visitor.open()
+        assert visitor.browser.run("return document.documentElement.scrollWidth") <= width
+    paper = visitor.browser.run("return getComputedStyle(document.body).backgroundColor")
+    assert sum(map(int, re.findall(r"\d+", paper)[:3])) < 200
+
+
+def test_a_visitor_who_leaves_leaves_nothing(collected: Visitor, server: Server) -> None:
+    before = list(server.temporary.glob("a2m2-app-*/files/visit-*"))
+    assert before
+    collected.browser._send("POST", f"{collected.browser._session}/url", {"url": "about:blank"})
+    end = time.monotonic() + 30
+    while list(server.temporary.glob("a2m2-app-*/files/visit-*")):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file={secret}",
+        "/gradio_api/file=/etc/hostname",
+        "/gradio_api/file=../../../../etc/hostname",
+        "/gradio_api/file=http://127.0.0.1:1/x",
+        "/docs",
+        "/gradio_api/openapi.json",
+    ],
+)
+def test_no_file_of_the_machine_is_served(server: Server, tmp_path: Path, path: str) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        opener.open(server.address + path.format(secret=secret), timeout=30)
+    with caught.value as answer:
+        assert answer.code in (403, 404)
+        assert "secret" not in answer.read().decode().replace(str(secret), "")
+
+
+def test_the_page_asks_nothing_of_other_machines(
+    tmp_path_factory: pytest.TempPathFactory, server: Server
+) -> None:
+    # A browser of its own: the log of its network is complete once it has ended. No name resolves in it.
+    log = tmp_path_factory.mktemp("own") / "net.json"
+    flags = ("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", f"--log-net-log={log}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(webdriver, "_FLAGS", (*webdriver._FLAGS, *flags))
+        with webdriver.browser(tmp_path_factory.mktemp("own-browser")) as session:
+            visitor = Visitor(session, server.address)
+            visitor.open()
+            visitor.click("Try it with drawn clips")
+            visitor.says("#answer", "The clip shows")
+            named = session.run(
+                "return [...document.querySelectorAll('link, script, img, iframe, video, source')]"
+                ".map(e => e.href || e.src).filter(u => u && !/^(data|blob):/.test(u))"
+            )
+            assert visitor.complaints() == []
+    assert {urlsplit(url).hostname for url in named} == {"127.0.0.1"}
+    events = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
+    asked = [p for p in events if "url" in p and server.address in str(p.get("initiator"))]
+    assert {urlsplit(p["url"].removeprefix("blob:")).hostname for p in asked} == {"127.0.0.1"}
+    assert len(asked) > 20
