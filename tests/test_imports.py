@@ -60,7 +60,7 @@ ALLOWED = {
     "spotting": BASE | {"api", "backbones", "bank", "episode", "model", "rejection", "video"},
     "bank_check": BASE | {"bank", "calibration", "data", "model", "video"},
     "report": BASE | {"api", "bank", "episode", "evaluation", "model", "spotting", "video"},
-    "export": BASE | {"backbones", "episode", "methods", "model", "modules", "ops", "video"},
+    "export": BASE | {"backbones", "data", "methods", "model", "ops", "video"},
     "app": BASE | {"api", "bank", "data", "episode", "model", "report", "spotting", "video"},
 }
 

@@ -85,14 +85,16 @@ class OpenOutcome:
         mean, half = mean_interval(wins)
         right, sure = self.right[:, inside].ravel(), self.confidence[:, inside].ravel()
         everywhere = np.broadcast_to(inside, self.known.shape).ravel()
-        error = expected_calibration_error(self.confidence.ravel(), self.right.ravel())
+        error = None
+        if self.calibrated:
+            error = expected_calibration_error(self.confidence.ravel(), self.right.ravel())
         return OpenFigures(
             auroc=mean,
             auroc_interval=half,
             auroc_pooled=auroc(self.known.ravel(), everywhere),
             accuracy_answered=100 * accuracy_at(sure, right, ANSWERED),
             accuracy=100 * float(right.mean()),
-            calibration_error=error if self.calibrated else None,
+            calibration_error=error,
         )
 
 
