@@ -62,3 +62,7 @@ class SaveError(A2M2Error, OSError):
 
 class PublishError(SaveError):
     """A model could not be published, or not be read back. The message says what is on the Hub now."""
+
+
+class ExportError(SaveError):
+    """A model cannot be exported, or its export does not compute the same. Nothing was left behind."""

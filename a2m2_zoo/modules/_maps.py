@@ -60,7 +60,7 @@ def window_covariances(x: Tensor, windows: tuple[Window, ...]) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
         return covariance_from_sums(
             pooling @ first,
-            (pooling @ second.flatten(2)).reshape(len(x), -1, *second.shape[-2:]),
+            (pooling @ second.flatten(2)).reshape(x.shape[0], -1, *second.shape[-2:]),
             count,
         )
 

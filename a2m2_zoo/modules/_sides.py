@@ -68,19 +68,24 @@ def by_size(query: Layout, support: Layout, *, mode: str) -> Iterator[tuple[list
 def make_side(videos: Candidates, groups: Sequence[int], size: int, *, mode: str) -> Side:
     """Unit descriptors of some groups, each of ``size`` candidates."""
     part = videos.layout.partition(mode, videos.descriptors.device)
-    unit = _joined(videos.descriptors, part.index[groups, :size], part.share[groups, :size])
+    places = videos.layout.places(mode)
+    parts = max(len(shared) for g in groups for shared in places[g])
+    unit = _joined(
+        videos.descriptors, part.index[groups, :size, :parts], part.share[groups, :size, :parts]
+    )
     mask = part.mask[groups, :size].expand(unit.shape[-4], -1, -1)
     with torch.autocast(unit.device.type, enabled=False):
         own = marginals.distinctiveness(unit @ unit.mT, mask.expand(unit.shape[:-1]))
-    times = part.times[groups, :size].to(unit).expand(len(mask), -1, -1, -1)
+    times = part.times[groups, :size].to(unit).expand(mask.shape[0], -1, -1, -1)
     return Side(unit, mask, times, own)
 
 
 def _joined(descriptors: Tensor, index: Tensor, share: Tensor) -> Tensor:
     """Unit descriptors (…, g, s, P·D): the parts of each place side by side, by their shares."""
-    parts = int(share.count_nonzero(-1).max())
-    unit = l2_normalise(descriptors[..., index[..., :parts], :])
-    return (unit * share[..., :parts, None].to(unit)).flatten(-2) if parts > 1 else unit.squeeze(-2)
+    unit = l2_normalise(descriptors[..., index, :])
+    if share.shape[-1] == 1:
+        return unit.squeeze(-2)
+    return (unit * share[..., None].to(unit)).flatten(-2)
 
 
 @without_autocast

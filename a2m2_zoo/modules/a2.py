@@ -30,6 +30,7 @@ from a2m2_zoo.modules.candidates import Candidates
 from a2m2_zoo.ops import alignment as fixed
 from a2m2_zoo.ops import marginals
 from a2m2_zoo.ops.moments import l2_normalise
+from a2m2_zoo.ops.recording import recording
 from a2m2_zoo.ops.shots import class_prototypes, mean_over_shots
 from a2m2_zoo.ops.transport import exact_plan, sinkhorn
 
@@ -196,15 +197,24 @@ class A2Module(nn.Module):
         for groups, s, r in by_size(query.layout, support.layout, mode=mode):
             asked = make_side(query, groups, s, mode=mode)
             known = merge(make_side(support, groups, r, mode=mode))
-            held = known.own.numel() * s  # similarities that one query of each episode needs
-            step = max(self.config.budget // held, 1)
             parts = [
-                self._align(asked.videos(slice(start, start + step)), known, plans=False)[0]
-                for start in range(0, max(len(asked.mask), 1), step)
+                self._align(some, known, plans=False)[0]
+                for some in self._chunks(asked, held=known.own.numel() * s)
             ]
             total = total + self._weighted(torch.cat(parts, -3), groups)
         assert isinstance(total, Tensor)
         return self.temperature * total
+
+    def _chunks(self, query: Side, *, held: int) -> list[Side]:
+        """The queries in chunks within the budget, where each needs ``held`` similarities.
+
+        A recorded graph, whose number of queries is open, takes them all at once.
+        """
+        if recording():
+            return [query]
+        step = max(self.config.budget // held, 1)
+        starts = range(0, max(len(query.mask), 1), step)
+        return [query.videos(slice(start, start + step)) for start in starts]
 
     def _weighted(self, matched: Tensor, groups: list[int]) -> Tensor:
         """Sum over groups (last axis) with their weights."""
@@ -247,10 +257,18 @@ class A2Module(nn.Module):
         if config.solver == "exact":
             return exact_plan(cost, a, b)
         epsilon: Tensor | float = config.epsilon
+        # Cosines differ by 2 at most, times, which lie in [0, 1], by 1.
+        span: float | None = (2 + config.time_cost) / config.epsilon
         if config.epsilon_rule == "spread":
-            epsilon = epsilon * cost_spread(cost.detach(), rows, columns)
+            epsilon, span = epsilon * cost_spread(cost.detach(), rows, columns), None
         return sinkhorn(
-            cost, a, b, epsilon=epsilon, iterations=config.iterations, rounding=config.rounding
+            cost,
+            a,
+            b,
+            epsilon=epsilon,
+            iterations=config.iterations,
+            rounding=config.rounding,
+            span=span,
         )
 
     def _mass(

@@ -54,7 +54,11 @@ class Layout:
 
     def sizes(self, mode: str) -> tuple[int, ...]:
         """How many candidates each of ``groups(mode)`` has."""
-        return tuple(self.partition(mode).mask.sum(-1).tolist())
+        return tuple(map(len, self.places(mode)))
+
+    def places(self, mode: str) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        """For each of ``groups(mode)`` its places, and for each of those the candidates that share it."""
+        return _places(self, mode)
 
     def partition(self, mode: str, device: torch.device | None = None) -> Partition:
         """Candidates by group, padded to the largest."""
@@ -80,22 +84,28 @@ class Partition:
 
 
 @lru_cache(maxsize=64)
-def _partition(layout: Layout, mode: str, device: torch.device) -> Partition:
+def _places(layout: Layout, mode: str) -> tuple[tuple[tuple[int, ...], ...], ...]:
     names = layout.groups(mode)
     places: list[dict[object, list[int]]] = [{} for _ in names]
     for i, group in enumerate(layout.group):
         key = layout.times[i] if mode == "window" else i
         home = places[names.index(layout.group_of(layout.names[group], mode))]
         home.setdefault(key, []).append(i)
+    return tuple(tuple(map(tuple, home.values())) for home in places)
+
+
+@lru_cache(maxsize=64)
+def _partition(layout: Layout, mode: str, device: torch.device) -> Partition:
+    places = layout.places(mode)
     with torch.inference_mode(False):  # the cache outlives the caller's mode
         shape = (
-            len(names),
+            len(places),
             max(map(len, places)),
-            max(len(p) for home in places for p in home.values()),
+            max(len(p) for home in places for p in home),
         )
         index, share = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
         for g, home in enumerate(places):
-            for s, parts in enumerate(home.values()):
+            for s, parts in enumerate(home):
                 index[g, s, : len(parts)] = torch.tensor(parts)
                 grids = [layout.group[i] for i in parts]
                 shares = [1 / len(set(grids)) / grids.count(grid) for grid in grids]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from a2m2_zoo._typing import Bool, Float
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.ops.recording import recording
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -289,7 +290,7 @@ class _Unit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, floor: float) -> Tensor:
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        if not norm.isfinite().all():  # squares of very large entries overflow
+        if not recording() and not norm.isfinite().all():  # squares of very large entries overflow
             largest = x.abs().amax(-1, keepdim=True).clamp_min(1)
             norm = torch.linalg.vector_norm(x / largest, dim=-1, keepdim=True) * largest
         factor = norm.reciprocal().where(norm > floor, 0.0)

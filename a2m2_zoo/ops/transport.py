@@ -10,6 +10,7 @@ from a2m2_zoo._typing import Float
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.ops.exact import MAX_CELLS, MAX_LINES, MAX_ROWS, network_simplex
 from a2m2_zoo.ops.moments import promote, without_autocast
+from a2m2_zoo.ops.recording import recording
 
 # Stands for zero in the logarithm; far below what float32 resolves of real masses.
 _NO_MASS = 1e-30
@@ -28,6 +29,7 @@ def sinkhorn(
     epsilon: float | Tensor = 0.02,
     iterations: int = 40,
     rounding: bool = False,
+    span: float | None = None,
 ) -> Float[Tensor, "*b n m"]:
     """Entropic transport plans of many problems at once (Cuturi 2013).
 
@@ -45,6 +47,8 @@ def sinkhorn(
         epsilon: Weight of the entropy, in the unit of the cost; a number or one per problem.
         iterations: Pairs of updates.
         rounding: Correct the plan so that both marginals hold exactly (``round_plan``).
+        span: By how many ε costs can differ, where that is known without looking at them. It decides
+            only what a recorded graph computes.
 
     Raises:
         ArgumentError: ``iterations`` < 1 or ``epsilon`` ≤ 0.
@@ -63,10 +67,18 @@ def sinkhorn(
         epsilon = epsilon.to(cost)[..., None, None]
     # The plan does not change when a constant is added to the cost; starting at 0 keeps the digits.
     kernel = (cost.amin((-2, -1), keepdim=True) - cost) / epsilon
-    wide = cost.device.type == "mps" or not bool((kernel > -_REACH).all())
-    solve = _log_scalings if wide else _scalings
+    solve = _log_scalings if _is_wide(kernel, span) else _scalings
     plan = solve(kernel, a, b, iterations).to(cost.dtype)
     return round_plan(plan, a, b) if rounding else plan
+
+
+def _is_wide(kernel: Tensor, span: float | None) -> bool:
+    """Whether float64 scalings may overflow, or the device has none."""
+    if kernel.device.type == "mps":
+        return True
+    if recording():
+        return span is None or span > _REACH
+    return not bool((kernel > -_REACH).all())
 
 
 def _scalings(kernel: Tensor, a: Tensor, b: Tensor, iterations: int) -> Tensor:
