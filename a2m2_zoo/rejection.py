@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from a2m2_zoo.methods.base import Descriptors
     from a2m2_zoo.model import Model
 
-#: What the logistic regression sees, see ``Evidence.features``. The last three need classes of two supports.
-FEATURES = ("above_strangers", "margin", "above_own", "shape", "shape_margin")
+#: What the logistic regression sees, see ``Evidence.features``. The last two need classes of two supports.
+FEATURES = ("above_strangers", "margin", "above_own", "nearest")
 _FILE = "weights/rejection.json"
 
 #: Shots → intercept and one weight for each of ``FEATURES`` (the first two with one shot).
@@ -43,19 +43,16 @@ class Evidence:
         labels: (N,) class of each support, 0..W-1.
         member: (N, W) one where the support is of the class, over the class's count.
         strangers: (*E, 1) mean over the supports of the best score of a class that is not theirs.
+        nearest: (*E, 1) mean over the supports of the best score with a single support of another class.
         own: (*E, W) mean score of a class's supports by the others of it, drawn half way to the mean over
             classes; None where every class has one support.
-        profiles: (*E, W, N) mean score of each class's supports against every support, itself left out;
-            zero where nobody is left.
-        seen: (W, N) one where somebody is left.
     """
 
     labels: Int[Tensor, " n"]
     member: Float[Tensor, "n w"]
     strangers: Float[Tensor, "*e 1"]
+    nearest: Float[Tensor, "*e 1"]
     own: Float[Tensor, "*e w"] | None
-    profiles: Float[Tensor, "*e w n"]
-    seen: Float[Tensor, "w n"]
 
     @classmethod
     def of(cls, pairs: Float[Tensor, "*e n n"], labels: Int[Tensor, " n"], *, way: int) -> Evidence:
@@ -63,20 +60,26 @@ class Evidence:
         pairs = pairs.double()
         one = functional.one_hot(labels, way).double()
         counts = one.sum(0)
-        member = one / counts
-        foreign = (pairs @ member).masked_fill(one.bool(), -torch.inf)
-        strangers = foreign.amax(-1).mean(-1, keepdim=True)
-        alone = pairs - torch.diag_embed(pairs.diagonal(dim1=-2, dim2=-1))
-        others = counts[:, None] - one.mT  # (w, n): supports of each class without support n
-        profiles = one.mT @ alone / others.clamp_min(1)
-        seen = (others > 0).double()
+        foreign = (pairs @ (one / counts)).masked_fill(one.bool(), -torch.inf)
+        same = labels[:, None] == labels
+        single = pairs.masked_fill(same, -torch.inf).amax(-1)
         own = None
         if len(labels) > way:
-            found = (profiles * seen * member.mT).sum(-1)
+            others = (
+                same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+            ).double()
+            found = (pairs * others).sum(-1) / others.sum(-1).clamp_min(1)  # of each support
             judged = counts > 1
+            found = (found @ one / counts).where(judged, 0)
             mean = found[..., judged].mean(-1, keepdim=True)
             own = (found.where(judged, mean) + mean) / 2
-        return cls(labels, member, strangers, own, profiles * seen, seen)
+        return cls(
+            labels,
+            one / counts,
+            foreign.amax(-1).mean(-1, keepdim=True),
+            single.mean(-1, keepdim=True),
+            own,
+        )
 
     @property
     def shot(self) -> float:
@@ -88,8 +91,8 @@ class Evidence:
 
         ``above_strangers``: best score less what supports reach with classes that are not theirs.
         ``margin``: best less second best score. ``above_own``: best score less what supports of that class
-        reach with it. ``shape``: correlation of the query's scores over all supports with those of that
-        class's supports; ``shape_margin``: how much that is above the second best correlation.
+        reach with it. ``nearest``: best score with a single support less what supports reach with one of
+        another class.
 
         Args:
             pairs: Scores of every query against every support.
@@ -101,24 +104,11 @@ class Evidence:
         found = [best - self.strangers, first_two[..., 0] - first_two[..., 1]]
         if self.own is not None:
             own = self.own.unsqueeze(-2).expand_as(logits)
-            shapes = self._shapes(pairs)
-            top = shapes.topk(2, -1).values
             found += [
                 best - own.gather(-1, answer[..., None])[..., 0],
-                shapes.gather(-1, answer[..., None])[..., 0],
-                top[..., 0] - top[..., 1],
+                pairs.amax(-1) - self.nearest,
             ]
         return torch.stack(found, -1)
-
-    def _shapes(self, pairs: Tensor) -> Tensor:
-        """(*E, Q, W) correlation of each query's scores with each class's profile."""
-        count = self.seen.sum(-1)
-        mean = pairs @ self.seen.mT / count
-        level = self.profiles.sum(-1) / count
-        cross = pairs @ self.profiles.mT / count - mean * level.unsqueeze(-2)
-        spread = pairs**2 @ self.seen.mT / count - mean**2
-        wide = (self.profiles**2).sum(-1) / count - level**2
-        return cross / (spread * wide.unsqueeze(-2)).clamp_min(1e-18).sqrt()
 
 
 def known_probability(
