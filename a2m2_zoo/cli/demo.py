@@ -13,6 +13,7 @@ from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
 _SHOTS = 2  # supports per action
 _SUPPORT_SEED, _QUERY_SEED = 0, 1
+_FRAMES = 32  # of each action in the longer video, 2 s
 _STUDIO = 2  # a bright one; a person should see what happens
 
 
@@ -28,12 +29,14 @@ def demo(
     Needs no data and no network. The clips are real video files: look at them, and use them to try the other
     commands.
     """
-    from a2m2_zoo.data.synthetic import NAMED_ACTIONS, write_dataset
+    import numpy as np
+
+    from a2m2_zoo.data.synthetic import NAMED_ACTIONS, draw_named, write_dataset, write_video
 
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise SaveError(f"{str(out)!r} exists; give a new folder with --out, or remove it first")
-    supports, queries = out / "supports", out / "queries"
-    with output.progress("drawing clips", len(NAMED_ACTIONS) * (_SHOTS + 1)) as bar:
+    supports, queries, long = out / "supports", out / "queries", out / "long.mp4"
+    with output.progress("drawing clips", len(NAMED_ACTIONS) * (_SHOTS + 2)) as bar:
         for folder, clips, seed in ((supports, _SHOTS, _SUPPORT_SEED), (queries, 1, _QUERY_SEED)):
             write_dataset(
                 folder,
@@ -44,6 +47,14 @@ def demo(
                 studio=_STUDIO,
                 progress=lambda *_: bar.advance(bar.task_ids[0]),
             )
+        film = []
+        for name in NAMED_ACTIONS:
+            drawn = draw_named(
+                name, 1, seed=_QUERY_SEED, frames=_FRAMES, style="scene", studio=_STUDIO
+            )
+            film.append(drawn)
+            bar.advance(bar.task_ids[0])
+        write_video(long, np.concatenate(film))
     recogniser = options.open_model(model, device)
     from a2m2_zoo.api import build_bank, iter_classify
     from a2m2_zoo.data.index import class_folders
@@ -67,4 +78,5 @@ def demo(
     except DependencyError as error:
         output.complain(error)
     console.print(f"all clips at a glance: {supports / 'contact_sheet.png'}", highlight=False)
-    console.print(f"now try: a2m2 classify YOUR.mp4 --supports {supports}", highlight=False)
+    console.print(f"now try: a2m2 spot {long} --supports {supports}", highlight=False)
+    console.print(f"or yours: a2m2 classify YOUR.mp4 --supports {supports}", highlight=False)
