@@ -1,0 +1,51 @@
+"""The manifest that ships, a real CLIP with random weights, the real client: from a name to an answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from clip_maker import write_clip
+from hub_server import Hub, Repo
+
+from a2m2_zoo import classify, free, load_model
+from a2m2_zoo.data.synthetic import draw_clip
+from a2m2_zoo.errors import FetchError
+from a2m2_zoo.free import Amounts
+from a2m2_zoo.hub.manifest import package_file
+
+FEW = Amounts(statistics=2, classes=2, clips=3, episodes=5)
+
+
+def test_clip_rn50_from_the_hub(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(free, "Amounts", lambda: FEW)
+    monkeypatch.setenv("A2M2_CACHE", str(tmp_path / "cache"))
+    weights = tmp_path / "clip.safetensors"
+    digest = write_clip(weights, "RN50-quickgelu")
+    zoo = json.loads(package_file("weights_manifest.json").read_text())
+    (backbone,) = (entry for entry in zoo["backbones"] if entry["id"] == "clip-rn50")
+    # Everything as it ships but the hash: the true weights cannot be had offline.
+    backbone |= {"sha256": digest, "size": weights.stat().st_size}
+    zoo["backbones"] = [backbone]
+    zoo["models"] = [entry for entry in zoo["models"] if entry["id"] == "a2m2-clip-rn50"]
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(zoo))
+    source = backbone["source"]
+    files = {source["file"]: weights.read_bytes()}
+    hub.repos[source["repo_id"]] = Repo({source["commit"]: files}, head=source["commit"])
+    weights.unlink()
+
+    with pytest.raises(FetchError, match=r"offline"):
+        load_model("a2m2-clip-rn50", manifest=path, offline=True)
+    assert hub.count() == 0
+    first = load_model("a2m2-clip-rn50", manifest=path, device="cpu")
+    assert hub.count("GET") == 1
+    before = hub.count()
+    again = load_model("a2m2-clip-rn50", manifest=path, device="cpu", offline=True)
+    assert again.weights_hash == first.weights_hash
+    supports = {name: [draw_clip(3, label, 0)] for label, name in enumerate(("kick", "wave"))}
+    answer = classify(draw_clip(3, 0, 1), supports, model=again, text_weight=0.5)
+    assert set(answer.probabilities) == {"kick", "wave"}
+    assert answer.prompts["kick"] == ("a photo of kick",)
+    assert hub.count() == before  # the text tower came out of the file that was fetched
