@@ -35,8 +35,8 @@ RejectOption = Annotated[
         "--reject-below",
         min=0,
         max=1,
-        help="Below this probability a window is of no class.",
-        show_default="chosen on generated clips",
+        help="Below this probability a moment is of no class.",
+        show_default="0.35",
     ),
 ]
 
@@ -63,8 +63,8 @@ def spot(
 ) -> None:
     """Find when the actions of the supports happen in a video.
 
-    Exit code 0: read to its end; 1: the video is damaged, what was found is given; 130: Ctrl-C, what was
-    found is given; 2: the call is wrong.
+    Exit code 0: read to its end; 1: the video cannot be read, or is damaged: what was found before is
+    given; 130: Ctrl-C, what was found is given; 2: the call is wrong.
     """
     if json + csv + srt > 1:
         raise typer.BadParameter("--json, --csv and --srt exclude each other")
@@ -78,6 +78,8 @@ def spot(
     from a2m2_zoo.video import Limits
 
     limits = Limits(megapixels=max_megapixels)
+    if not _opens(video, limits):
+        raise typer.Exit(FAILED)
     recogniser = options.open_model(model, device)
     from a2m2_zoo.spotting import iter_spot
 
@@ -179,6 +181,18 @@ def _stamp(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     whole, part = divmod(thousandths, 1000)
     return f"{hours:02d}:{minutes:02d}:{whole:02d},{part:03d}"
+
+
+def _opens(video: Path, limits: Limits) -> bool:
+    """Whether the video can be opened, which is known before a model and supports are loaded."""
+    from a2m2_zoo.spotting.sources import open_film
+
+    try:
+        open_film(video, limits).close()
+    except VideoError as error:
+        output.complain(error)
+        return False
+    return True
 
 
 def _make_folder(folder: Path) -> None:

@@ -55,7 +55,7 @@ def cut_segments(
     Args:
         video: The video the segments were found in.
         segments: In the order of time, without overlap, as ``spot`` gives them.
-        folder: Where the clips go; clips of the same name are replaced.
+        folder: Where the clips go, made if need be; clips of the same name are replaced.
         limits: Its ``megapixels`` bound the frames.
 
     Yields:
@@ -66,6 +66,13 @@ def cut_segments(
         SaveError: A clip could not be written.
     """
     film = open_film(os.fspath(video), limits)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        film.close()
+        raise SaveError(
+            f"cannot make the folder {os.fspath(folder)!r}: {error.strerror}; name another"
+        ) from error
     with closing(film):
         frames = _Frames(film)
         for number, segment in enumerate((s for s in segments if s.known), start=1):
@@ -74,7 +81,13 @@ def cut_segments(
             if frames.first is None:
                 return
             target = Path(folder) / clip_name(number, segment)
-            yield write_atomically(target, partial(_write, frames=frames, segment=segment))
+            try:
+                yield write_atomically(target, partial(_write, frames=frames, segment=segment))
+            except av.FFmpegError as error:
+                raise SaveError(
+                    f"cannot write {str(target)!r}: its pictures cannot be encoded ({error}); cut them "
+                    "with another program"
+                ) from error
 
 
 class _Frames:
@@ -97,21 +110,16 @@ def _write(path: Path, *, frames: _Frames, segment: Segment) -> None:
     assert frames.first is not None
     wanted = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     begun, latest = frames.first[1], -1
-    try:
-        with av.open(str(path), "w") as container:
-            stream = _stream(container, wanted, frames.first[0])
-            while frames.first is not None and frames.first[1] < segment.end:
-                frame, at = frames.first
-                picture = av.VideoFrame.from_ndarray(_even(frame), "rgb24")
-                latest = max(latest + 1, round((at - begun) / _TICK))
-                picture.pts, picture.time_base = latest, _TICK
-                container.mux(stream.encode(picture))
-                frames.advance()
-            container.mux(stream.encode(None))
-    except av.FFmpegError as error:
-        raise SaveError(
-            f"cannot write the clip {path.name!r}: {error}; choose another folder with --cut"
-        ) from error
+    with av.open(str(path), "w") as container:
+        stream = _stream(container, wanted, frames.first[0])
+        while frames.first is not None and frames.first[1] < segment.end:
+            frame, at = frames.first
+            picture = av.VideoFrame.from_ndarray(_even(frame), "rgb24")
+            latest = max(latest + 1, round((at - begun) / _TICK))
+            picture.pts, picture.time_base = latest, _TICK
+            container.mux(stream.encode(picture))
+            frames.advance()
+        container.mux(stream.encode(None))
 
 
 def _stream(container: OutputContainer, codec: str, frame: av.VideoFrame) -> VideoStream:

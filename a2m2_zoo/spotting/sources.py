@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import av
 from av.error import FFmpegError
@@ -36,15 +36,22 @@ class Film:
         stream: Its video.
         name: What to call it in errors.
         limits: Its ``megapixels`` bound the frames; length and time are not bounded.
+        file: The open file that the container reads, where there is one; closed with it.
 
     Attributes:
         seconds: Length by the header, None where it does not say.
     """
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, name: str, limits: Limits
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        name: str,
+        limits: Limits,
+        *,
+        file: IO[bytes] | None = None,
     ) -> None:
-        self._container, self._stream = container, stream
+        self._container, self._stream, self._file = container, stream, file
         self._name, self._limits = name, limits
         self._refused = 0
         context = stream.codec_context
@@ -56,6 +63,8 @@ class Film:
     def close(self) -> None:
         """Let go of the file."""
         self._container.close()
+        if self._file is not None:
+            self._file.close()
 
     def __iter__(self) -> Iterator[tuple[av.VideoFrame, float]]:
         """Frames and their times in seconds from the first one.
@@ -70,7 +79,7 @@ class Film:
         counted = self._container.format.name == "avi" and self._stream.codec_context.has_b_frames
         first: float | None = None
         count, last, stopped = 0, 0.0, ""
-        with closing(self._container):
+        with closing(self):
             packets = demux(self._container, self._stream)
             while True:
                 try:
@@ -173,7 +182,7 @@ def open_pipe(path: str | Path, limits: Limits | None = None) -> Film:
             f"{name}: no video comes out of the pipe ({reason(error)}): write MPEG-TS or Matroska "
             "into it"
         ) from None
-    return _live(container, name, limits)
+    return _live(container, name, limits, file=file)
 
 
 def open_live(source: str, limits: Limits | None = None) -> tuple[Film, bool]:
@@ -210,11 +219,15 @@ def paced(film: Film) -> Iterator[tuple[av.VideoFrame, float]]:
         yield frame, at
 
 
-def _live(container: InputContainer, name: str, limits: Limits) -> Film:
+def _live(
+    container: InputContainer, name: str, limits: Limits, *, file: IO[bytes] | None = None
+) -> Film:
     if not container.streams.video:
         container.close()
+        if file is not None:
+            file.close()
         raise VideoError(f"{name}: holds no video stream")
-    film = Film(container, container.streams.video[0], name, limits)
+    film = Film(container, container.streams.video[0], name, limits, file=file)
     film.seconds = None
     return film
 
