@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from a2m2_zoo.cli import options, output, publish, pull
+from a2m2_zoo.cli import export, options, output, publish, pull
 from a2m2_zoo.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ app = typer.Typer(help="The models, and how to get more.", no_args_is_help=True)
 app.command("pull")(pull.pull)
 app.command("verify")(pull.verify)
 app.command("publish")(publish.publish)
+app.command("export")(export.export)
 
 
 @app.command("list")

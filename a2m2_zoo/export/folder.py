@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 
 from a2m2_zoo._version import __version__
-from a2m2_zoo.errors import ArgumentError, ExportError, SaveError
+from a2m2_zoo.errors import A2M2Error, ArgumentError, ExportError, SaveError
 from a2m2_zoo.export.checks import TOLERANCE, Reference
 from a2m2_zoo.export.graphs import Graph, exportable, record_encoder, record_matcher
 from a2m2_zoo.export.runtimes import OPSET, RUNTIMES, check_installed
@@ -27,11 +28,22 @@ from a2m2_zoo.video import Clip
 CONFIG = "config.json"
 
 # What a program must do around the graphs; docs/export.md says the same at length.
-_RULES = {
-    "sampling": "the frame on the screen at (k + 1/2) / frames of the clip's length, k = 0 .. frames - 1; "
+_SAMPLING = {
+    "centres": "the frame on the screen at (k + 1/2) / frames of the clip's length, k = 0 .. frames - 1; "
     "at a constant rate that is frame floor((k + 1/2) * count / frames)",
-    "pixels": "RGB of full range, turned as displayed, scaled by libswscale with the flags interpolation + "
-    "accurate_rnd + bitexact so that the short side is resize; the middle size x size is kept",
+    "random": "one frame drawn from each of frames equal parts of the clip's length",
+}
+_CROP = {
+    "center": "so that the short side is resize; of that the middle size x size",
+    "stretch": "to size x size",
+    "pad": "so that the long side is size; black around it",
+    "stretch-center": "to resize x resize; of that the middle size x size",
+}
+_PIXELS = (
+    "RGB of full range, turned as displayed, scaled by libswscale with the flags interpolation + "
+    "accurate_rnd + bitexact, "
+)
+_RULES = {
     "one_hot": "float32, 1 where a support is of a class; every class has a support",
     "probabilities": "softmax(logits * scale) in float64. One support per class: scale is that of 1 in "
     "scales. More: a prior log-linear in the logarithm of the mean number of supports between the scales, "
@@ -65,6 +77,7 @@ def export_model(
     *,
     to: str = "onnx",
     clips: Sequence[Clip] = (),
+    tell: Callable[[str], None] = lambda step: None,
 ) -> Exported:
     """Write a model as two graphs that need nothing of this package.
 
@@ -80,27 +93,28 @@ def export_model(
         to: ``onnx`` or ``torch-export``.
         clips: More clips to compare on, read with the model's ``preprocess``; noise, a still picture and
             drawn figures are always among them.
+        tell: Called with what is done next, for a step can take half a minute.
 
     Raises:
-        ArgumentError: An unknown format.
+        ArgumentError: An unknown format, or a method that cannot be exported.
         DependencyError: A package that the format needs is not installed.
-        ExportError: The method cannot be exported, or the graphs compute something else.
+        ExportError: PyTorch cannot record it, or the graphs compute something else than the model.
         SaveError: ``out`` is there already, or cannot be written.
     """
-    if to not in RUNTIMES:
-        raise ArgumentError(f"to is {to!r}; expected one of {', '.join(RUNTIMES)}")
-    target = Path(out)
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise SaveError(f"{str(target)!r} exists; give a new folder, or remove it first")
+    target = check_ready(out, to)
     exportable(model)
-    check_installed(to)
     model = _plain(model)
     reference = Reference.of(model, clips)
-    graphs = [record_encoder(model), record_matcher(model, reference.descriptors)]
+    tell("recording the encoder")
+    with _explained("recording the encoder"):
+        graphs = [record_encoder(model)]
+    tell("recording the matcher")
+    with _explained("recording the matcher"):
+        graphs.append(record_matcher(model, reference.descriptors))
     scratch = target.with_name(f".{target.name}-{token_hex(4)}")
     try:
         scratch.mkdir()
-        made = _fill(scratch, graphs, reference, to)
+        made = _fill(scratch, graphs, reference, to, tell)
         if target.exists():
             target.rmdir()
         scratch.rename(target)
@@ -116,18 +130,47 @@ def export_model(
     return replace(made, folder=target)
 
 
+def check_ready(out: str | os.PathLike[str], to: str) -> Path:
+    """Refuse early what would only fail after the work is done.
+
+    Raises:
+        ArgumentError: An unknown format.
+        DependencyError: A package that the format needs is not installed.
+        SaveError: ``out`` is there already, or the folder it would lie in is not.
+    """
+    if to not in RUNTIMES:
+        raise ArgumentError(f"the format is {to!r}; expected one of {', '.join(RUNTIMES)}")
+    target = Path(out)
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise SaveError(f"{str(target)!r} exists; give a new folder, or remove it first")
+    if not target.parent.is_dir():
+        raise SaveError(f"the folder {str(target.parent)!r} does not exist; make it first")
+    check_installed(to)
+    return target
+
+
 def _plain(model: Model) -> Model:
     """A copy that computes in float32 on the CPU, so that the caller's stays where it is."""
     copy = replace(model, backbone=deepcopy(model.backbone), method=deepcopy(model.method))
     return copy.to("cpu", torch.float32)
 
 
-def _fill(folder: Path, graphs: list[Graph], reference: Reference, to: str) -> Exported:
+def _fill(
+    folder: Path,
+    graphs: list[Graph],
+    reference: Reference,
+    to: str,
+    tell: Callable[[str], None],
+) -> Exported:
     runtime = RUNTIMES[to]
     paths = {graph.name: folder / f"{graph.name}{runtime.suffix}" for graph in graphs}
     for graph in graphs:
-        runtime.write(graph, paths[graph.name])
-    encoder, matcher = (runtime.open(paths[graph.name]) for graph in graphs)
+        tell(f"writing the {graph.name}")
+        with _explained(f"writing the {graph.name}"):
+            runtime.write(graph, paths[graph.name])
+    tell("comparing with the model")
+    with _explained("reading the graphs"):
+        encoder, matcher = (runtime.open(paths[graph.name]) for graph in graphs)
     made = Exported(
         folder=folder,
         to=to,
@@ -141,6 +184,21 @@ def _fill(folder: Path, graphs: list[Graph], reference: Reference, to: str) -> E
     config = _config(reference.model, graphs, made)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return made
+
+
+@contextmanager
+def _explained(step: str) -> Iterator[None]:
+    """The exporters' and runtimes' own errors, which have no common class, as one line."""
+    try:
+        yield
+    except (A2M2Error, OSError, MemoryError):
+        raise
+    except Exception as error:
+        said = next(iter(str(error).strip().splitlines()), "")
+        raise ExportError(
+            f"{step} failed: {type(error).__name__}: {said}; nothing was written. Report it with the "
+            f"versions of torch ({torch.__version__}) and onnx"
+        ) from error
 
 
 def _config(model: Model, graphs: list[Graph], made: Exported) -> dict[str, Any]:
@@ -161,7 +219,11 @@ def _config(model: Model, graphs: list[Graph], made: Exported) -> dict[str, Any]
         },
         "preprocess": model.preprocess.to_dict(),
         "scales": {str(shot): scale for shot, scale in sorted(model.scales.items())},
-        "rules": _RULES,
+        "rules": {
+            "sampling": _SAMPLING[model.preprocess.sampling],
+            "pixels": _PIXELS + _CROP[model.preprocess.crop],
+            **_RULES,
+        },
         "sha256": made.sha256,
         "checked": {
             "clips": made.clips,

@@ -11,7 +11,7 @@ from torch.export import Dim, ExportedProgram
 
 from a2m2_zoo._typing import Float, UInt8
 from a2m2_zoo.backbones import Features
-from a2m2_zoo.errors import ExportError
+from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import Descriptors, PairwiseMethod, as_pairwise
 from a2m2_zoo.model import Model
@@ -75,17 +75,17 @@ def exportable(model: Model) -> PairwiseMethod:
     """The model's method, if it can be recorded.
 
     Raises:
-        ExportError: It cannot.
+        ArgumentError: It cannot.
     """
     method = as_pairwise(model.method)
     if model.method_name not in METHODS or method is None:
         rule = "" if method else " whose class score is no mean over pairs"
-        raise ExportError(
+        raise ArgumentError(
             f"{model.id} is of method {model.method_name!r}{rule}; what can be exported: "
             f"{', '.join(METHODS)}, with a class score that is the mean over its supports"
         )
     if isinstance(method, A2M2) and method.config.a2.solver == "exact":
-        raise ExportError(
+        raise ArgumentError(
             f"{model.id} aligns by the exact solver, which is no graph; give its head solver='sinkhorn'"
         )
     return method
@@ -133,7 +133,7 @@ def record_matcher(model: Model, descriptors: Descriptors) -> Graph:
         descriptors: Of six clips or more.
 
     Raises:
-        ExportError: The model's method cannot be recorded.
+        ArgumentError: The model's method cannot be recorded.
     """
     matcher = Matcher(exportable(model)).eval()
     query, support = (

@@ -54,8 +54,14 @@ def _write_onnx(graph: Graph, path: Path) -> None:
             opset_version=OPSET,
             verbose=False,
         )
+    named = {*graph.inputs, *graph.outputs}
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # how PyTorch came to it, many times the size of the graph
+        for value in node.outputs:
+            if value.name in named and not value.is_graph_output():
+                value.name = (
+                    f"{value.name}_within"  # names within come from operations, such as mean
+                )
     size = sum(value.nbytes for value in graph.program.state_dict.values())
     program.save(str(path), external_data=size > _LARGEST)
 
