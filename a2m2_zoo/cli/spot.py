@@ -35,8 +35,8 @@ RejectOption = Annotated[
         "--reject-below",
         min=0,
         max=1,
-        help="Below this probability a moment is of no class.",
-        show_default="0.35",
+        help="Less likely right than this: say unknown.",
+        show_default="0.15; 0.35 with models that do not tell known from unknown",
     ),
 ]
 

@@ -53,9 +53,9 @@ def watch(
     with output.stderr.status("waiting for the first frames") as line:
 
         def live(windows: Sequence[Window]) -> None:
-            best = max(windows, key=lambda w: float(w.probabilities.max()))
-            name = output.escape(bank.class_names[int(best.probabilities.argmax())])
-            line.update(f"{clock(best.end)}  {name} {best.probabilities.max():.2f}")
+            best = max(windows, key=lambda w: float(w.chances.max()))
+            name = output.escape(bank.class_names[int(best.chances.argmax())])
+            line.update(f"{clock(best.end)}  {name} {best.chances.max():.2f}")
 
         stream = Stream(
             recogniser,

@@ -112,7 +112,7 @@ def score_curves(
         Times in seconds (t,), and probabilities (t, w); where no window lies, zero.
     """
     starts, ends = (np.array([getattr(w, side) for w in windows]) for side in ("start", "end"))
-    chances = np.stack([w.probabilities for w in windows])
+    chances = np.stack([w.chances for w in windows])
     low, high = float(starts.min()), float(ends.max())
     count = int(np.clip(math.ceil((high - low) / 0.05), 2, points))
     times = np.linspace(low, high, count)

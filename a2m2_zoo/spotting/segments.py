@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Label of a stretch in which no class fits.
 UNKNOWN = "unknown"
+#: ``Rule.reject_below`` for models that tell known actions from unknown ones, and for those that do not.
+#: Chosen on generated clips.
+REJECT_JUDGED, REJECT_PLAIN = 0.15, 0.35
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class Rule:
     """How windows become segments. The defaults were chosen on generated clips.
 
     Attributes:
-        reject_below: Where the best class is less probable than this, no class fits.
+        reject_below: Where the best class is less probable than this, no class fits. None: ``REJECT_JUDGED``
+            or ``REJECT_PLAIN``, as the model is.
         hold: Part of a window, around its middle, for which it speaks.
         shortest: Seconds; a class that leads for less makes no segment.
 
@@ -71,12 +75,12 @@ class Rule:
         ArgumentError: A value is out of range.
     """
 
-    reject_below: float = 0.35
+    reject_below: float | None = None
     hold: float = 0.8
     shortest: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.reject_below <= 1:
+        if self.reject_below is not None and not 0 <= self.reject_below <= 1:
             raise ArgumentError(
                 f"reject_below is {self.reject_below}; expected a probability, 0 to 1"
             )
@@ -109,6 +113,7 @@ class Segmenter:
 
     def __init__(self, class_names: Sequence[str], grid: Grid, rule: Rule) -> None:
         self._names, self._rule, self._step = tuple(class_names), rule, grid.step
+        self._least = REJECT_PLAIN if rule.reject_below is None else rule.reject_below
         # From the end of the latest windows back to the first moment that the next ones may speak for.
         self._reach = grid.seconds[-1] * (1 + rule.hold) / 2 - grid.stride * grid.step
         self._begin()
@@ -160,7 +165,7 @@ class Segmenter:
         behind = math.floor((window.end - zero) / self._step - 0.5 + 1e-6)
         while self._settled + len(self._sums) <= max(last, behind):
             self._sums.append(np.zeros(len(self._names) + 1))
-        said = np.append(window.probabilities, 1.0)
+        said = np.append(window.chances, 1.0)
         for moment in range(max(first, self._settled), last + 1):
             self._sums[moment - self._settled] += said
 
@@ -185,7 +190,7 @@ class Segmenter:
         assert self._zero is not None
         best = int(chances.argmax())
         score = float(chances[best])
-        label = best if _known(score, self._rule) else None
+        label = best if score >= self._least else None
         at = self._zero + moment * self._step
         found: list[Segment] = []
         if self._run is None or self._run.label != label:
@@ -221,8 +226,3 @@ class Segmenter:
         if run is None or run.end - run.start < self._rule.shortest - 1e-6:
             return []
         return [Segment(run.start, run.end, UNKNOWN, run.doubt / run.moments, known=False)]
-
-
-def _known(score: float, rule: Rule) -> bool:
-    """Whether a moment shows one of the classes, given the probability of the best one."""
-    return score >= rule.reject_below

@@ -45,7 +45,8 @@ def spot(
         window: Length in seconds of the windows that are judged, or several; by default lengths that suit
             the supports.
         stride: Seconds between two windows of one length.
-        reject_below: Windows whose best class is less probable are of no class; that of ``rule`` if None.
+        reject_below: Moments whose best class is less likely right are of no class; that of ``rule`` if
+            None.
         rule: How windows become segments.
         limits: Its ``megapixels`` bound the frames.
         on_damage: Called with the error of a video that is damaged; what was found is then returned.

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import av
 import numpy as np
 import torch
+from torch import Tensor
 
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError, EpisodeError
+from a2m2_zoo.rejection import Judge
 from a2m2_zoo.spotting.sampling import Filled, Sampler
-from a2m2_zoo.spotting.segments import Rule, Segment, Segmenter
+from a2m2_zoo.spotting.segments import (
+    REJECT_JUDGED,
+    REJECT_PLAIN,
+    Rule,
+    Segment,
+    Segmenter,
+)
 from a2m2_zoo.spotting.windows import STRIDE, FeatureRing, Window, make_grid, window_lengths
 from a2m2_zoo.video import Limits, normalise
 from a2m2_zoo.video.clip import check_size
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from a2m2_zoo.bank import SupportBank
+    from a2m2_zoo.methods.base import Descriptors
     from a2m2_zoo.model import Model
 
 
@@ -38,7 +48,8 @@ class Stream:
         window: Length in seconds of the windows that are judged, or several; by default lengths that suit
             the supports, see ``window_lengths``.
         stride: Seconds between two windows of one length, at most the shortest length.
-        reject_below: Windows whose best class is less probable are of no class; that of ``rule`` if None.
+        reject_below: Moments whose best class is less likely right are of no class; that of ``rule`` if
+            None.
         rule: How windows become segments.
         gap: Seconds without a frame, or back in time, after which the stream begins anew: what was
             open ends, and no window reaches over the break.
@@ -90,12 +101,16 @@ class Stream:
             window = window_lengths(bank)
         lengths = (window,) if isinstance(window, (int, float)) else tuple(window)
         self.grid = make_grid(lengths, stride=stride, frames=frames)
-        rule = rule or Rule()
-        if reject_below is not None:
-            rule = Rule(**{**vars(rule), "reject_below": reject_below})
         self._model, self._bank = model, bank
-        self._labels = bank.label_tensor
-        self._scale = model.scale(bank.descriptors, labels=self._labels, way=len(bank.class_names))
+        self._labels, self._way = bank.label_tensor, len(bank.class_names)
+        self._scale = model.scale(bank.descriptors, labels=self._labels, way=self._way)
+        self._judge_known = Judge.of(model, bank.descriptors, labels=self._labels, way=self._way)
+        rule = rule or Rule()
+        if reject_below is None:
+            reject_below = rule.reject_below
+        if reject_below is None:
+            reject_below = REJECT_PLAIN if self._judge_known is None else REJECT_JUDGED
+        rule = replace(rule, reject_below=reject_below)
         self._sampler: Sampler[av.VideoFrame] = Sampler(step=self.grid.step, gap=gap)
         self._segmenter = Segmenter(bank.class_names, self.grid, rule)
         # The frame that a slot repeats may be older than the window by the gap.
@@ -204,20 +219,29 @@ class Stream:
         held = [[self._first[slot] for slot in self.grid.slots(last, n)] for n in ready]
         self._encode(sorted({slot for slots in held for slot in slots} & self._fresh.keys()))
         found = self._model.method.encode(self._ring.gather(held))
-        logits = self._model.logits(
-            found, self._bank.descriptors, labels=self._labels, way=len(self._bank.class_names)
-        )
-        scores = logits.double()
+        scores, known = self._scores(found)
         probabilities = (scores * self._scale).softmax(-1).numpy()
         end = self._sampler.origin + (last + 0.5) * self.grid.step
+        starts = [max(end - length * self.grid.step, self._sampler.origin) for length in ready]
         windows = [
-            Window(max(end - length * self.grid.step, self._sampler.origin), end, chances, raw)
-            for length, chances, raw in zip(ready, probabilities, scores.numpy(), strict=True)
+            Window(start, end, chances, raw, sure)
+            for start, chances, raw, sure in zip(
+                starts, probabilities, scores.numpy(), known, strict=True
+            )
         ]
         self._judged = last
         if self._on_windows is not None:
             self._on_windows(windows)
         return self._segmenter.push(windows, begun=self._sampler.origin)
+
+    def _scores(self, found: Descriptors) -> tuple[Tensor, list[float | None]]:
+        """Class scores (b, w) of windows, and how probable each is of any class, None where nobody knows."""
+        support, judge = self._bank.descriptors, self._judge_known
+        pairs = None if judge is None else self._model.pairs(found, support)
+        if judge is not None and pairs is not None:
+            return judge.logits(pairs), judge.known(pairs).tolist()
+        logits = self._model.logits(found, support, labels=self._labels, way=self._way).double()
+        return logits, [None] * len(logits)
 
     def _encode(self, slots: Sequence[int]) -> None:
         """Encode frames that a window needs and none has needed before."""

@@ -38,14 +38,21 @@ class Window:
     Attributes:
         start: Where it begins, in seconds on the stream's clock.
         end: Where it ends.
-        probabilities: Calibrated probability of every class, in the bank's order.
+        probabilities: Calibrated probability of every class, in the bank's order, if it is one of them.
         logits: The raw scores behind them.
+        known: Probability that it is any of them; None where the model cannot tell.
     """
 
     start: float
     end: float
     probabilities: Float[np.ndarray, " w"]
     logits: Float[np.ndarray, " w"]
+    known: float | None = None
+
+    @property
+    def chances(self) -> Float[np.ndarray, " w"]:
+        """Probability that it is of each class, unknown actions included where ``known`` is there."""
+        return self.probabilities if self.known is None else self.probabilities * self.known
 
 
 @dataclass(frozen=True)

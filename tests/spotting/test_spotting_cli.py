@@ -24,9 +24,10 @@ from a2m2_zoo.cli.options import Form
 from a2m2_zoo.cli.spot import clock, show, subtitles
 from a2m2_zoo.errors import ArgumentError, VideoError
 from a2m2_zoo.report.timeline import draw_timeline, score_curves
-from a2m2_zoo.spotting import Rule, Stream, Window
+from a2m2_zoo.spotting import Stream, Window
 from a2m2_zoo.spotting import sources as sources_module
 from a2m2_zoo.spotting.cutting import clip_name, cut_segments
+from a2m2_zoo.spotting.segments import REJECT_JUDGED, REJECT_PLAIN
 from a2m2_zoo.spotting.sources import Film, open_camera, open_film
 
 NAMES = [name for name, _ in parts()]
@@ -252,7 +253,8 @@ def test_times_for_people_and_for_players() -> None:
 
 def test_the_help_names_the_default_threshold(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["spot", "--help"]) == 0
-    assert f"({Rule().reject_below:g})" in capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"({REJECT_JUDGED:g}; {REJECT_PLAIN:g} with" in text.replace("│ │ ", "")
 
 
 def test_film_times_begin_at_zero_and_the_end_is_announced(work: Path, tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def test_a_window_is_classified_as_a_clip_of_its_frames_is(bank: SupportBank, mo
         answer = classify(slots[first : last + 1], bank, model=model)
         expected = [answer.probabilities[name] for name in bank.class_names]
         assert window.probabilities == pytest.approx(expected, abs=1e-4)
+        assert window.known == pytest.approx(answer.known, abs=1e-4)
+        assert window.chances.max() == pytest.approx(answer.confidence, abs=1e-4)
     assert len(windows) == 4
 
 
