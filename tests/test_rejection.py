@@ -104,7 +104,7 @@ def test_the_embedded_models_have_weights_of_their_own() -> None:
         assert {k: len(row) for k, row in table.items()} == {1: 3, 2: 5, 5: 5, 10: 5}
         for row in table.values():
             if name != "protonet-lite0":  # which tells next to nothing from its scores
-                assert row[1] > 0  # the nearer than strangers, the more probably known
+                assert sum(row[1:]) > 0.1  # the higher its scores, the more probably known
 
 
 @pytest.fixture(scope="module")
