@@ -5,8 +5,9 @@
 Speed is measured on a video of ``--minutes``, 640×360 at 25 frames a second, put together from the clips of
 ``cctv_fight``, spotted in a process of its own. Quality: long videos of clips of 5 classes with stretches of
 other classes between, mean average precision at temporal IoU 0.5 per video; the baseline classifies 2 s
-windows at the same stride and merges equal neighbours. Its threshold and our rule were both chosen on the
-generated videos (``generated``), never on the real sets. Prints a JSON receipt.
+windows at the same stride as ``classify`` does, its ``reject_below`` included, and merges equal neighbours.
+Its threshold and our rule were both chosen on the generated videos (``generated``), never on the real sets.
+``plain`` are our segments without the probability of being of any class. Prints a JSON receipt.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -34,12 +36,12 @@ from a2m2_zoo.bank import SupportBank
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.data.synthetic import draw_clip
 from a2m2_zoo.model import Model
-from a2m2_zoo.spotting import Segment, Stream, Window, iter_spot
+from a2m2_zoo.spotting import Rule, Segment, Segmenter, Stream, Window, iter_spot
 from a2m2_zoo.spotting.measure import mean_average_precision
 from a2m2_zoo.spotting.sources import open_film
 
 WAY, REPEATS = 5, 2  # classes, and how often each occurs in a long video
-BASELINE_SECONDS, BASELINE_BELOW = 2.0, 0.5
+BASELINE_SECONDS, BASELINE_BELOW = 2.0, 0.2
 GENERATED_FPS = 16
 SPAN = (20, 48)  # frames of a generated clip
 
@@ -79,14 +81,14 @@ def main() -> None:
 
 
 def quality(name: str, shot: int, seeds: int, model: Model, folder: Path | None) -> dict[str, Any]:
-    """Mean average precision of both over ``seeds`` long videos, and of their difference."""
+    """Mean average precision over ``seeds`` long videos, and its difference to the baseline's."""
     scores, lengths = [], []
     for seed in range(seeds):
         made = generated(seed, shot) if folder is None else real(folder, seed, shot)
         supports, fps, clips, truth = made
         bank = build_bank(supports, model=model)
-        both = [run(model, bank, clips(), fps), baseline(model, bank, clips(), fps)]
-        scores.append([100 * mean_average_precision(found, truth) for found in both])
+        found = [*run(model, bank, clips(), fps), baseline(model, bank, clips(), fps)]
+        scores.append([100 * mean_average_precision(segments, truth) for segments in found])
         lengths.append(sum(s.end - s.start for s in truth))
         print(name, shot, seed, [round(s, 1) for s in scores[-1]], file=sys.stderr, flush=True)
     values = np.array(scores)
@@ -95,8 +97,9 @@ def quality(name: str, shot: int, seeds: int, model: Model, folder: Path | None)
         "shot": shot,
         "videos": seeds,
         "map_50": interval(values[:, 0]),
-        "baseline_map_50": interval(values[:, 1]),
-        "difference": interval(values[:, 0] - values[:, 1]),
+        "plain_map_50": interval(values[:, 1]),
+        "baseline_map_50": interval(values[:, 2]),
+        "difference": interval(values[:, 0] - values[:, 2]),
     }
 
 
@@ -106,10 +109,17 @@ def interval(values: np.ndarray) -> dict[str, float]:
     return {"mean": round(float(values.mean()), 1), "interval": round(float(half), 1)}
 
 
-def run(model: Model, bank: SupportBank, frames: Iterator[Any], fps: float) -> list[Segment]:
-    stream = Stream(model, bank)
+def run(
+    model: Model, bank: SupportBank, frames: Iterator[Any], fps: float
+) -> tuple[list[Segment], list[Segment]]:
+    """Our segments, and those of the same windows without the probability of being of any class."""
+    held: list[list[Window]] = []
+    stream = Stream(model, bank, on_windows=lambda windows: held.append(list(windows)))
     found = [s for i, frame in enumerate(frames) for s in stream.push(frame, i / fps)]
-    return found + stream.close()
+    found += stream.close()
+    plain = Segmenter(bank.class_names, stream.grid, Rule())
+    without = [s for w in held for s in plain.push([replace(one, known=None) for one in w])]
+    return found, without + plain.close()
 
 
 def baseline(model: Model, bank: SupportBank, frames: Iterator[Any], fps: float) -> list[Segment]:
@@ -123,7 +133,7 @@ def baseline(model: Model, bank: SupportBank, frames: Iterator[Any], fps: float)
 
 
 def merged(windows: Sequence[Window], names: Sequence[str]) -> list[Segment]:
-    answers = [(int(w.probabilities.argmax()), float(w.probabilities.max()), w) for w in windows]
+    answers = [(int(w.chances.argmax()), float(w.chances.max()), w) for w in windows]
     found = []
     runs = itertools.groupby(answers, key=lambda a: a[0] if a[1] >= BASELINE_BELOW else None)
     for label, group in runs:
@@ -250,32 +260,31 @@ def measured(film: str, bank_path: str) -> dict[str, Any]:
     """In a process of its own: the film from end to end, then its first minute frame by frame."""
     model, bank = load_model(), SupportBank.load(bank_path)
     resident: dict[int, float] = {}
+    second = -1
 
     def note(at: float, _: float | None) -> None:
-        minute = int(at // 60)
-        if minute not in resident:
-            resident[minute] = memory("VmRSS")
+        nonlocal second
+        if int(at) > second:
+            second, minute = int(at), int(at // 60)
+            resident[minute] = max(resident.get(minute, 0.0), memory("VmRSS"))
 
     started = time.perf_counter()
     found = list(iter_spot(film, bank, model=model, on_progress=note))
     seconds = time.perf_counter() - started
     length = open_film(film).seconds or 0.0
-    resident[int(length // 60)] = memory("VmRSS")
     peak = memory("VmHWM")
-    minutes = sorted(resident)
     return {
         "times_real_time": round(length / seconds, 2),
         "segments": len(found),
         "windows_s": [round(s, 3) for s in Stream(model, bank).grid.seconds],
         "peak_mb": round(peak, 1),
-        "resident_mb_minute_1": round(resident[minutes[min(1, len(minutes) - 1)]], 1),
-        "resident_mb_end": round(resident[minutes[-1]], 1),
+        "most_mb_by_minute": [round(resident[k], 1) for k in sorted(resident)],
         **latency(film, model, bank),
     }
 
 
 def latency(film: str, model: Model, bank: SupportBank) -> dict[str, Any]:
-    """Milliseconds a push takes when it judges windows, and how long after its end a segment comes."""
+    """Milliseconds from a frame to its events when it judges windows, and seconds from an action's end."""
     judged = [False]
     stream = Stream(model, bank, on_windows=lambda _: judged.__setitem__(0, True))
     times, behind = [], []
@@ -293,7 +302,7 @@ def latency(film: str, model: Model, bank: SupportBank) -> dict[str, Any]:
         "push_ms_median": round(statistics.median(times), 1),
         "push_ms_99": round(float(np.percentile(times, 99)), 1),
         "event_seconds_behind_median": round(statistics.median(behind), 2) if behind else None,
-        "event_seconds_behind_max": round(max(behind), 2) if behind else None,
+        "event_seconds_behind_99": round(float(np.percentile(behind, 99)), 2) if behind else None,
     }
 
 
