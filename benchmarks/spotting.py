@@ -268,13 +268,14 @@ def measured(film: str, bank_path: str) -> dict[str, Any]:
             second, minute = int(at), int(at // 60)
             resident[minute] = max(resident.get(minute, 0.0), memory("VmRSS"))
 
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     found = list(iter_spot(film, bank, model=model, on_progress=note))
-    seconds = time.perf_counter() - started
+    seconds, used = time.perf_counter() - started, time.process_time() - used
     length = open_film(film).seconds or 0.0
     peak = memory("VmHWM")
     return {
         "times_real_time": round(length / seconds, 2),
+        "cpu_seconds_per_minute": round(60 * used / length, 1),
         "segments": len(found),
         "windows_s": [round(s, 3) for s in Stream(model, bank).grid.seconds],
         "peak_mb": round(peak, 1),
