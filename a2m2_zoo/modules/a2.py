@@ -198,20 +198,20 @@ class A2Module(nn.Module):
             asked = make_side(query, groups, s, mode=mode)
             known = merge(make_side(support, groups, r, mode=mode))
             parts = [
-                self._align(some, known, plans=False)[0]
-                for some in self._chunks(asked, held=known.own.numel() * s)
+                self._align(some, known, plans=False)[0] for some in self._chunks(asked, known)
             ]
             total = total + self._weighted(torch.cat(parts, -3), groups)
         assert isinstance(total, Tensor)
         return self.temperature * total
 
-    def _chunks(self, query: Side, *, held: int) -> list[Side]:
-        """The queries in chunks within the budget, where each needs ``held`` similarities.
+    def _chunks(self, query: Side, support: Side) -> list[Side]:
+        """The queries in chunks within the budget.
 
         A recorded graph, whose number of queries is open, takes them all at once.
         """
         if recording():
             return [query]
+        held = support.own.numel() * query.own.shape[-1]  # similarities that one query needs
         step = max(self.config.budget // held, 1)
         starts = range(0, max(len(query.mask), 1), step)
         return [query.videos(slice(start, start + step)) for start in starts]

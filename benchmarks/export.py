@@ -1,0 +1,155 @@
+"""An exported model against torch: largest differences and times in one process, as a JSON receipt.
+
+    python benchmarks/export.py [--model a2m2-lite0] [--clips FOLDER ...] [--out docs/receipts/export.json]
+
+The model is exported to ONNX in a temporary folder, which compares it on noise, a still picture and drawn
+clips, and on up to ten clips per class of each FOLDER (one folder per class). Then torch and onnxruntime
+take turns, two threads each, with a pause after each call so that no thread of the one waits while the
+other computes: encoding one clip and four from pixels, and matching episodes from descriptors. Medians,
+and the median of the ratios of calls that follow each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _receipt import publish, receipt
+
+from a2m2_zoo import load_model
+from a2m2_zoo.data.index import class_folders
+from a2m2_zoo.data.synthetic import draw_clip
+from a2m2_zoo.export import export_model
+from a2m2_zoo.methods.base import take
+from a2m2_zoo.model import Model
+from a2m2_zoo.video import Clip, read_clip
+
+PAUSE = 0.02  # seconds; threads of both runtimes wait actively for a few milliseconds
+PER_CLASS = 10
+EPISODES = {"5-way 1-shot, 1 query": (1, 5), "5-way 5-shot, 25 queries": (25, 25)}
+
+
+def paired(first: Callable[[], object], second: Callable[[], object], rounds: int) -> Any:
+    """Milliseconds of both, taking turns, after three rounds that do not count."""
+    times: list[list[float]] = [[], []]
+    for turn in range(rounds + 3):
+        for call, taken in zip((first, second), times, strict=True):
+            start = time.perf_counter()
+            call()
+            if turn >= 3:
+                taken.append((time.perf_counter() - start) * 1e3)
+            time.sleep(PAUSE)
+    ratios = [b / a for a, b in zip(*times, strict=True)]
+    return {
+        "torch_ms": round(statistics.median(times[0]), 2),
+        "onnxruntime_ms": round(statistics.median(times[1]), 2),
+        "onnxruntime_over_torch": round(statistics.median(ratios), 3),
+        "rounds": rounds,
+    }
+
+
+def session(path: Path, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def encoding(model: Model, run: Any, clips: list[Clip], rounds: int) -> Any:
+    pixels = np.stack([clip.frames for clip in clips])
+    return paired(
+        lambda: model.encode(clips, batch_size=len(clips)),
+        lambda: run.run(None, {"pixels": pixels}),
+        rounds,
+    )
+
+
+def matching(model: Model, run: Any, sides: list[dict[str, torch.Tensor]], rounds: int) -> Any:
+    query, support = sides
+    count = len(next(iter(support.values())))
+    labels = torch.arange(count) % 5
+    one_hot = torch.nn.functional.one_hot(labels, 5).float()
+    inputs = [*query.values(), *support.values(), one_hot]
+    feed = {i.name: x.numpy() for i, x in zip(run.get_inputs(), inputs, strict=True)}
+    return paired(
+        lambda: model.logits(query, support, labels=labels, way=5),
+        lambda: run.run(None, feed),
+        rounds,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="a2m2-lite0")
+    parser.add_argument("--clips", type=Path, nargs="*", default=[], help="folders of classes")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--out")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    model = load_model(options.model, device="cpu")
+    real = {
+        folder.name: [
+            read_clip(path, model.preprocess)
+            for paths in class_folders(folder).values()
+            for path in paths[:PER_CLASS]
+        ]
+        for folder in options.clips
+    }
+    drawn = [
+        read_clip(draw_clip(0, c, i, frames=24, size=256), model.preprocess)
+        for c in range(5)
+        for i in range(10)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        clips = [clip for found in real.values() for clip in found]
+        made = export_model(model, Path(folder) / "model", clips=clips)
+        seconds = time.perf_counter() - begin
+        encoder, matcher = (
+            session(made.folder / f"{name}.onnx", options.threads)
+            for name in ("encoder", "matcher")
+        )
+        sizes = {file: (made.folder / file).stat().st_size for file in made.sha256}
+        known = model.encode(drawn)
+        publish(
+            receipt(
+                what="an exported model against torch, taking turns in one process",
+                model=model.id,
+                runtimes={name: version(name) for name in ("onnx", "onnxruntime", "onnxscript")},
+                export_seconds=round(seconds, 1),
+                bytes=sizes,
+                compared_clips={
+                    "drawn or noise": made.clips - len(clips),
+                    **{name: len(found) for name, found in real.items()},
+                },
+                largest_differences=made.differences,
+                encode={
+                    f"{n} clip{'s' * (n > 1)}": encoding(model, encoder, drawn[:n], options.rounds)
+                    for n in (1, 4)
+                },
+                match={
+                    name: matching(
+                        model,
+                        matcher,
+                        [take(known, slice(q)), take(known, slice(q, q + n))],
+                        options.rounds,
+                    )
+                    for name, (q, n) in EPISODES.items()
+                },
+            ),
+            options.out,
+        )
+
+
+if __name__ == "__main__":
+    main()

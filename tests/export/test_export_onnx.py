@@ -1,0 +1,134 @@
+"""The default model as ONNX: onnxruntime gives what the model gives, in any batch and episode."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from a2m2_zoo import load_model
+from a2m2_zoo.data.index import class_folders
+from a2m2_zoo.data.synthetic import draw_clip
+from a2m2_zoo.methods.base import take
+from a2m2_zoo.model import Model
+from a2m2_zoo.video import Clip, read_clip
+
+TOLERANCE = 1e-4
+
+Graph = Callable[..., dict[str, np.ndarray]]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model("a2m2-lite0", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def graphs(onnx_folder: Any) -> dict[str, Graph]:
+    import onnxruntime
+
+    def opened(facts: dict[str, Any]) -> Graph:
+        file = str(onnx_folder.path / facts["file"])
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        assert {i.name: i.shape for i in session.get_inputs()} == facts["inputs"]
+        assert [o.name for o in session.get_outputs()] == list(facts["outputs"])
+        return lambda **feed: dict(zip(facts["outputs"], session.run(None, feed), strict=True))
+
+    return {name: opened(facts) for name, facts in onnx_folder.config["graphs"].items()}
+
+
+def drawn(model: Model, count: int) -> list[Clip]:
+    return [
+        read_clip(draw_clip(7, c % 5, c // 5, frames=17 + c, size=192), model.preprocess)
+        for c in range(count)
+    ]
+
+
+def check(model: Model, graphs: dict[str, Graph], clips: Sequence[Clip]) -> None:
+    """Pixels to logits by the graphs alone, against the model, in episodes of several shapes."""
+    found = graphs["encoder"](pixels=np.stack([clip.frames for clip in clips]))
+    expected = model.encode(clips)
+    for name, value in expected.items():
+        assert np.abs(found[name] - value.numpy()).max() < TOLERANCE
+    for queries, classes in ((1, [0, 1]), (3, [0, 1, 2, 0, 2]), (2, [0] * 4)):
+        labels, way = torch.tensor(classes), max(classes) + 1
+        asked, known = slice(queries), slice(queries, queries + len(classes))
+        feed = {
+            **{f"query_{name}": value[asked] for name, value in found.items()},
+            **{f"support_{name}": value[known] for name, value in found.items()},
+            "one_hot": np.eye(way, dtype=np.float32)[classes],
+        }
+        scores = graphs["matcher"](**feed)
+        sides = take(expected, asked), take(expected, known)
+        logits = model.logits(*sides, labels=labels, way=way).numpy()
+        assert scores["logits"].shape == logits.shape
+        assert np.abs(scores["logits"] - logits).max() < TOLERANCE
+        pairs = model.pairs(*sides)
+        assert pairs is not None
+        assert np.abs(scores["pairs"] - pairs.numpy()).max() < TOLERANCE
+
+
+def test_drawn_clips(model: Model, graphs: dict[str, Graph]) -> None:
+    check(model, graphs, drawn(model, 8))
+
+
+def test_real_clips(model: Model, graphs: dict[str, Graph], real_clips: Path) -> None:
+    for folder in ("jhmdb", "cctv_fight"):
+        paths = [found[0] for found in class_folders(real_clips / folder).values()]
+        paths += [found[1] for found in class_folders(real_clips / folder).values()]
+        paths += [found[2] for found in class_folders(real_clips / folder).values()]
+        paths += [found[3] for found in class_folders(real_clips / folder).values()]
+        check(model, graphs, [read_clip(path, model.preprocess) for path in paths[:8]])
+
+
+def test_a_clip_does_not_depend_on_its_batch(model: Model, graphs: dict[str, Graph]) -> None:
+    pixels = np.stack([clip.frames for clip in drawn(model, 3)])
+    together = graphs["encoder"](pixels=pixels)
+    for i in range(3):
+        alone = graphs["encoder"](pixels=pixels[i : i + 1])
+        for name, value in alone.items():
+            assert np.abs(value[0] - together[name][i]).max() < TOLERANCE
+
+
+def test_a_still_clip_has_no_motion_and_finite_scores(
+    model: Model, graphs: dict[str, Graph]
+) -> None:
+    still = np.repeat(drawn(model, 1)[0].frames[:1], 8, 0)
+    clips = [Clip(still, tuple(range(8)), (), 8, "still"), *drawn(model, 7)]
+    check(model, graphs, clips)
+
+
+def test_the_folder_says_what_it_is(model: Model, onnx_folder: Any) -> None:
+    config = onnx_folder.config
+    assert config["weights_hash"] == model.weights_hash
+    assert config["preprocess"] == model.preprocess.to_dict()
+    assert config["scales"] == {str(shot): scale for shot, scale in model.scales.items()}
+    assert sorted(path.name for path in onnx_folder.path.iterdir()) == [
+        "config.json",
+        "encoder.onnx",
+        "matcher.onnx",
+    ]
+    for file, digest in config["sha256"].items():
+        assert hashlib.sha256((onnx_folder.path / file).read_bytes()).hexdigest() == digest
+    checked = config["checked"]["largest_difference"]
+    assert {f"{g}.{o}" for g, found in checked.items() for o in found} == {
+        "encoder.moments",
+        "encoder.pooled",
+        "matcher.logits",
+        "matcher.pairs",
+    }
+    assert all(value < TOLERANCE for found in checked.values() for value in found.values())
+    assert onnx_folder.said["differences"] == checked
+
+
+def test_no_path_of_the_machine_is_in_the_graphs(onnx_folder: Any) -> None:
+    package = str(Path(torch.__file__).parent).encode()
+    for file in onnx_folder.config["sha256"]:
+        content = (onnx_folder.path / file).read_bytes()
+        assert package not in content
+        assert b"a2m2_zoo/" not in content
