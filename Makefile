@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types unit doctest package benchmarks clean
+.PHONY: demo test lint types unit doctest hub-range package benchmarks clean
 
 demo: $(READY)
 	rm -rf demo
@@ -26,6 +26,10 @@ unit: $(READY)
 # The docstrings' examples; the README's run among the tests.
 doctest: $(READY)
 	$(BIN)/pytest -q --doctest-modules a2m2_zoo
+
+# Fetching with the oldest huggingface_hub that setup.cfg allows; `make unit` has the newest tested one.
+hub-range: $(READY)
+	$(BIN)/python tools/check_hub_range.py
 
 # A wheel and an sdist, the wheel installed where nothing else is, and the demo run from it.
 package: $(READY)
