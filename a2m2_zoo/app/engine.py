@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from a2m2_zoo.model import Model
     from a2m2_zoo.video import Clip
 
+_AT_ONCE = 8  # clips that are read before the next look whether to go on
 _SHOTS, _STUDIO = 2, 2  # as in `a2m2 demo`
 _FILM = ("jump", "wave", "squat", "kick")
 
@@ -94,6 +95,11 @@ class Engine:
         self.files.mkdir(parents=True, exist_ok=True)
         self._one = threading.Lock()
         self._drawing = threading.Lock()
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        """Break off what is being computed, and compute no more."""
+        self._ended.set()
 
     def uploaded(self, given: object) -> Path:
         """The file that a visitor's browser has sent, from what the page says of it.
@@ -119,16 +125,23 @@ class Engine:
         self, name: str, files: Sequence[Path]
     ) -> tuple[SupportBank | None, list[A2M2Error]]:
         """The clips that can be read as a bank of one class, and the errors of the others."""
+        bank: SupportBank | None = None
         errors: list[A2M2Error] = []
-        sound: list[tuple[str, Clip]] = []
-        with self._one:
-            found = read_clips(files, self.model.preprocess, limits=self.limits.video)
-            for path, clip in zip(files, found, strict=True):
-                if isinstance(clip, A2M2Error):
-                    errors.append(clip)
-                else:
-                    sound.append((name, replace(clip, source=path.name)))
-            return (SupportBank.build(sound, self.model) if sound else None), errors
+        for first in range(0, len(files), _AT_ONCE):
+            part = files[first : first + _AT_ONCE]
+            with self._one:
+                self._go_on()
+                sound: list[tuple[str, Clip]] = []
+                found = read_clips(part, self.model.preprocess, limits=self.limits.video)
+                for path, clip in zip(part, found, strict=True):
+                    if isinstance(clip, A2M2Error):
+                        errors.append(clip)
+                    else:
+                        sound.append((name, replace(clip, source=path.name)))
+                if sound:
+                    made = SupportBank.build(sound, self.model)
+                    bank = bank.add(made) if bank else made
+        return bank, errors
 
     def load_bank(self, path: Path) -> SupportBank:
         """A bank that a visitor sent, checked down to the shape of what will be computed with.
@@ -163,6 +176,7 @@ class Engine:
             EpisodeError: There are fewer than two classes.
         """
         with self._one:
+            self._go_on()
             answers = iter_classify(
                 [path], bank, model=self.model, reject_below=reject_below, limits=self.limits.video
             )
@@ -192,6 +206,7 @@ class Engine:
         longest = 60 * self.limits.film_minutes
 
         def check(at: float, length: float | None) -> None:
+            self._go_on()
             if max(at, length or 0.0) > longest:
                 raise VideoLimitError(
                     f"{path.name} is longer than {self.limits.film_minutes:g} minutes; cut it, or use "
@@ -233,6 +248,10 @@ class Engine:
     def plain(self, error: object) -> str:
         """What an error says, without the folders of this machine."""
         return re.sub(re.escape(str(self.folder)) + r"(?:[\\/][^\\/\s'\"]+)*[\\/]", "", str(error))
+
+    def _go_on(self) -> None:
+        if self._ended.is_set():
+            raise A2M2Error("the page is being closed")
 
     @cached_property
     def _drawn(self) -> Drawn:

@@ -2,9 +2,11 @@
 
 # Annotations are evaluated here: Gradio hands a request to the arguments that are annotated with it.
 
+import asyncio
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
 #: Everything that computes shares this, so that it is one at a time.
 _TURN = "compute"
+_BREATH = 5.0  # seconds after which an event that stays looks whether its page is still there
 _VIDEO = ["video"]
+_ANSWER = view.waiting("The answer will be here.")
+_TIMES = view.waiting("When each action begins and ends will be here.")
 #: What to do without Gradio.
 MISSING = 'the page needs gradio, which is not installed: run `pip install "a2m2_zoo[app]"`'
 
@@ -71,11 +76,9 @@ def build(gr: Any, engine: "Engine", sessions: Sessions) -> Any:
     """
     with gr.Blocks(title="a2m2: name an action", analytics_enabled=False) as page:
         changed = gr.State(0)
-        with gr.Row(equal_height=False):
+        with gr.Row(equal_height=False, elem_classes="a-top"):
             gr.HTML(view.top(engine.model.id))
-            demo = gr.Button(
-                "Try it with drawn clips", variant="primary", scale=0, min_width=240, size="md"
-            )
+            demo = gr.Button("Try it with drawn clips", scale=0, min_width=240, size="md")
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=360):
                 supports = _Supports(gr)
@@ -109,15 +112,16 @@ class _Supports:
                     height=120,
                     elem_id="class-clips",
                 )
-                self.add = gr.Button("Add to class", elem_id="class-add")
+                self.add = gr.Button("Add to class", variant="primary", elem_id="class-add")
             with gr.Tab("Record"):
                 self.camera = gr.Video(
                     label="One clip from the camera",
                     sources=["webcam"],
                     include_audio=False,
                     height=220,
+                    elem_id="class-camera",
                 )
-                self.add_camera = gr.Button("Add recording to class")
+                self.add_camera = gr.Button("Add recording to class", variant="primary")
         self.said = gr.HTML(elem_id="class-said")
 
     def files(self) -> None:
@@ -134,7 +138,7 @@ class _Supports:
                 min_width=90,
                 elem_id="bank-load",
             )
-            self.clear = gr.Button("Remove all", size="sm", min_width=90)
+            self.clear = gr.Button("Remove all", interactive=False, size="sm", min_width=90)
 
 
 class _Query:
@@ -157,7 +161,7 @@ class _Query:
                 self.ask = gr.Button("Name the action", variant="primary", elem_id="ask")
             with gr.Column(scale=1, min_width=260):
                 self.said = gr.HTML(elem_id="query-said")
-                self.answer = gr.HTML(elem_id="answer")
+                self.answer = gr.HTML(_ANSWER, elem_id="answer")
         self.why = gr.Image(
             show_label=False,
             alt_text="The frames that were matched, and the transport plans",
@@ -193,7 +197,7 @@ class _Film:
                     )
             with gr.Column(scale=1, min_width=260):
                 self.said = gr.HTML(elem_id="film-said")
-                self.table = gr.HTML(elem_id="segments")
+                self.table = gr.HTML(_TIMES, elem_id="segments")
         self.timeline = gr.Image(
             show_label=False,
             alt_text="Frames, segments, and the probability of every class over time",
@@ -278,11 +282,14 @@ def _connect(
     def clear(count: int, request: gr.Request) -> tuple[Any, ...]:
         return attempt(request, lambda s: (view.note(s.clear()), count + 1), (keep,))
 
-    def offer(_: int, request: gr.Request) -> Any:
+    def offer(_: int, request: gr.Request) -> tuple[Any, ...]:
         session = sessions.of(request.session_hash)
         with session.lock:
             path = session.save()
-        return gr.update(value=None if path is None else str(path), interactive=path is not None)
+        there = path is not None
+        return gr.update(value=str(path) if there else None, interactive=there), gr.update(
+            interactive=there
+        )
 
     def draw(reject: Any, count: int, request: gr.Request) -> tuple[Any, ...]:
         def work(session: Session) -> tuple[Any, ...]:
@@ -296,9 +303,9 @@ def _connect(
     def draw_film(count: int, request: gr.Request) -> tuple[Any, ...]:
         def work(session: Session) -> tuple[Any, ...]:
             path, said = session.draw_film()
-            return (view.note(said), "", gr.update(visible=False), count + 1, str(path))
+            return (view.note(said), "", gr.update(visible=False), "", count + 1, str(path))
 
-        return attempt(request, work, (keep,) * 4)
+        return attempt(request, work, (keep,) * 5)
 
     def ask(clip: Any, reject: Any, request: gr.Request) -> tuple[Any, ...]:
         return attempt(request, lambda s: answered(s, clip, reject), ("", hidden))
@@ -311,14 +318,30 @@ def _connect(
 
         return attempt(request, work, ("", hidden))
 
-    clips = [supports.said, supports.name, supports.clips, changed]
-    supports.add.click(add, [supports.name, supports.clips, changed], clips, **heavy)
-    recorded = [supports.said, supports.name, supports.camera, changed]
-    supports.add_camera.click(add, [supports.name, supports.camera, changed], recorded, **heavy)
-    supports.load.upload(load, [supports.load, changed], [supports.said, changed], **heavy)
-    supports.clear.click(clear, changed, [supports.said, changed], **plain)
-    changed.change(offer, changed, supports.save, show_progress="hidden", **plain)
-    page.load(offer, changed, supports.save, show_progress="hidden", **plain)
+    for button, source in (
+        (supports.add, supports.clips),
+        (supports.add_camera, supports.camera),
+    ):
+        given, shown = (
+            [supports.name, source, changed],
+            [supports.said, supports.name, source, changed],
+        )
+        button.click(add, given, shown, show_progress_on=[source], **heavy)
+    shown = [supports.said, changed]
+    supports.load.upload(load, [supports.load, changed], shown, show_progress="hidden", **heavy)
+    supports.clear.click(clear, changed, shown, show_progress="hidden", **plain)
+
+    async def stay() -> AsyncIterator[None]:
+        while True:
+            await asyncio.sleep(_BREATH)
+            yield
+
+    # Gradio closes the channel of a page's answers when none is pending, and what is asked at that very
+    # moment would wait for ever. One event that stays pending keeps it open.
+    page.load(stay, show_progress="hidden", concurrency_limit=None, **plain)
+    bank = [supports.save, supports.clear]
+    changed.change(offer, changed, bank, show_progress="hidden", **plain)
+    page.load(offer, changed, bank, show_progress="hidden", **plain)
     shown = [supports.said, changed, tabs, query.clip, *query.outputs]
     demo.click(draw, [query.reject, changed], shown, show_progress_on=[query.answer], **heavy)
     pair = [query.clip, query.reject]
@@ -326,13 +349,22 @@ def _connect(
     query.ask.click(ask, pair, query.outputs, **quiet)
     query.clip.upload(ask, pair, query.outputs, **quiet)
     query.clip.stop_recording(ask, pair, query.outputs, **quiet)
+    for part, text in ((query, _ANSWER), (film, _TIMES)):
+        part.clip.clear(None, None, part.outputs, js=_emptied(text))
     film.ask.click(find, film.clip, film.outputs, show_progress_on=[film.table], **heavy)
-    film.draw.click(draw_film, changed, [*film.outputs, changed, film.clip], **heavy)
+    shown = [*film.outputs, supports.said, changed, film.clip]
+    film.draw.click(draw_film, changed, shown, show_progress_on=[film.clip], **heavy)
 
     def leave(request: gr.Request) -> None:
         sessions.drop(request.session_hash)
 
     page.unload(leave)
+
+
+def _emptied(text: str) -> str:
+    """A script that puts ``text`` in place of an answer, so that the server need not be asked."""
+    hidden = {"__type__": "update", "value": None, "visible": False}
+    return f"() => {json.dumps(['', text, hidden])}"
 
 
 def _shown(gr: Any, picture: Path | None) -> Any:

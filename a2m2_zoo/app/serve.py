@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
+import signal
 import socket
 import tempfile
 import threading
@@ -39,7 +41,7 @@ def serve(
     limits: AppLimits | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C, or until the process is asked to end (then raises ``SystemExit``).
 
     Args:
         model: The recogniser.
@@ -55,7 +57,10 @@ def serve(
         BankError: The supports were encoded by another model.
     """
     limits = limits or AppLimits()
-    with tempfile.TemporaryDirectory(prefix="a2m2-app-", ignore_cleanup_errors=True) as folder:
+    with (
+        ending_orderly(),
+        tempfile.TemporaryDirectory(prefix="a2m2-app-", ignore_cleanup_errors=True) as folder,
+    ):
         engine = Engine(model, Path(folder), limits=limits, start=supports)
         sessions = Sessions(engine)
         app = application(engine, sessions, hosts=_hosts(host))
@@ -69,6 +74,15 @@ def serve(
                 lifespan="on",
             )
             server = uvicorn.Server(config)
+            obey = server.handle_exit
+
+            def leave(number: int, frame: object) -> None:
+                # What visitors still wait for is broken off, which is not worth a traceback.
+                engine.end()
+                logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+                obey(number, frame)
+
+            server.handle_exit = leave
             if on_ready is not None:
                 shown = f"[{host}]" if ":" in host else host
                 on_ready(f"http://{shown}:{channel.getsockname()[1]}")
@@ -162,6 +176,29 @@ def listening(host: str, port: int | None) -> Iterator[socket.socket]:
 
 def _hosts(host: str) -> frozenset[str] | None:
     return frozenset({"127.0.0.1", "localhost", "::1", host}) if is_loopback(host) else None
+
+
+@contextlib.contextmanager
+def ending_orderly() -> Iterator[None]:
+    """Let what asks the process to end unwind it, so that uploads are deleted then, too."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    def hang_up(_: int, __: object) -> None:
+        signal.raise_signal(signal.SIGTERM)  # which the server knows and obeys in order
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for name, handler in (("SIGTERM", end), ("SIGHUP", hang_up)):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 @contextlib.contextmanager

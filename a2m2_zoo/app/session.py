@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from a2m2_zoo.bank import SupportBank
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 
 _NAME = 60
+_LOST = "this page was left or unused for long, and its clips are deleted; reload it"
 
 
 class Session:
@@ -227,7 +229,8 @@ class Session:
         for old in self._folder.glob(f"{stem}-*.png"):
             old.unlink(missing_ok=True)
         self._pictures += 1
-        self._folder.mkdir(exist_ok=True)
+        if not self._folder.is_dir():
+            raise ArgumentError(_LOST)
         return self._folder / f"{stem}-{self._pictures}.png"
 
 
@@ -241,34 +244,44 @@ class Sessions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._held: dict[str, Session] = {}
+        self._gone: deque[str] = deque(maxlen=1000)
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._held)
 
     def of(self, key: str | None) -> Session:
-        """The session of a visitor, a new one if there is none; whoever was away longest makes room."""
-        if not key:
-            raise ArgumentError("the page has lost its session; reload it")
-        gone: list[Session] = []
+        """The session of a visitor, a new one for who is new; whoever was away longest makes room.
+
+        Raises:
+            ArgumentError: The visitor was forgotten.
+        """
+        oldest = None
         with self._lock:
+            if not key or key in self._gone:
+                raise ArgumentError(_LOST)
             if key not in self._held:
-                while len(self._held) >= self._engine.limits.sessions:
+                if len(self._held) >= self._engine.limits.sessions:
                     oldest = min(self._held, key=lambda k: self._held[k].used)
-                    gone.append(self._held.pop(oldest))
                 self._held[key] = Session(self._engine)
             found = self._held[key]
             found.used = time.monotonic()
-        for session in gone:
-            session.close()
+        self.drop(oldest)
         return found
 
     def drop(self, key: str | None) -> None:
-        """Forget a visitor who has left."""
+        """Forget a visitor; with the last one goes whatever was sent and never used."""
+        if not key:
+            return
         with self._lock:
-            session = self._held.pop(key or "", None)
+            self._gone.append(key)  # what it still asks is answered by nobody
+            session = self._held.pop(key, None)
         if session is not None:
             session.close()
+        with self._lock:
+            if not self._held:
+                for path in self._engine.files.iterdir():
+                    shutil.rmtree(path, ignore_errors=True)
 
     def sweep(self, now: float | None = None) -> None:
         """Forget visitors and delete files that nobody touched for long.

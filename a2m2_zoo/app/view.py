@@ -28,7 +28,10 @@ CSS = """
   --a-bad: #fdf0e6; --a-good: #eaf3f9; }
 .dark { --a-blue: #56b4e9; --a-orange: #f28e3c; --a-soft: #a3adba; --a-line: #333c47; --a-bar: #7f8b99;
   --a-bad: #3a2413; --a-good: #12293a; }
-.gradio-container { max-width: 1360px !important; margin: 0 auto !important; }
+.gradio-container > .main { width: 100%; max-width: 1360px; margin: 0 auto; }
+.html-container { padding: 0 !important; }
+.a-top { align-items: center; flex-wrap: wrap !important; }
+.a-top > .block { min-width: min(26rem, 100%) !important; }
 .a-head h1 { font-size: 1.55rem; line-height: 1.2; margin: 0; font-weight: 700; }
 .a-head p { margin: .15rem 0 0; color: var(--a-soft); }
 .a-h { font-size: 1.05rem; font-weight: 700; margin: 0; }
@@ -58,13 +61,23 @@ CSS = """
 .a-bars li:first-child i { background: var(--a-blue); } .a-bars li:first-child { font-weight: 700; }
 .a-bars .v { text-align: right; font-variant-numeric: tabular-nums; }
 .a-bars bdi { overflow-wrap: anywhere; }
-.a-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+.a-table { border-collapse: collapse; border: 0 !important; width: 100%; font-variant-numeric: tabular-nums; }
 .a-table th, .a-table td { text-align: right; padding: .3rem .6rem; border: 0;
   border-bottom: 1px solid var(--a-line); }
 .a-table th:nth-child(3), .a-table td:nth-child(3) { text-align: left; }
-.a-table tr.none td { color: var(--a-soft); }
+.a-table tr { border: 0 !important; } .a-table tr.none td { color: var(--a-soft); }
+.a-bars + .a-empty, .a-bars + .a-note { margin-top: .5rem; }
 .a-picture img { background: #fff; padding-top: 1.9rem; }
-.a-row .html-container { padding: 0 !important; }
+.video-container > .wrap { flex: 1 1 0; min-height: 0; }
+/* Messages of the page's frame are not to hide the answer. */
+.toast-wrap { top: auto !important; bottom: 1rem; }
+/* Cutting in the browser leaves files that no player opens. */
+button[aria-label^="Trim video"], button[aria-label^="Reset video"] { display: none !important; }
+@media (max-width: 700px) {
+  .a-picture .image-container { overflow-x: auto; }
+  .a-picture .image-container button { justify-content: flex-start; }
+  .a-picture .image-frame { min-width: 44rem; }
+}
 """
 
 
@@ -74,7 +87,8 @@ def note(text: str, *, bad: bool = False) -> str:
         return ""
     role = "alert" if bad else "status"
     line = " ".join(clean(text).split())
-    line = line[:1].upper() + line[1:]
+    if line.split(maxsplit=1)[0].isalpha():  # not the name of a file
+        line = line[:1].upper() + line[1:]
     return f'<div class="a-note{" bad" * bad}" role="{role}">{esc(line)}</div>'
 
 
@@ -87,8 +101,9 @@ def top(model: str) -> str:
     """The title of the page."""
     return (
         '<div class="a-head"><h1>Name an action from a few example clips</h1>'
-        f"<p>Give two or more classes a clip or a few each, then ask about a new one. Model {esc(model)}. "
-        "Clips stay on this computer.</p></div>"
+        "<p>Give two or more classes a clip or a few each, then ask about a new one.<br>"
+        f"Model {esc(model)}. Clips stay on the computer that runs this page and are deleted when you leave."
+        "</p></div>"
     )
 
 
@@ -113,17 +128,24 @@ def no_class() -> str:
     return '<p class="a-empty">No class yet. Two are needed; five clips each are plenty.</p>'
 
 
+def waiting(text: str) -> str:
+    """What stands where an answer will be."""
+    return f'<p class="a-empty">{esc(text)}</p>'
+
+
 def answer(prediction: Prediction, truth: str = "") -> str:
     """The answer and the probability of every class; ``truth`` where it is known."""
-    sure = f"{_percent(prediction.probability)} among the classes"
+    sure = f"{_percent(prediction.probability)} among these classes"
     if prediction.known is not None:
-        sure += f", {_percent(prediction.confidence)} if it may be none of them"
-    sure += f", margin {prediction.margin:.2f}, {prediction.seconds:.1f} s"
+        sure += f"; {_percent(prediction.confidence)} sure, as it may be none of them"
+    sure += f". Margin {prediction.margin:.2f}, {prediction.seconds:.1f} s"
     if prediction.rejected:
         guess = f"Best guess {name(prediction.label)}: {sure}"
         head = f'<div class="a-verdict unknown">Unknown<small>{guess}</small>'
     else:
         head = f'<div class="a-verdict">{name(prediction.label)}<small>{sure}</small>'
+        if prediction.known is not None and prediction.known < 0.5:
+            head += "<small>It is probably none of these classes.</small>"
     if truth:
         right = "which is right" if truth == prediction.label else "which is wrong"
         head += f"<small>The clip shows {name(truth)}, {right}.</small>"

@@ -30,6 +30,7 @@ pytestmark = [
     ),
 ]
 
+_UPLOAD_MB = 5
 # Runs in the server first: writes down every address it looks up or connects to. Gradio's own use of others
 # is not ours to mend.
 _AUDIT = """
@@ -99,6 +100,7 @@ class Visitor:
         body = {"url": self._address}
         self.browser._send("POST", f"{self.browser._session}/url", body)
         self.until("return !!document.querySelector('#class-add')")
+        self.browser.console()  # what the page before it said at its end
 
     def complaints(self) -> list[str]:
         """Errors of the page, and whatever its policy refused."""
@@ -135,6 +137,11 @@ class Visitor:
             assert time.monotonic() < end, label
             time.sleep(0.1)
 
+    def tab(self, label: str) -> None:
+        script = """[...document.querySelectorAll('[role=tab]')]
+            .find(t => t.innerText.trim() === arguments[0] && t.checkVisibility()).click()"""
+        self.browser.run(script, label)
+
     def type(self, place: str, words: str) -> None:
         self.browser._send("POST", f"{self._element(place)}/value", {"text": words})
 
@@ -162,7 +169,7 @@ class Visitor:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("server"))
+    running = Server(tmp_path_factory.mktemp("server"), "--max-upload-mb", str(_UPLOAD_MB))
     yield running
     running.close()
     assert list(running.temporary.glob("a2m2-app-*")) == []  # nothing that was sent is left
@@ -176,8 +183,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Browser]:
-    with webdriver.browser(tmp_path_factory.mktemp("browser")) as session:
-        yield session
+    camera = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(webdriver, "_FLAGS", (*webdriver._FLAGS, *camera))
+        with webdriver.browser(tmp_path_factory.mktemp("browser")) as session:
+            yield session
 
 
 @pytest.fixture
@@ -219,7 +229,7 @@ def test_from_clips_to_an_answer_to_a_bank_and_back(collected: Visitor, tmp_path
         == [True] * 3
     )
     collected.give("#query", makers.film(tmp_path / "q.mp4", 22))
-    collected.says("#answer", "among the classes")
+    collected.says("#answer", "among these classes")
     assert collected.text(".a-verdict").startswith("right")
     collected.until(
         "const i = document.querySelector('#why img'); return i && i.naturalWidth > 1000"
@@ -241,7 +251,7 @@ def test_a_broken_file_is_one_line_and_the_page_goes_on(collected: Visitor, tmp_
     broken = makers.BROKEN["text.mp4"](tmp_path / "text.mp4")
     collected.add("third", broken)
     said = collected.says("#class-said", "not a video that can be read")
-    assert said.startswith("Text.mp4: not a video")
+    assert said.startswith("text.mp4: not a video")
     assert "\n" not in said.strip()
     collected.give("#query", broken)
     collected.says("#query-said", "not a video that can be read")
@@ -250,7 +260,7 @@ def test_a_broken_file_is_one_line_and_the_page_goes_on(collected: Visitor, tmp_
     collected.browser.run("document.querySelector('#query button[aria-label=Clear]')?.click()")
     collected.until("return !!document.querySelector('#query input[type=file]')")
     collected.give("#query", makers.film(tmp_path / "q.mp4", 22))
-    collected.says("#answer", "among the classes")
+    collected.says("#answer", "among these classes")
     assert collected.text("#query-said").strip() == ""
 
 
@@ -259,9 +269,7 @@ def test_a_newcomer_sees_an_answer_in_one_click(visitor: Visitor) -> None:
     visitor.says("#answer", "The clip shows")
     visitor.until("return document.querySelectorAll('.a-class').length === 5")
     visitor.until("const i = document.querySelector('#why img'); return i && i.naturalWidth > 1000")
-    visitor.browser.run(
-        "[...document.querySelectorAll('[role=tab]')].find(t => t.innerText.includes('Longer')).click()"
-    )
+    visitor.tab("Longer video")
     visitor.click("Drawn video")
     visitor.until("return !!document.querySelector('#film video')")
     visitor.click("Find the actions")
@@ -270,6 +278,30 @@ def test_a_newcomer_sees_an_answer_in_one_click(visitor: Visitor) -> None:
         "const i = document.querySelector('#timeline img'); return i && i.naturalWidth > 1000"
     )
     assert visitor.complaints() == []
+
+
+def test_a_clip_from_the_camera(visitor: Visitor) -> None:
+    visitor.type("#class-name textarea, #class-name input", "beep")
+    visitor.tab("Record")
+    visitor.click("Click to Access Webcam")
+    start = "button[aria-label='start recording']"
+    visitor.until(f'return !!document.querySelector("{start}")')
+    visitor.browser.run(f'document.querySelector("{start}").click()')
+    time.sleep(1.5)
+    visitor.click("Stop")
+    visitor.until("return !!document.querySelector('#class-camera video[src*=\"/file=\"]')")
+    visitor.click("Add recording to class")
+    visitor.says("#class-said", "Added 1 clip to beep")
+    assert visitor.complaints() == []
+
+
+def test_what_is_too_large_is_said(visitor: Visitor, server: Server, tmp_path: Path) -> None:
+    large = tmp_path / "large.mp4"
+    large.write_bytes(bytes((_UPLOAD_MB << 20) + 1))
+    visitor.until("return !!document.querySelector('#query input[type=file]')")
+    visitor.give("#query", large)
+    visitor.says("body", f"exceed the maximum allowed size of {_UPLOAD_MB}.0 Mb")
+    assert not list(server.temporary.rglob("large.mp4"))
 
 
 def test_a_phone_and_a_dark_room(visitor: Visitor) -> None:
@@ -281,12 +313,21 @@ def test_a_phone_and_a_dark_room(visitor: Visitor) -> None:
     assert sum(map(int, re.findall(r"\d+", paper)[:3])) < 200
 
 
-def test_a_visitor_who_leaves_leaves_nothing(collected: Visitor, server: Server) -> None:
-    before = list(server.temporary.glob("a2m2-app-*/files/visit-*"))
-    assert before
+def test_a_visitor_who_leaves_leaves_nothing(
+    collected: Visitor, server: Server, tmp_path: Path
+) -> None:
+    assert list(server.temporary.glob("a2m2-app-*/files/visit-*"))
+    collected.give("#class-clips", makers.film(tmp_path / "unused.mp4", 20))
+    collected.says("#class-clips", "unused")
+    end = time.monotonic() + 30
+    while not list(server.temporary.rglob("unused.mp4")):
+        assert time.monotonic() < end
     collected.browser._send("POST", f"{collected.browser._session}/url", {"url": "about:blank"})
     end = time.monotonic() + 30
-    while list(server.temporary.glob("a2m2-app-*/files/visit-*")):
+    while [
+        *server.temporary.glob("a2m2-app-*/files/visit-*"),
+        *server.temporary.rglob("unused.mp4"),
+    ]:
         assert time.monotonic() < end
         time.sleep(0.2)
 
@@ -336,3 +377,16 @@ def test_the_page_asks_nothing_of_other_machines(
     asked = [p for p in events if "url" in p and server.address in str(p.get("initiator"))]
     assert {urlsplit(p["url"].removeprefix("blob:")).hostname for p in asked} == {"127.0.0.1"}
     assert len(asked) > 20
+
+
+def test_ctrl_c_ends_it_in_the_middle_of_a_search(
+    collected: Visitor, server: Server, tmp_path: Path
+) -> None:
+    # The last test: the server is gone afterwards, and its fixture looks at what it left.
+    collected.tab("Longer video")
+    collected.give("#film", makers.film(tmp_path / "long.mp4", 6000))
+    collected.until("return !!document.querySelector('#film video')")
+    collected.click("Find the actions")
+    collected.says("#segments", "processing")
+    server.close()
+    assert "the page is being closed" in server.errors.read_text()

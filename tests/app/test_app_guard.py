@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from a2m2_zoo.app.guard import Guard
 from a2m2_zoo.app.limits import AppLimits
-from a2m2_zoo.app.serve import is_loopback, listening
+from a2m2_zoo.app.serve import ending_orderly, is_loopback, listening
 from a2m2_zoo.errors import ArgumentError
 
 LOCAL = frozenset({"127.0.0.1", "localhost"})
@@ -122,3 +123,18 @@ def test_the_address() -> None:
             pass
     with pytest.raises(ArgumentError, match="cannot listen"), listening("192.0.2.1", 0):
         pass
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_what_asks_the_process_to_end_unwinds_it(name: str) -> None:
+    number = getattr(signal, name, None)
+    if number is None:
+        pytest.skip(f"no {name} here")
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as caught, ending_orderly():
+            signal.raise_signal(number)
+        assert caught.value.code == 128 + signal.SIGTERM
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)

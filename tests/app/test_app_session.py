@@ -11,11 +11,18 @@ import makers
 import pytest
 import torch
 
-from a2m2_zoo import SupportBank, load_model
+from a2m2_zoo import SupportBank, build_bank, load_model
 from a2m2_zoo.app.engine import Engine
 from a2m2_zoo.app.limits import AppLimits
 from a2m2_zoo.app.session import Session, Sessions, explain_error, held_bytes
-from a2m2_zoo.errors import ArgumentError, BankError, EpisodeError, VideoError, VideoLimitError
+from a2m2_zoo.errors import (
+    A2M2Error,
+    ArgumentError,
+    BankError,
+    EpisodeError,
+    VideoError,
+    VideoLimitError,
+)
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.model import Model
 
@@ -95,6 +102,27 @@ def test_broken_clips_are_left_out_with_a_line(session: Session, shared: Engine)
     assert session.bank is not None
     assert session.bank.counts() == {"right": 1}
     assert not list(shared.files.rglob("*.mp4"))
+
+
+def test_clips_are_read_in_parts_as_at_once(session: Session, shared: Engine) -> None:
+    files = [sent(shared, f"{i}.mp4", frames=10 + i) for i in range(11)]
+    at_once = build_bank({"wave": [file["path"] for file in files]}, model=shared.model)
+    session.add("wave", files)
+    assert session.bank is not None
+    assert session.bank.sources == tuple(f"{i}.mp4" for i in range(11))
+    for name, tensor in session.bank.descriptors.items():
+        assert torch.equal(tensor, at_once.descriptors[name])
+
+
+def test_nothing_is_computed_after_the_end(model: Model, tmp_path: Path) -> None:
+    engine = Engine(model, tmp_path, limits=AppLimits())
+    session = Session(engine)
+    two_classes(session, engine)
+    engine.end()
+    query = sent(engine, "q.mp4")
+    for compute in (session.classify, session.spot, lambda file: session.add("x", file)):
+        with pytest.raises(A2M2Error, match="being closed"):
+            compute(query)
 
 
 def test_what_is_missing_is_said(session: Session, shared: Engine) -> None:
@@ -227,14 +255,14 @@ def test_drawn_clips_answer_and_a_drawn_video_is_searched(model: Model, tmp_path
     session = Session(engine)
     right = 0
     names = []
-    for _ in range(5):
+    for _ in range(3):
         clip, truth, said = session.draw()
         right += session.classify(clip).prediction.label == truth
         names.append(truth)
         assert "drawn" in said
         assert truth not in clip.name
-    assert right >= 4
-    assert len(set(names)) == 5
+    assert right >= 2
+    assert len(set(names)) == 3
     film, _ = session.draw_film()
     # The browser hands back a copy; the original stays for the next visitor.
     found = session.spot({"path": str(engine.files / "x" / film.name)})
@@ -283,10 +311,25 @@ def test_visitors_do_not_see_each_other_and_the_oldest_makes_room(
     assert len(sessions) == 2
     assert sessions.of("one").bank is not None
     assert len(list(engine.files.glob("visit-*"))) == 2
+    left = sessions.of("one")
     sessions.drop("one")
-    assert sessions.of("one").bank is None
+    for forgotten in ("one", "two", None):
+        with pytest.raises(ArgumentError, match="reload"):
+            sessions.of(forgotten)
     with pytest.raises(ArgumentError, match="reload"):
-        sessions.of(None)
+        left._picture("why")
+
+
+def test_with_the_last_visitor_goes_what_was_never_used(model: Model, tmp_path: Path) -> None:
+    engine = Engine(model, tmp_path, limits=AppLimits())
+    sessions = Sessions(engine)
+    for key in ("one", "two"):
+        sessions.of(key)
+    sent(engine, "unused.mp4")
+    sessions.drop("one")
+    assert list(engine.files.rglob("unused.mp4"))
+    sessions.drop("two")
+    assert list(engine.files.iterdir()) == []
 
 
 def test_what_nobody_touches_goes(model: Model, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_an_answer_says_how_sure_it_is() -> None:
     said = view.answer(prediction(), "wave")
     assert "88%" in said
     assert "width:87.5%" in said
-    assert "margin 0.75" in said
+    assert "Margin 0.75" in said
     assert "which is wrong" in said
     assert "Unknown" not in said
     assert "Unknown" in view.answer(prediction(rejected=True))
