@@ -18,8 +18,10 @@ from a2m2_zoo.methods.otam import OTAM, OTAMConfig
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
 from a2m2_zoo.methods.strm import STRM, STRMConfig
 from a2m2_zoo.methods.trx import TRX, TRXConfig
+from a2m2_zoo.modules._config import Config
 
-#: Name → (class, configuration). A new method is one file and one row.
+#: Name → (class, configuration). A new method is one file and one row, which may be added from outside:
+#: ``METHODS["mine"] = (Mine, MineConfig)``; see ``examples/own_method.py``.
 METHODS: dict[str, tuple[Any, Any]] = {
     "a2m2": (A2M2, A2M2Config),
     "protonet": (ProtoNet, ProtoNetConfig),
@@ -57,4 +59,4 @@ def build_method(name: str, config: Mapping[str, Any]) -> Method:
     return method
 
 
-__all__ = ["METHODS", "Descriptors", "Method", "PairwiseMethod", "build_method"]
+__all__ = ["METHODS", "Config", "Descriptors", "Method", "PairwiseMethod", "build_method"]
