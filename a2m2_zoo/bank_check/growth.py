@@ -26,7 +26,7 @@ class Growth:
         now: Expected accuracy with that many.
         more: Expected accuracy with one more of every class.
         gain: Their difference, percentage points.
-        interval: Of the gain, 95 %, from resampled clips.
+        interval: Of the mean gain, 95 %, from resampled clips; what one particular clip brings scatters more.
     """
 
     measured: tuple[tuple[int, float], ...]

@@ -186,7 +186,7 @@ def _show_report(report: BankReport) -> None:
         console.print(made)
         low, high = grown.interval
         line(
-            f"One more clip of every class: {grown.gain:+.1f} points "
+            f"One more clip of every class: {grown.gain:+.1f} points on average "
             f"(95 % interval {low:+.1f} to {high:+.1f})"
         )
     for note in report.notes:
