@@ -257,7 +257,9 @@ def test_a_broken_file_is_one_line_and_the_page_goes_on(collected: Visitor, tmp_
     collected.says("#query-said", "not a video that can be read")
     assert collected.text("#answer").strip() == ""
     collected.browser.console()  # the player's own complaint about that file
-    collected.browser.run("document.querySelector('#query button[aria-label=Clear]')?.click()")
+    clear = "document.querySelector('#query button[aria-label=Clear]')"
+    collected.until(f"return !!{clear}")
+    collected.browser.run(f"{clear}.click()")
     collected.until("return !!document.querySelector('#query input[type=file]')")
     collected.give("#query", makers.film(tmp_path / "q.mp4", 22))
     collected.says("#answer", "among these classes")
