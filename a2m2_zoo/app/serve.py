@@ -73,6 +73,7 @@ def serve(
                 timeout_graceful_shutdown=2,
                 lifespan="on",
             )
+            logging.getLogger("uvicorn.error").addFilter(_one_line)
             server = uvicorn.Server(config)
             obey = server.handle_exit
 
@@ -172,6 +173,14 @@ def listening(host: str, port: int | None) -> Iterator[socket.socket]:
     raise ArgumentError(
         f"cannot listen at {host!r}, {where}: {reason}; give another --port or --host"
     )
+
+
+def _one_line(record: logging.LogRecord) -> bool:
+    """Say of a request that broke off, mostly since its page was left, what and not where."""
+    if record.exc_info:
+        record.msg, record.args = f"a request broke off: {record.exc_info[1]!r}", ()
+        record.exc_info = None
+    return True
 
 
 def _hosts(host: str) -> frozenset[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from a2m2_zoo.app.guard import Guard
 from a2m2_zoo.app.limits import AppLimits
-from a2m2_zoo.app.serve import ending_orderly, is_loopback, listening
+from a2m2_zoo.app.serve import _one_line, ending_orderly, is_loopback, listening
 from a2m2_zoo.errors import ArgumentError
 
 LOCAL = frozenset({"127.0.0.1", "localhost"})
@@ -110,6 +111,20 @@ def test_every_answer_carries_the_policy_once(tmp_path: Path) -> None:
         assert "default-src 'self'" in policy
         assert "http" not in policy
         assert headers[b"x-frame-options"] == b"DENY"
+
+
+def test_a_request_that_breaks_off_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("test of one line")
+    log.addFilter(_one_line)
+    try:
+        raise ValueError("two\nlines")
+    except ValueError as error:
+        log.error("Exception in %s\n", "ASGI application", exc_info=error)
+    log.error("as it is: %s", "x")
+    broken, other = (caplog.handler.format(record) for record in caplog.records)
+    assert "a request broke off: ValueError('two\\nlines')" in broken
+    assert "\n" not in broken
+    assert other.endswith("as it is: x")
 
 
 def test_the_address() -> None:
