@@ -57,7 +57,8 @@ ALLOWED = {
     "pulling": BASE | {"hub", "loading"},
     "publishing": BASE | {"data", "hub", "loading", "model"},
     "api": BASE | {"loading", "bank", "episode", "model", "rejection", "text", "video"},
-    "spotting": BASE | {"api", "backbones", "bank", "episode", "model", "rejection", "video"},
+    "spotting": BASE
+    | {"api", "backbones", "bank", "episode", "methods", "model", "rejection", "video"},
     "bank_check": BASE | {"bank", "calibration", "data", "model", "video"},
     "report": BASE | {"api", "bank", "episode", "evaluation", "model", "spotting", "video"},
     "export": BASE | {"backbones", "data", "methods", "model", "ops", "video"},
