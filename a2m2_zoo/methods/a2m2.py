@@ -21,7 +21,7 @@ from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, PairwiseMethod
 from a2m2_zoo.modules import A2Config, A2Module, Candidates, M2Block, M2Config, join_layouts
 from a2m2_zoo.modules.a2 import RULES
-from a2m2_zoo.ops.moments import filled
+from a2m2_zoo.ops.moments import emptied, filled
 from a2m2_zoo.ops.shots import class_prototypes
 
 
@@ -200,5 +200,5 @@ class A2M2(PairwiseMethod):
             share = count / (count + self.config.centring)
             common = share * known.mean(-3, keepdim=True)
             # An empty descriptor stays empty: it is like nothing, and has no mass.
-            asked, known = ((side - common).where(filled(side), 0.0) for side in (asked, known))
+            asked, known = (emptied(side - common, filled(side)) for side in (asked, known))
         return Candidates(asked, self.layout), Candidates(known, self.layout)

@@ -67,7 +67,8 @@ def sinkhorn(
         epsilon = epsilon.to(cost)[..., None, None]
     # The plan does not change when a constant is added to the cost; starting at 0 keeps the digits.
     kernel = (cost.amin((-2, -1), keepdim=True) - cost) / epsilon
-    solve = _log_scalings if _is_wide(kernel, span) else _scalings
+    plain = _summed_scalings if recording() else _scalings
+    solve = _log_scalings if _is_wide(kernel, span) else plain
     plan = solve(kernel, a, b, iterations).to(cost.dtype)
     return round_plan(plan, a, b) if rounding else plan
 
@@ -90,6 +91,17 @@ def _scalings(kernel: Tensor, a: Tensor, b: Tensor, iterations: int) -> Tensor:
         u = rows / (k @ v)
         v = columns / (k.mT @ u)
     return u * k * v.mT
+
+
+def _summed_scalings(kernel: Tensor, a: Tensor, b: Tensor, iterations: int) -> Tensor:
+    """The same for a recorded graph: runtimes multiply many small matrices one by one."""
+    k = kernel.double().exp()
+    transposed, rows, columns = k.mT, a.double(), b.double()
+    v = u = columns
+    for _ in range(iterations):
+        u = rows / (k * v[..., None, :]).sum(-1)
+        v = columns / (transposed * u[..., None, :]).sum(-1)
+    return u[..., :, None] * k * v[..., None, :]
 
 
 def _log_scalings(kernel: Tensor, a: Tensor, b: Tensor, iterations: int) -> Tensor:
