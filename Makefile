@@ -20,8 +20,9 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# One process per core, each computing on one; what a file's tests share stays in one process.
 unit: $(READY)
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile
 
 # The docstrings' examples; the README's run among the tests.
 doctest: $(READY)

@@ -42,8 +42,10 @@ def test_json_answers_have_the_announced_form(
     assert main(["classify", str(query), "--supports", str(bank), "--json"]) == 0
     (answer,) = json.loads(capsys.readouterr().out)
     assert list(answer) == [
-        "query", "label", "scores", "margin", "rejected", "model", "frames", "seconds", "warnings",
+        "query", "label", "scores", "margin", "known", "confidence", "rejected", "model", "frames",
+        "seconds", "warnings",
     ]  # fmt: skip
+    assert answer["confidence"] == pytest.approx(answer["known"] * answer["scores"]["right"])
     assert answer["label"] == "right"
     assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-5)
     assert answer["model"] == "a2m2-lite0"
@@ -63,6 +65,7 @@ def test_csv_and_table(data: Path, bank: Path, capsys: pytest.CaptureFixture[str
         "query",
         "answer",
         "probability",
+        "confidence",
         "margin",
         "runner-up",
     ]
@@ -100,7 +103,7 @@ def test_every_broken_clip_has_one_line_and_the_good_ones_are_answered(
         (["--supports", "{tmp}/garbage.safetensors"], "is not a safetensors file"),
         (["--supports", "{tmp}/stranger.safetensors"], "the bank was made by model 'another'"),
         (["--supports", "{bank}", "--model", "a2m2-lite1"], "did you mean a2m2-lite0"),
-        (["--supports", "{bank}", "--model", "hf-hub:x/y@0"], "does not fetch from yet"),
+        (["--supports", "{bank}", "--model", "hf-hub:x/y@0"], "names no commit of a repository"),
         (
             ["--supports", "{bank}", "--model", "{tmp}/garbage.safetensors"],
             "is not a safetensors file",
