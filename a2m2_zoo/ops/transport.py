@@ -94,14 +94,25 @@ def _scalings(kernel: Tensor, a: Tensor, b: Tensor, iterations: int) -> Tensor:
 
 
 def _summed_scalings(kernel: Tensor, a: Tensor, b: Tensor, iterations: int) -> Tensor:
-    """The same for a recorded graph: runtimes multiply many small matrices one by one."""
-    k = kernel.double().exp()
-    transposed, rows, columns = k.mT, a.double(), b.double()
+    """The same for a recorded graph: problems lie last, and sums over the first axis are one product.
+
+    Runtimes multiply many small matrices one by one, and broadcast along short axes slowly.
+    """
+    n, m = kernel.shape[-2:]
+    k = kernel.double().exp().reshape(-1, n, m)
+    by_column, by_row = k.permute(2, 1, 0).contiguous(), k.permute(1, 2, 0).contiguous()
+    rows = a.double().reshape(-1, n).mT.contiguous()
+    columns = b.double().reshape(-1, m).mT.contiguous()
+
+    def total(x: Tensor) -> Tensor:
+        summed: Tensor = k.new_ones(1, len(x)) @ x.flatten(1)
+        return summed.reshape(x.shape[1:])
+
     v = u = columns
     for _ in range(iterations):
-        u = rows / (k * v[..., None, :]).sum(-1)
-        v = columns / (transposed * u[..., None, :]).sum(-1)
-    return u[..., :, None] * k * v[..., None, :]
+        u = rows / total(by_column * v[:, None])
+        v = columns / total(by_row * u[:, None])
+    return (u[:, None] * by_row * v).permute(2, 0, 1).reshape(kernel.shape)
 
 
 def _log_scalings(kernel: Tensor, a: Tensor, b: Tensor, iterations: int) -> Tensor:
