@@ -3,7 +3,7 @@
     python benchmarks/export.py [--model a2m2-lite0] [--clips FOLDER ...] [--out docs/receipts/export.json]
 
 The model is exported to ONNX in a temporary folder, which compares it on noise, a still picture and drawn
-clips, and on up to ten clips per class of each FOLDER (one folder per class). Then torch and onnxruntime
+clips, and on up to three clips per class of each FOLDER (one folder per class). Then torch and onnxruntime
 take turns, two threads each, with a pause after each call so that no thread of the one waits while the
 other computes: encoding one clip and four from pixels, and matching episodes from descriptors. Medians,
 and the median of the ratios of calls that follow each other, by the clock and of processor time, which other
@@ -34,7 +34,7 @@ from a2m2_zoo.model import Model
 from a2m2_zoo.video import Clip, read_clip
 
 PAUSE = 0.02  # seconds; threads of both runtimes wait actively for a few milliseconds
-PER_CLASS = 10
+PER_CLASS = 3
 EPISODES = {"5-way 1-shot, 1 query": (1, 5), "5-way 5-shot, 25 queries": (25, 25)}
 
 
