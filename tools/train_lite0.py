@@ -194,7 +194,7 @@ def trainable(free: torch.nn.Module, *, scale: float) -> A2M2:
     """The training-free head with a temperature that is learned, starting where it is calibrated."""
     assert isinstance(free, A2M2)
     a2 = replace(free.config.a2, learn_temperature=True)
-    method = A2M2(replace(free.config, a2=a2))
+    method = A2M2(replace(free.config, a2=a2, centring=0.0))
     method.load_state_dict(free.weights())
     with torch.no_grad():
         method.align.log_temperature += torch.tensor(scale).log()
