@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from a2m2_zoo._typing import Float, UInt8
@@ -222,7 +223,9 @@ def normalise(frames: UInt8[Tensor, "*b t h w 3"], spec: Preprocess) -> Float[Te
 
 def turned(picture: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
     """Apply a frame's display matrix, rounded to quarter turns and mirrors."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    # Not frame.side_data: that is kept on the frame and points back at it, so that frames pile up until the
+    # garbage collector comes by.
+    matrix = cast("Any", SideDataContainer)(frame).get("DISPLAYMATRIX")
     if matrix is None:
         return picture
     # Nine 32-bit numbers; a point (x, y) is shown at (a x + c y, b x + d y).
