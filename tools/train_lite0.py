@@ -118,7 +118,13 @@ def drawn(work: Path, preprocess: Preprocess, *, workers: int) -> tuple[Features
 
 
 def source(
-    found: Features, labels: Tensor, inside: Tensor, *, classes: int = CLASSES, seed: int = SEED
+    found: Features,
+    labels: Tensor,
+    inside: Tensor,
+    *,
+    classes: int = CLASSES,
+    seed: int = SEED,
+    distortion: Distortion = DISTORTION,
 ) -> DistortedSource:
     """Seven batches of ten in one studio each, its sister classes among them, the others anywhere."""
     sizes: dict[str, Any] = {
@@ -136,7 +142,7 @@ def source(
         group_share=1.0,
     )
     anywhere = FeatureSource(found, labels, **sizes, seed=seed + 1)
-    return DistortedSource(MixedSource([studio, anywhere], [7, 3]), DISTORTION, seed=seed)
+    return DistortedSource(MixedSource([studio, anywhere], [7, 3]), distortion, seed=seed)
 
 
 def held_out(work: Path, backbone: Backbone) -> tuple[Features, Tensor]:
