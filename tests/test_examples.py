@@ -81,6 +81,7 @@ def test_comparing_methods(demo: Path, cache: Path) -> None:
     percent = {line.split()[1]: float(line.split()[2]) for line in lines[1:]}
     assert set(percent) == {"a2m2", "a2m2-diagonal", "a2m2-otam", "bimhm", "protonet"}
     assert list(percent.values()) == sorted(percent.values(), reverse=True)
+    assert (lines[1].split()[1], lines[-1].split()[1]) == ("a2m2", "protonet")
     assert "to a2m2: worse" in lines[-1]
 
 
