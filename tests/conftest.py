@@ -1,11 +1,13 @@
-"""Shapes in the annotations of the numerical core are checked while the tests run."""
+"""Shapes in the annotations of the numerical core are checked while the tests run; failures show at once."""
 
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +21,13 @@ install_import_hook(
     [f"a2m2_zoo.modules.{name}" for name in ("_config", "a2_config", "m2_config")], None
 )
 
+# The same examples in every run, and no judgement of the machine's speed. To search further:
+# pytest --hypothesis-profile=default
+settings.register_profile(
+    "same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("same")
+
 
 @pytest.fixture(scope="session")
 def real_clips() -> Path:
@@ -27,3 +36,34 @@ def real_clips() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the real clips: set A2M2_VIDEOS to their folder")
     return folder
+
+
+_LONG = 60.0  # seconds
+
+
+class AtOnce:
+    """Says what failed, and what took long, when it happens: a run that is stopped has said why."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal, self._start = terminal, time.monotonic()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """One line for a long step, the whole of a failure."""
+        if not report.failed and report.duration < _LONG:
+            return
+        minutes = (time.monotonic() - self._start) / 60
+        self._terminal.ensure_newline()
+        self._terminal.write_line(
+            f"{report.nodeid}: {report.when} {report.outcome}, {report.duration:.0f} s, "
+            f"{minutes:.1f} min after the start"
+        )
+        if report.failed:
+            self._terminal.write_line(report.longreprtext)
+
+
+@pytest.hookimpl(trylast=True)  # the terminal is there by then
+def pytest_configure(config: pytest.Config) -> None:
+    """Only where the results are gathered, not in each worker."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(AtOnce(terminal))

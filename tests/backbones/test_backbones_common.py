@@ -132,7 +132,7 @@ def test_pieces_cover_every_frame_once_in_order(
         assert all(p.start // t == (p.stop - 1) // t for p in pieces), "a piece crosses a clip"
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(b=st.integers(1, 4), t=st.integers(1, 6), keep=st.integers(0, 3))
 def test_tiny_is_the_same_in_any_company(b: int, t: int, keep: int) -> None:
     network = build_backbone("tiny")

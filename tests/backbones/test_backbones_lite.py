@@ -104,7 +104,7 @@ def test_equals_timm_with_the_same_weights() -> None:
         torch.testing.assert_close(features.pooled[0], pooled, rtol=1e-3, atol=1e-4)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(h=st.integers(5, 20), w=st.integers(5, 20), pair=st.sampled_from(PAIRS))
 def test_same_padding_is_tensorflow_s(h: int, w: int, pair: tuple[int, int]) -> None:
     k, s = pair

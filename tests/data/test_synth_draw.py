@@ -59,7 +59,7 @@ def test_importing_the_generator_needs_no_torch():
     assert done.stdout.strip() == "[]"
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(2, 12))
 def test_a_frame_depends_on_its_time_only(class_index, instance, frames):
     clip = draw_clip(0, class_index, instance, frames=frames, size=48)
@@ -135,7 +135,7 @@ def test_camera_matches_opencv():
     np.testing.assert_allclose(ours, expected[:, 0], atol=1e-6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.tuples(*[st.floats(-10, 50)] * 4), st.floats(1, 9), st.floats(1, 9), st.integers(0, 2**31)
 )

@@ -71,7 +71,7 @@ def test_yaw_turns_the_figure_to_its_left():
     assert (toe - ankle)[2] < -0.08
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(WORD, WORD, WORD)
 def test_bones_keep_their_length_and_feet_the_floor(seed, class_index, instance):
     joints = trajectory(seed, class_index, instance, times=TIMES)
@@ -82,7 +82,7 @@ def test_bones_keep_their_length_and_feet_the_floor(seed, class_index, instance)
     assert joints[..., 1].max() < 2.2
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(WORD, st.integers(0, 10**6), WORD, st.floats(0, 1))
 def test_a_moment_does_not_depend_on_the_others(seed, class_index, instance, moment):
     alone = trajectory(seed, class_index, instance, times=np.array([moment]))
@@ -177,7 +177,7 @@ def test_instances_of_a_class_differ():
     assert apart[~np.eye(6, dtype=bool)].min() > 0.02
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(WORD, WORD)
 def test_progress_is_monotone_and_complete(seed, instance):
     made = instance_of(seed, 0, instance)

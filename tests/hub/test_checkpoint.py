@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -103,7 +103,6 @@ def test_what_becomes_of_a_file_later_changes_no_tensor(sound: Path) -> None:
         assert torch.equal(found[name], tensor)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_no_damage_gets_past_as_anything_but_a_checkpoint_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -118,7 +117,6 @@ def test_no_damage_gets_past_as_anything_but_a_checkpoint_error(
         checkpoint.load(path, kind="model")
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_noise_is_refused(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
     path = tmp_path_factory.mktemp("n") / "m.safetensors"

@@ -156,7 +156,7 @@ def test_no_query_and_no_gradient_left_behind(alignment):
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_video_is_most_like_itself(seed):
     x = frames(4, seed=seed)
     for options in ({"solver": "exact"}, {"alignment": "diagonal"}, {"alignment": "bimhm"}):

@@ -80,7 +80,7 @@ def check(cost, a, b, plan=None):
     right=st.sampled_from(MASSES),
     seed=st.integers(0, 2**31),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_cost_and_marginals_are_those_of_pot(n, m, cost, left, right, seed):
     g = torch.Generator().manual_seed(seed)
     check(draw(cost, (3, n, m), g), masses(left, (3, n), g), masses(right, (3, m), g))

@@ -172,7 +172,7 @@ def test_gradient_of_the_log_also_where_eigenvalues_meet(kind):
 
 
 @given(st.integers(1, 9), st.integers(0, 100))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_triangle_keeps_the_inner_product(size, seed):
     a, b = spd(2, size, samples=5, seed=seed)
     va, vb = upper_triangle(a), upper_triangle(b)

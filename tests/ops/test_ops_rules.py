@@ -19,7 +19,7 @@ def own_of(unit, mask):
 
 
 @given(st.integers(0, 10**6), st.floats(0, 4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_masses_sum_to_one_and_skip_the_padding(seed, power):
     g = torch.Generator().manual_seed(seed)
     unit = torch.nn.functional.normalize(torch.randn(2, 4, 3, generator=g), dim=-1)
@@ -74,7 +74,7 @@ labels_strategy = (
 
 
 @given(labels_strategy)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_rules_equal_a_loop_over_classes(case):
     way, labels = case
     tensor = torch.tensor(labels)
@@ -102,7 +102,7 @@ def test_wrong_labels_are_refused(labels, way):
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_fusion_is_the_geometric_mixture(seed, beta):
     g = torch.Generator().manual_seed(seed)
     visual, text = torch.randn(2, 3, 5, generator=g, dtype=torch.float64).softmax(-1)

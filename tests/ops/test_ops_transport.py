@@ -100,7 +100,7 @@ def test_small_epsilon_comes_to_the_exact_plan():
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.floats(0.01, 2), st.integers(0, 10**6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_plans_are_plans(n, m, epsilon, seed):
     cost, a, b = problem(2, n=n, m=m, seed=seed, dtype=torch.float32)
     plan = sinkhorn(cost, a, b, epsilon=epsilon)
@@ -113,7 +113,7 @@ def test_plans_are_plans(n, m, epsilon, seed):
 
 
 @given(st.integers(0, 10**6), st.floats(-100, 100))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_constant_in_the_cost_does_nothing_and_order_does_not_matter(seed, constant):
     cost, a, b = problem(seed=seed)
     plan = sinkhorn(cost, a, b)

@@ -92,7 +92,7 @@ class Browser:
         # No proxy that the environment names may come between.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=60) as answer:
+            with opener.open(request, timeout=240) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             with error:
@@ -116,11 +116,11 @@ def browser(folder: Path) -> Iterator[Browser]:
             session.close()
     finally:
         driver.terminate()
-        driver.wait(10)
+        driver.wait(120)
 
 
 def _port(log: Path) -> int:
-    for _ in range(200):
+    for _ in range(2400):
         for line in log.read_text().splitlines():
             if "started successfully on port" in line:
                 return int(line.rstrip(".").rsplit(" ", 1)[1])

@@ -102,7 +102,7 @@ def test_a_single_window_among_others_makes_no_segment_and_a_short_lead_none() -
     assert not any(s.known for s in run(brief, Rule(shortest=3.0)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_whatever_comes_segments_are_in_order_apart_and_not_later_than_the_longest_window(
     seed: int,

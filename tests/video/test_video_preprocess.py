@@ -72,7 +72,7 @@ def test_stretch_center_is_the_middle_of_the_stretched_picture(height, width):
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.sampled_from(CROPS), st.integers(1, 96))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_shape_gives_the_square(width, height, crop, size):
     spec = Preprocess(resize=max(size, 32), size=size, crop=crop)
     assert resize_frame(av.VideoFrame(width, height, "rgb24"), spec).shape == (size, size, 3)

@@ -7,7 +7,7 @@ import random
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from a2m2_zoo.errors import ArgumentError
@@ -79,7 +79,6 @@ def test_dense_interleaves(count, frames, clips):
     assert dense(count, frames, clips=1) == (segment_centres(count, frames),)
 
 
-@settings(deadline=None)
 @given(rising, st.integers(1, 500), st.randoms(use_true_random=False))
 def test_frame_at_is_the_last_frame_that_has_begun(times, last, rng: random.Random):
     start = rng.randrange(-1000, 1000)
@@ -90,7 +89,6 @@ def test_frame_at_is_the_last_frame_that_has_begun(times, last, rng: random.Rand
         assert index == max(i for i, time in enumerate(times) if time - start <= instant)
 
 
-@settings(deadline=None)
 @given(counts, wanted, st.integers(1, 4000), st.integers(-(10**6), 10**6))
 def test_constant_rate_in_time_equals_counting(count, frames, gap, start):
     times = [start + i * gap for i in range(count)]
@@ -113,7 +111,6 @@ def test_rounded_times_of_a_constant_rate_change_nothing(rate, ticks, rounding):
             assert time_centres(times, duration, frames) == segment_centres(count, frames)
 
 
-@settings(deadline=None)
 @given(rising, st.integers(1, 500), wanted)
 def test_time_centres_of_any_clip(times, last, frames):
     duration = times[-1] + last
