@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -92,6 +93,12 @@ def test_frames_are_those_of_a_full_decode(films, name, threads):
             for index, frame in zip(clip.indices, clip.frames, strict=True)
         )
         assert len(clip.warnings) == (1 if frames > 60 else 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="no such call on this system")
+def test_making_films_leaves_the_priority_of_the_tests_alone(films):
+    films("av1.mp4")
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 @pytest.mark.parametrize(

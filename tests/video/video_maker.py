@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -52,7 +54,7 @@ def make(
     sound: bool = False,
 ) -> Path:
     """Encode ``count`` numbered frames; ``times`` (in 1/1000 s) makes the rate variable."""
-    with av.open(str(path), "w", options=container_options or {}) as container:
+    with _same_priority(), av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt = *size, pixels
         stream.codec_context.gop_size = gop
@@ -80,6 +82,19 @@ def make(
                 container.mux(track.encode(silence))
             container.mux(track.encode())
     return path
+
+
+@contextmanager
+def _same_priority() -> Iterator[None]:
+    """Where it may, SVT-AV1 makes the thread that calls it a real-time one, and nothing else gets to run."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, values = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, values)
 
 
 def full_decode(path: Path) -> list[av.VideoFrame]:
