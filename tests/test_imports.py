@@ -12,12 +12,13 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "a2m2_zoo"
 
 # What each room may import; the drawing is in docs/architecture.md.
-BASE = {"errors", "_typing", "_files", "_version"}
+BASE = {"errors", "_typing", "_files", "_cores", "_version"}
 ALLOWED = {
     "errors": set(),
     "_typing": set(),
     "_version": set(),
     "_files": BASE,
+    "_cores": set(),
     "ops": BASE,
     "video": BASE,
     "hub": BASE,

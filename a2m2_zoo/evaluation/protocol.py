@@ -6,7 +6,6 @@ same seed gives the same logits to the last bit for any number of workers.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from a2m2_zoo._cores import usable_cores
 from a2m2_zoo._typing import Bool, Float, Int
 from a2m2_zoo.calibration import shipped_scale, support_scale
 from a2m2_zoo.errors import ArgumentError
@@ -218,7 +218,7 @@ def _mapped(
         return work(start)
 
     found: list[Tensor] = []
-    with _one_core_each(), ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with _one_core_each(), ThreadPoolExecutor(workers or usable_cores()) as pool:
         try:
             for start, part in zip(starts, pool.map(guarded, starts), strict=True):
                 found.append(part)

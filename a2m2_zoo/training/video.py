@@ -6,7 +6,6 @@ when it is there.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from a2m2_zoo._cores import usable_cores
 from a2m2_zoo._typing import Float, UInt8
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.data.plans import EpisodePlan
@@ -116,7 +116,9 @@ class VideoSource:
         )
         self._episodes = episodes
         self._stop = Event()
-        self._pool = ThreadPoolExecutor(workers or _cores(), thread_name_prefix="a2m2-train")
+        self._pool = ThreadPoolExecutor(
+            workers or min(8, usable_cores()), thread_name_prefix="a2m2-train"
+        )
         self._ahead: dict[int, list[Future[Decoded]]] = {}
         self._last: int | None = None
 
@@ -267,8 +269,3 @@ class VideoSource:
             return Features({}, frames.new_zeros(*frames.shape[:2], 0))
         found: Features = self._backbone(frames, stages=self._stages)
         return found
-
-
-def _cores() -> int:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(8, count or 1))

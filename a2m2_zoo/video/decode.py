@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from a2m2_zoo._cores import usable_cores
 from a2m2_zoo.errors import A2M2Error, ArgumentError, VideoError, VideoNotFoundError
 from a2m2_zoo.video.clip import Clip, Job, Limits, Watch
 from a2m2_zoo.video.film import read_film
@@ -108,7 +109,7 @@ def read_clips(
     if workers is not None and (isinstance(workers, bool) or workers < 1):
         raise ArgumentError(f"workers={workers!r}: give an integer of at least 1")
     _check(spec, reader, seed)
-    return _in_order(sources, spec, workers or _cores(), limits, reader, seed, strict)
+    return _in_order(sources, spec, workers or min(8, usable_cores()), limits, reader, seed, strict)
 
 
 def _in_order(
@@ -192,8 +193,3 @@ def _name(source: Any) -> str:
         return text if text.isprintable() and text else repr(text)
     shape = getattr(source, "shape", None)
     return f"array of {shape[0]} frames" if shape else f"array ({type(source).__name__})"
-
-
-def _cores() -> int:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(8, count or 1))
