@@ -31,8 +31,6 @@ pytestmark = [
 ]
 
 _UPLOAD_MB = 5
-# Seconds until something that should be there is missing: no matter of speed, a machine may be busy.
-_PATIENCE = 240.0
 # Runs in the server first: writes down every address it looks up or connects to. Gradio's own use of others
 # is not ours to mend.
 _AUDIT = """
@@ -85,7 +83,7 @@ class Server:
     def close(self) -> None:
         self.process.send_signal(2)
         try:
-            assert self.process.wait(_PATIENCE) == 0, self.errors.read_text()
+            assert self.process.wait(webdriver.PATIENCE) == 0, self.errors.read_text()
         finally:
             self.process.kill()
             assert self.process.stdout is not None
@@ -113,12 +111,10 @@ class Visitor:
             if entry["level"] == "SEVERE" or "Content Security" in entry["message"]
         ]
 
-    def until(self, script: str, seconds: float = _PATIENCE) -> Any:
-        end = time.monotonic() + seconds
-        while not (found := self.browser.run(script)):
-            assert time.monotonic() < end, (script, self.text("body"))
-            time.sleep(0.1)
-        return found
+    def until(self, script: str) -> Any:
+        return webdriver.patiently(
+            lambda: self.browser.run(script), lambda: (script, self.text("body"))
+        )
 
     def text(self, place: str) -> str:
         script = "return (document.querySelector(arguments[0]) || {innerText: ''}).innerText"
@@ -134,10 +130,7 @@ class Visitor:
         script = """const b = [...document.querySelectorAll('button')]
             .find(b => b.innerText.trim() === arguments[0] && b.checkVisibility() && !b.disabled);
             if (b) b.click(); return !!b"""
-        end = time.monotonic() + _PATIENCE
-        while not self.browser.run(script, label):
-            assert time.monotonic() < end, label
-            time.sleep(0.1)
+        webdriver.patiently(lambda: self.browser.run(script, label), lambda: label)
 
     def tab(self, label: str) -> None:
         script = """[...document.querySelectorAll('[role=tab]')]
@@ -218,11 +211,9 @@ def collected(visitor: Visitor, tmp_path: Path) -> Visitor:
 
 
 def arrived(folder: Path, pattern: str) -> Path:
-    end = time.monotonic() + _PATIENCE
-    while not (found := list(folder.glob(pattern))):
-        assert time.monotonic() < end, list(folder.iterdir())
-        time.sleep(0.1)
-    return found[0]
+    return webdriver.patiently(lambda: list(folder.glob(pattern)), lambda: list(folder.iterdir()))[
+        0
+    ]
 
 
 def test_from_clips_to_an_answer_to_a_bank_and_back(collected: Visitor, tmp_path: Path) -> None:
@@ -330,17 +321,14 @@ def test_a_visitor_who_leaves_leaves_nothing(
     assert list(server.temporary.glob("a2m2-app-*/files/visit-*"))
     collected.give("#class-clips", makers.film(tmp_path / "unused.mp4", 20))
     collected.says("#class-clips", "unused")
-    end = time.monotonic() + _PATIENCE
-    while not list(server.temporary.rglob("unused.mp4")):
-        assert time.monotonic() < end
+    webdriver.patiently(lambda: list(server.temporary.rglob("unused.mp4")))
     collected.browser._send("POST", f"{collected.browser._session}/url", {"url": "about:blank"})
-    end = time.monotonic() + _PATIENCE
-    while [
-        *server.temporary.glob("a2m2-app-*/files/visit-*"),
-        *server.temporary.rglob("unused.mp4"),
-    ]:
-        assert time.monotonic() < end
-        time.sleep(0.2)
+
+    def nothing_left() -> bool:
+        visits = server.temporary.glob("a2m2-app-*/files/visit-*")
+        return [*visits, *server.temporary.rglob("unused.mp4")] == []
+
+    webdriver.patiently(nothing_left)
 
 
 @pytest.mark.parametrize(
@@ -359,7 +347,7 @@ def test_no_file_of_the_machine_is_served(server: Server, tmp_path: Path, path: 
     secret.write_text("secret")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with pytest.raises(urllib.error.HTTPError) as caught:
-        opener.open(server.address + path.format(secret=secret), timeout=_PATIENCE)
+        opener.open(server.address + path.format(secret=secret), timeout=webdriver.PATIENCE)
     with caught.value as answer:
         assert answer.code in (403, 404)
         assert "secret" not in answer.read().decode().replace(str(secret), "")

@@ -10,16 +10,29 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+PATIENCE = 120.0
+"""Seconds until something that should be there is missing: no matter of speed, a machine may be busy."""
 
 _FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
     "--hide-scrollbars",
 )  # fmt: skip
+_Found = TypeVar("_Found")
+
+
+def patiently(look: Callable[[], _Found], missing: Callable[[], object] = str) -> _Found:
+    """What ``look`` finds once it finds anything; fails with what ``missing`` says when patience ends."""
+    end = time.monotonic() + PATIENCE
+    while not (found := look()):
+        assert time.monotonic() < end, missing()
+        time.sleep(0.1)
+    return found
 
 
 def programs() -> tuple[str, str] | None:
@@ -92,7 +105,7 @@ class Browser:
         # No proxy that the environment names may come between.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(request, timeout=240) as answer:
+            with opener.open(request, timeout=PATIENCE) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             with error:
@@ -116,13 +129,14 @@ def browser(folder: Path) -> Iterator[Browser]:
             session.close()
     finally:
         driver.terminate()
-        driver.wait(120)
+        driver.wait(PATIENCE)
 
 
 def _port(log: Path) -> int:
-    for _ in range(2400):
-        for line in log.read_text().splitlines():
-            if "started successfully on port" in line:
-                return int(line.rstrip(".").rsplit(" ", 1)[1])
-        time.sleep(0.05)
-    raise RuntimeError(f"the driver did not start: {log.read_text()}")
+    def announced() -> str:
+        lines = (
+            one for one in log.read_text().splitlines() if "started successfully on port" in one
+        )
+        return next(lines, "")
+
+    return int(patiently(announced, log.read_text).rstrip(".").rsplit(" ", 1)[1])
