@@ -10,3 +10,8 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def decoding_threads() -> int:
+    """Threads that read videos where nobody says how many: one a core, at most eight."""
+    return min(8, usable_cores())

@@ -19,7 +19,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from a2m2_zoo._cores import usable_cores
+from a2m2_zoo._cores import decoding_threads
 from a2m2_zoo._typing import Float, UInt8
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.data.plans import EpisodePlan
@@ -117,7 +117,7 @@ class VideoSource:
         self._episodes = episodes
         self._stop = Event()
         self._pool = ThreadPoolExecutor(
-            workers or min(8, usable_cores()), thread_name_prefix="a2m2-train"
+            workers or decoding_threads(), thread_name_prefix="a2m2-train"
         )
         self._ahead: dict[int, list[Future[Decoded]]] = {}
         self._last: int | None = None

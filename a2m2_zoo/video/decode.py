@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from a2m2_zoo._cores import usable_cores
+from a2m2_zoo._cores import decoding_threads
 from a2m2_zoo.errors import A2M2Error, ArgumentError, VideoError, VideoNotFoundError
 from a2m2_zoo.video.clip import Clip, Job, Limits, Watch
 from a2m2_zoo.video.film import read_film
@@ -109,7 +109,7 @@ def read_clips(
     if workers is not None and (isinstance(workers, bool) or workers < 1):
         raise ArgumentError(f"workers={workers!r}: give an integer of at least 1")
     _check(spec, reader, seed)
-    return _in_order(sources, spec, workers or min(8, usable_cores()), limits, reader, seed, strict)
+    return _in_order(sources, spec, workers or decoding_threads(), limits, reader, seed, strict)
 
 
 def _in_order(
