@@ -3,7 +3,7 @@
     python benchmarks/training.py
 
 5-way 1-shot with 5 queries a class, features of the embedded backbone's shapes. Prints a JSON receipt: A²M²
-as it is shipped, with whole pictures alone, and MoLo as the peer.
+as it is shipped, with linear projections, of whole pictures alone, and MoLo as the peer.
 """
 
 from __future__ import annotations
@@ -32,11 +32,15 @@ def methods() -> dict[str, Method]:
     """The heads that are timed."""
     backbone = build_backbone("lite")
     config = A2M2Config.for_backbone(backbone, frames=8)
+    shipped = {k: dataclasses.replace(v, reduce="context") for k, v in config.m2.items()}
     whole = {k: dataclasses.replace(v, scales=(1,), cells=(1,)) for k, v in config.m2.items()}
     molo, settings = METHODS["molo"]
     return {
-        "a2m2": A2M2(config),
-        "a2m2, whole pictures alone": A2M2(dataclasses.replace(config, m2=whole)),
+        "a2m2": A2M2(dataclasses.replace(config, m2=shipped)),
+        "a2m2, linear projections": A2M2(config),
+        "a2m2, linear projections, whole pictures alone": A2M2(
+            dataclasses.replace(config, m2=whole)
+        ),
         "molo": molo(settings.for_backbone(backbone, frames=8)),
     }
 

@@ -57,6 +57,7 @@ HEADS: dict[str, Head] = {
         for name in ("diagonal", "global", "bimhm", "otam")
     },
     "quarters too": Head("m2"),
+    "neighbourhoods": Head("m2", m2={**WHOLE, "reduce": "context"}),
     "windows of 1, 2, 4 and all": Head("m2", m2={"scales": (1, 2, 4, 0), "cells": (1,) * 4}),
     "frames alone": Head("m2", m2={**WHOLE, "motion": "none"}),
     "motion alone": Head("m2", m2={**WHOLE, "motion": "branch"}, a2={"weights": (0.0, 1.0) * 2}),

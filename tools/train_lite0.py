@@ -201,11 +201,16 @@ def main() -> None:
 
 
 def trainable(free: torch.nn.Module, *, scale: float) -> A2M2:
-    """The training-free head with a temperature that is learned, starting where it is calibrated."""
+    """The training-free head, with two things to learn that change nothing at the start.
+
+    A correction of its projections, from each position's neighbourhood, and the temperature.
+    """
     assert isinstance(free, A2M2)
+    torch.manual_seed(SEED)
     a2 = replace(free.config.a2, learn_temperature=True)
-    method = A2M2(replace(free.config, a2=a2))
-    method.load_state_dict(free.weights())
+    m2 = {stage: replace(block, reduce="context") for stage, block in free.config.m2.items()}
+    method = A2M2(replace(free.config, a2=a2, m2=m2))
+    method.load_state_dict({**method.weights(), **free.weights()})
     with torch.no_grad():
         method.align.log_temperature += torch.tensor(scale).log()
     return method

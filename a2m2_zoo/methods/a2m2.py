@@ -57,9 +57,10 @@ class A2M2Config:
 
     @classmethod
     def for_backbone(cls, backbone: Backbone, *, frames: int) -> A2M2Config:
-        """The embedded model's choice: every frame and every motion of the two deepest stages.
+        """The windows of the embedded models: every frame and every motion of the two deepest stages.
 
-        Each is one candidate, of the whole picture and of its quarters.
+        Each is one candidate, of the whole picture and of its quarters. Projections are linear, which
+        needs no training.
         """
         steps = min(2, frames - 1)
         m2 = {

@@ -178,10 +178,39 @@ class M2Block(nn.Module):
         return matrix_log(covariances) if self.config.normalise == "log" else covariances
 
 
+class ContextualProjection(nn.Conv2d):
+    """A 1×1 projection and a correction of it, learned from each position and its eight neighbours.
+
+    x ↦ W x + down(GELU(up(norm(x)))), ``up`` 1×1 and ``down`` 3×3. ``down`` starts at zero, so a head whose
+    W is fitted, or loaded from a linear one, starts as good as that.
+
+    >>> maps = torch.rand(2, 8, 7, 7)
+    >>> projection = ContextualProjection(8, 4, hidden=16)
+    >>> torch.equal(projection(maps), nn.functional.conv2d(maps, projection.weight, projection.bias))
+    True
+    """
+
+    def __init__(self, channels: int, reduced: int, *, hidden: int) -> None:
+        super().__init__(channels, reduced, 1)
+        self.norm = nn.GroupNorm(1, channels)
+        self.up = nn.Conv2d(channels, hidden, 1)
+        self.down = nn.Conv2d(hidden, reduced, 3, padding=1)
+        nn.init.zeros_(self.down.weight)
+        assert self.down.bias is not None
+        nn.init.zeros_(self.down.bias)
+
+    def forward(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
+        """Reduced maps of B frames."""
+        correction: Tensor = self.down(functional.gelu(self.up(self.norm(maps))))
+        return super().forward(maps) + correction
+
+
 def _reduction(config: M2Config) -> nn.Module:
+    hidden = config.reduced * config.ratio
     if config.reduce == "linear":
         return nn.Conv2d(config.channels, config.reduced, 1)
-    hidden = config.reduced * config.ratio
+    if config.reduce == "context":
+        return ContextualProjection(config.channels, config.reduced, hidden=hidden)
     norm = nn.GroupNorm(1, hidden) if config.norm == "layer" else nn.BatchNorm2d(hidden)
     return nn.Sequential(
         nn.Conv2d(config.channels, hidden, 1), norm, nn.ReLU(), nn.Conv2d(hidden, config.reduced, 1)

@@ -44,9 +44,10 @@ class M2Config(Config):
     Attributes:
         channels: C of the maps it reads.
         dim: Side d of the covariance matrices; descriptors have D = d(d+1)/2 values.
-        reduce: ``"linear"``: one 1×1 projection with bias (fit for PCA); ``"mlp"``: two, with a
+        reduce: ``"linear"``: one 1×1 projection with bias (fit for PCA); ``"context"``: the same and a
+            learned correction from the neighbourhood, zero at first; ``"mlp"``: two projections, with a
             normalisation and a ReLU between.
-        ratio: Hidden channels of the mlp, as a multiple of ``dim``.
+        ratio: Hidden channels of the correction or the mlp, as a multiple of ``dim``.
         norm: Normalisation of the mlp: ``"layer"`` (each frame by itself) or ``"batch"``.
         grid: Average maps larger than grid × grid down to it before anything else; 0 keeps them.
         scales: Window lengths in frames; 0 is the whole clip.
@@ -96,7 +97,7 @@ class M2Config(Config):
         for name in ("cells", "motion_cells"):
             self._integers(name, low=1)
         self._flag("overlap")
-        self._choice("reduce", ("linear", "mlp"))
+        self._choice("reduce", ("linear", "context", "mlp"))
         self._choice("norm", ("layer", "batch"))
         self._choice("motion", ("none", "half", "branch"))
         self._choice("normalise", ("sqrt", "log", "none"))

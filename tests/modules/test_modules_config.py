@@ -7,6 +7,7 @@ from a2m2_zoo.modules import A2Config, M2Config
 
 CONFIGS = [
     M2Config(channels=8),
+    M2Config(channels=8, reduce="context", ratio=3),
     M2Config(
         channels=3,
         dim=8,

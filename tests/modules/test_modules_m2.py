@@ -3,6 +3,8 @@ import itertools
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.signal
+import scipy.special
 import torch
 
 from a2m2_zoo.errors import ArgumentError
@@ -19,7 +21,10 @@ from a2m2_zoo.modules import (
 def block(**options):
     torch.manual_seed(0)
     options = {"channels": 6, "dim": 4, "iterations": 30} | options
-    return M2Block(M2Config(**options)).double().eval()
+    made = M2Block(M2Config(**options))
+    if made.config.reduce == "context":  # starts at zero; seen only when it is not
+        torch.nn.init.normal_(made.reduce.down.weight, std=0.1)
+    return made.double().eval()
 
 
 def maps(b=2, t=8, c=6, h=5, w=5, seed=0, dtype=torch.float64):
@@ -38,8 +43,9 @@ def by_hand(samples):
 
 @pytest.mark.parametrize("motion", ["none", "half", "branch"])
 @pytest.mark.parametrize("lag", [0, 2])
-def test_every_candidate_is_the_moment_of_its_window(motion, lag):
-    m2 = block(motion=motion, lag=lag, scales=(2, 0, 0), cells=(1, 1, 2), dim=4)
+@pytest.mark.parametrize("reduce", ["linear", "context"])
+def test_every_candidate_is_the_moment_of_its_window(motion, lag, reduce):
+    m2 = block(motion=motion, lag=lag, reduce=reduce, scales=(2, 0, 0), cells=(1, 1, 2), dim=4)
     x = maps(1)
     got = m2(x)
     with torch.no_grad():
@@ -78,7 +84,7 @@ def test_any_length_gives_the_same_groups_and_finite_gradients(t, motion):
 
 
 @pytest.mark.parametrize("normalise", ["sqrt", "log", "none"])
-@pytest.mark.parametrize("reduce", ["linear", "mlp"])
+@pytest.mark.parametrize("reduce", ["linear", "context", "mlp"])
 @pytest.mark.parametrize("kind", ["zero", "constant", "still", "one frame", "one pixel"])
 def test_degenerate_clips(kind, reduce, normalise):
     m2 = block(reduce=reduce, normalise=normalise, iterations=6, scales=(1, 0)).float()
@@ -180,10 +186,44 @@ def test_autocast_keeps_the_moments_in_float32():
     assert torch.nn.functional.cosine_similarity(got, m2(x).descriptors, dim=-1).min() > 0.99
 
 
-def test_gradient_of_the_whole_block():
-    m2 = block(scales=(1, 0), dim=2, channels=2, iterations=4)
+@pytest.mark.parametrize("reduce", ["linear", "context"])
+def test_gradient_of_the_whole_block(reduce):
+    m2 = block(reduce=reduce, scales=(1, 0), dim=2, channels=2, iterations=4)
     x = maps(1, t=3, c=2, h=3, w=3).requires_grad_()
     assert torch.autograd.gradcheck(lambda maps: m2(maps).descriptors, x)
+
+
+def test_a_context_is_the_projection_and_a_correction():
+    reduce = block(reduce="context").reduce
+    torch.nn.init.normal_(reduce.norm.weight)
+    torch.nn.init.normal_(reduce.norm.bias)
+    x = maps(1)[0]
+    with torch.no_grad():
+        got = reduce(x).numpy()
+    own = {name: value.detach().numpy() for name, value in reduce.state_dict().items()}
+    for frame, found in zip(x.numpy(), got, strict=True):
+        norm = (frame - frame.mean()) / np.sqrt(frame.var() + 1e-5)
+        norm = norm * own["norm.weight"][:, None, None] + own["norm.bias"][:, None, None]
+        hidden = np.tensordot(own["up.weight"][..., 0, 0], norm, 1) + own["up.bias"][:, None, None]
+        hidden = hidden * (1 + scipy.special.erf(hidden / np.sqrt(2))) / 2
+        want = np.tensordot(own["weight"][..., 0, 0], frame, 1)
+        for d, kernels in enumerate(own["down.weight"]):
+            want[d] += own["bias"][d] + own["down.bias"][d]
+            for line, kernel in zip(hidden, kernels, strict=True):
+                want[d] += scipy.signal.correlate2d(line, kernel, mode="same")
+        np.testing.assert_allclose(found, want, atol=1e-12)
+
+
+def test_a_context_starts_as_the_linear_projection_that_is_put_in():
+    linear = block(scales=(1, 0))
+    context = M2Block(M2Config(channels=6, dim=4, iterations=30, scales=(1, 0), reduce="context"))
+    context = context.double()
+    context.load_state_dict({**context.state_dict(), **linear.state_dict()})
+    want = linear(maps()).descriptors
+    got = context(maps()).descriptors
+    assert torch.equal(got, want)
+    got[..., 0].sum().backward()
+    assert context.reduce.down.weight.grad.abs().max() > 0  # it is not stuck there
 
 
 @pytest.mark.parametrize("norm", ["layer", "batch"])
