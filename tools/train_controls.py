@@ -4,7 +4,8 @@
 
 Needs the blocks that ``tools/train_lite0.py --work lite0`` draws. Every head sees the same features, classes
 and episodes; each is kept as ``WORK/controls/NAME-SEED.safetensors`` beside what it answered, so that a
-run goes on where it was interrupted. ``--heads A B`` chooses some; without it all are trained.
+run goes on where it was interrupted. ``--heads A B`` chooses some, and the others' rows in an earlier receipt
+stay; without it all are trained.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import train_lite0 as lite0
 from control_heads import FIRST, HEADS, after_training, built
 from torch import Tensor
 
-from a2m2_zoo import load_model
+from a2m2_zoo import __version__, load_model
 from a2m2_zoo._files import write_atomically
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.data.index import class_folders
@@ -43,8 +44,7 @@ from a2m2_zoo.methods.base import (
 )
 from a2m2_zoo.training import TrainingConfig, Validation, train
 
-# Every head of the receipt was trained in domains this wide; the shipped head, later, in wider ones.
-DISTORTION = replace(lite0.DISTORTION, domain=0.15)
+GROUPS = tuple(dict.fromkeys(head.group for head in HEADS.values()))
 SHIFT = 0.5  # of the clip, in the misaligned columns
 STATISTICS = 240  # generated clips behind projections and centres of an A²M² head
 
@@ -83,11 +83,11 @@ def job(name: str, seed: int) -> str:
         inside,
         classes=head.classes,
         seed=lite0.SEED + seed,
-        distortion=DISTORTION,
+        distortion=replace(lite0.DISTORTION, domain=head.domain),
     )
     steps = head.steps or options.steps
     config: TrainingConfig = replace(
-        lite0.CONFIG, steps=steps, lr=head.lr, seed=seed, validate_every=0, validate_episodes=200
+        lite0.CONFIG, steps=steps, lr=head.lr, seed=seed, validate_every=0, validate_episodes=400
     )
     started = time.perf_counter()
     if head.after:
@@ -107,13 +107,16 @@ def job(name: str, seed: int) -> str:
     weights = {key: value.contiguous() for key, value in method.weights().items()}
     file = stem.parent / f"{stem.name}.safetensors"
     checkpoint.save(file, weights, kind="head", record={"head": name})
-    facts = {"generated": result.best_accuracy, "seconds": seconds, "steps": steps}
+    facts = {"generated": result.best_accuracy, "seconds": seconds, "steps": steps, "lr": head.lr}
+    if head.group == "rates":  # chosen on generated classes alone
+        return kept_answers(stem, None, facts)
     return kept_answers(stem, method.eval(), facts)
 
 
-def kept_answers(stem: Path, method: Method, facts: dict[str, Any]) -> str:
-    """Measure and write beside the weights."""
-    saved: dict[str, Any] = {**measured(method), "facts": np.array(json.dumps(facts))}
+def kept_answers(stem: Path, method: Method | None, facts: dict[str, Any]) -> str:
+    """Measure on the real sets, if a method is given, and write beside the weights."""
+    answers = {} if method is None else measured(method)
+    saved: dict[str, Any] = {**answers, "facts": np.array(json.dumps(facts))}
     buffer = io.BytesIO()
     np.savez(buffer, **saved)
     write_atomically(
@@ -194,6 +197,8 @@ def rows(names: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
     """One row per head, set, shots and condition: mean over seeds, and the paired difference to the first."""
     made = []
     for group in dict.fromkeys(HEADS[name].group for name in names):
+        if group == "rates":
+            continue
         members = [name for name in names if HEADS[name].group == group]
         first = members[0] if group == "rivals" else FIRST
         for name in dict.fromkeys([first, *members]):
@@ -227,8 +232,8 @@ def rows(names: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def seeds_of(name: str, options: argparse.Namespace) -> range:
-    """Rivals are trained once, ablations with several seeds."""
-    return range(1 if HEADS[name].group in ("rivals", "classes") else options.seeds)
+    """Learning rates and the learning curve are tried once, all else with several seeds."""
+    return range(1 if HEADS[name].group in ("rates", "classes") else options.seeds)
 
 
 def loaded(name: str, seed: int, options: argparse.Namespace) -> dict[str, np.ndarray]:
@@ -270,8 +275,6 @@ def main() -> None:
     with context.Pool(options.workers, maxtasksperchild=1) as pool:
         for done in [pool.apply_async(job, one) for one in jobs]:
             print(done.get(), file=sys.stderr, flush=True)
-    from a2m2_zoo import __version__
-
     receipt = {
         "a2m2_zoo": __version__,
         "torch": torch.__version__,
@@ -284,11 +287,30 @@ def main() -> None:
             if not HEADS[name].after
         },
     }
+    if options.out and options.out.exists():
+        receipt = joined(json.loads(options.out.read_text()), receipt)
     text = json.dumps(receipt, indent=1, ensure_ascii=False) + "\n"
     if options.out:
         write_atomically(options.out, lambda path: path.write_text(text))
     else:
         print(text)
+
+
+def joined(held: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+    """The receipt, with what an earlier one holds of heads that were not chosen now."""
+
+    def place(row: dict[str, Any]) -> tuple[str, str]:
+        return row["group"], row["head"]
+
+    again = {place(row) for row in made["results"]}
+    known = {(head.group, name): at for at, (name, head) in enumerate(HEADS.items())}
+    old = [row for row in held["results"] if place(row) not in again]
+    results = [row for row in [*old, *made["results"]] if row["head"] in HEADS]
+    results.sort(key=lambda row: (GROUPS.index(row["group"]), known.get(place(row), -1)))
+    names = {row["head"] for row in made["results"]}
+    runs = {run: facts for run, facts in held["runs"].items() if run.rpartition(",")[0] in HEADS}
+    runs = {run: facts for run, facts in runs.items() if run.rpartition(",")[0] not in names}
+    return {**made, "results": results, "runs": {**runs, **made["runs"]}}
 
 
 if __name__ == "__main__":
