@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from a2m2_zoo._typing import Bool, Float
 from a2m2_zoo.errors import ArgumentError
@@ -22,6 +23,8 @@ R = TypeVar("R")
 
 #: Below this norm a descriptor holds rounding, not content; see ``l2_normalise``.
 FLOOR = 1e-4
+# Entries of the matrices that the CPU iterates together; they stay in its cache.
+_CHUNK = 1 << 16
 
 
 def promote(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -106,7 +109,7 @@ def newton_schulz_sqrt(
     does not bias the root); so do rank-deficient ones, whose null directions stay zero.
 
     Args:
-        a: The matrices.
+        a: The matrices, symmetric; the derivative takes them for that.
         iterations: k ≥ 1. Three leave 40–60 % of the error to the root on real covariances; 12 are
             the root.
         normaliser: ``"trace"`` or ``"frobenius"``.
@@ -125,7 +128,7 @@ def newton_schulz_sqrt(
     a = promote(a)
     matrices = a.reshape(-1, *a.shape[-2:])
     scale = _scale(matrices, normaliser)[:, None, None] + eps
-    root, _ = _coupled(matrices / scale, iterations, inverse=False)
+    root = _power(matrices / scale, iterations, inverse=False)
     return (root * scale.sqrt()).reshape(a.shape)
 
 
@@ -156,15 +159,18 @@ def newton_schulz_sqrt_of_samples(
     samples = x.reshape(-1, *x.shape[-2:])
     gram = samples @ samples.mT
     scale = _scale(gram, normaliser)[:, None, None] + eps
-    _, inverse = _coupled(gram / scale, iterations, inverse=True)
+    inverse = _power(gram / scale, iterations, inverse=True)
     root = samples.mT @ (inverse @ (samples / scale.sqrt()))
     return root.reshape(*x.shape[:-2], *root.shape[-2:])
 
 
-def _coupled(a: Tensor, iterations: int, *, inverse: bool) -> tuple[Tensor, Tensor]:
-    """Y and Z after k iterations; the last product is spared for the one that is not asked for."""
+def _power(a: Tensor, iterations: int, *, inverse: bool) -> Tensor:
+    """Y after k iterations, or Z; no product is made that is not needed for it."""
     if iterations < 1:
         raise ArgumentError(f"iterations is {iterations}; give 1 or more")
+    if not recording():
+        power: Tensor = _Power.apply(a, iterations, inverse)  # type: ignore[no-untyped-call]
+        return power
     identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
     z = torch.add(1.5 * identity, a, alpha=-0.5)
     y = torch.baddbmm(a, a, a, beta=1.5, alpha=-0.5) if iterations > 1 or not inverse else a
@@ -175,7 +181,90 @@ def _coupled(a: Tensor, iterations: int, *, inverse: bool) -> tuple[Tensor, Tens
             y = torch.bmm(y, t)
         if not last or inverse:
             z = torch.bmm(t, z)
-    return y, z
+    return z if inverse else y
+
+
+class _Power(torch.autograd.Function):
+    """``_power`` of some matrices after the other, in memory that stays in the cache.
+
+    The derivative iterates once more: that is quicker than fresh memory for all Y, Z and T. They are
+    symmetric, as polynomials of A, so none of them is transposed.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, iterations: int, inverse: bool) -> Tensor:
+        ctx.save_for_backward(a)
+        ctx.iterations, ctx.inverse = iterations, inverse
+        power, size = torch.empty_like(a), _chunk(a)
+        memory = a.new_empty(min(iterations, 2), 3, size, *a.shape[1:])
+        for part, out in zip(torch.split(a, size), torch.split(power, size), strict=True):
+            y, z, t = _iterated(part, memory[:, :, : len(part)], iterations)
+            if iterations == 1:
+                out.copy_(z if inverse else y)
+            else:
+                torch.bmm(*((t, z) if inverse else (y, t)), out=out)
+        return power
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        (a,) = ctx.saved_tensors
+        found, size = torch.empty_like(a), _chunk(a)
+        memory = a.new_empty(ctx.iterations, 3, size, *a.shape[1:])
+        spare = a.new_empty(5, size, *a.shape[1:])
+        for part, grad, out in zip(
+            *(torch.split(x, size) for x in (a, grads[0], found)), strict=True
+        ):
+            steps = memory[:, :, : len(part)]
+            _iterated(part, steps, ctx.iterations)
+            free = list(spare[:, : len(part)])
+            grad_y, grad_z = (None, grad) if ctx.inverse else (grad, None)
+            for y, z, t in reversed(steps[: ctx.iterations - 1].unbind()):
+                grad_t, next_y, next_z = free.pop(), free.pop(), free.pop()
+                _sum_of_products(grad_t, (1, y, grad_y), (1, grad_z, z))
+                _sum_of_products(next_y, (1, grad_y, t), (-0.5, z, grad_t))
+                _sum_of_products(next_z, (1, t, grad_z), (-0.5, grad_t, y))
+                free += [x for x in (grad_t, grad_y, grad_z) if x is not None and x is not grad]
+                grad_y, grad_z = next_y, next_z
+            _sum_of_products(out, (-0.5, part, grad_y), (-0.5, grad_y, part))
+            if grad_y is not None:
+                out.add_(grad_y, alpha=1.5)
+            if grad_z is not None:
+                out.add_(grad_z, alpha=-0.5)
+        return found, None, None
+
+
+def _chunk(a: Tensor) -> int:
+    """How many of the matrices are iterated together."""
+    fitting = _CHUNK // a.shape[-1] ** 2 if a.device.type == "cpu" else len(a)
+    return max(min(fitting, len(a)), 1)
+
+
+def _iterated(a: Tensor, memory: Tensor, iterations: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Y, Z and T before the last products, each step in the next place of ``memory``, round and round."""
+    identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+    y, z, t = memory[0]
+    torch.baddbmm(a, a, a, beta=1.5, alpha=-0.5, out=y)
+    torch.add(1.5 * identity, a, alpha=-0.5, out=z)
+    for step in range(1, iterations):
+        if step > 1:
+            next_y, next_z, next_t = memory[(step - 1) % len(memory)]
+            torch.bmm(y, t, out=next_y)
+            torch.bmm(t, z, out=next_z)
+            y, z, t = next_y, next_z, next_t
+        torch.baddbmm(identity, z, y, beta=1.5, alpha=-0.5, out=t)
+    return y, z, t
+
+
+def _sum_of_products(out: Tensor, *terms: tuple[float, Tensor | None, Tensor | None]) -> None:
+    """Σ factor · X Y into ``out``, over the terms whose X and Y are given; zero without any."""
+    added = 0
+    for factor, x, y in terms:
+        if x is not None and y is not None:
+            torch.baddbmm(out, x, y, beta=added, alpha=factor, out=out)
+            added = 1
+    if not added:
+        out.zero_()
 
 
 def _scale(matrices: Tensor, normaliser: str) -> Tensor:
@@ -183,7 +272,8 @@ def _scale(matrices: Tensor, normaliser: str) -> Tensor:
         return matrices.diagonal(dim1=-2, dim2=-1).sum(-1).clamp_min(0)
     if normaliser == "frobenius":
         # The largest entry goes first: squares of huge entries overflow, of tiny ones vanish.
-        largest = matrices.detach().abs().amax((-2, -1)).clamp_min(torch.finfo(matrices.dtype).tiny)
+        smallest, greatest = matrices.detach().flatten(1).aminmax(dim=1)
+        largest = torch.maximum(-smallest, greatest).clamp_min(torch.finfo(matrices.dtype).tiny)
         scaled = matrices / largest[:, None, None]
         square = scaled.square().sum((-2, -1))
         return square.where(square > 0, 1.0).sqrt() * largest

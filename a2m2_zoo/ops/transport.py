@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from a2m2_zoo._typing import Float
 from a2m2_zoo.errors import ArgumentError
@@ -18,6 +21,10 @@ _NO_MASS = 1e-30
 # within three times the range (the dual objective only rises, and cannot rise by more), the backward
 # pass multiplies two of them, and float64 ends at 709.
 _REACH = 100.0
+# Cells of the problems that the CPU iterates together; they stay in its cache.
+_CHUNK = 1 << 16
+# Fewer problems than these are iterated by products of matrices where no gradient is asked for.
+_FEW = 16
 
 
 @without_autocast
@@ -84,6 +91,22 @@ def _is_wide(kernel: Tensor, span: float | None) -> bool:
 
 def _scalings(kernel: Tensor, a: Tensor, b: Tensor, iterations: int) -> Tensor:
     """The iteration on the scalings themselves, in float64: no exponential inside the loop."""
+    n, m = kernel.shape[-2:]
+    with_grad = torch.is_grad_enabled() and any(x.requires_grad for x in (kernel, a, b))
+    problems = kernel.shape[:-2].numel()
+    if problems < _FEW and not with_grad:
+        return _multiplied_scalings(kernel, a, b, iterations)
+    size = max(_CHUNK // (n * m), 1) if kernel.device.type == "cpu" else max(problems, 1)
+    flat = kernel.reshape(-1, n, m), a.reshape(-1, n), b.reshape(-1, m)
+    plans = [
+        _Scalings.apply(*part, iterations, with_grad)  # type: ignore[no-untyped-call]
+        for part in zip(*(torch.split(x, size) for x in flat), strict=True)
+    ]
+    return torch.cat(plans).reshape(kernel.shape)
+
+
+def _multiplied_scalings(kernel: Tensor, a: Tensor, b: Tensor, iterations: int) -> Tensor:
+    """The same in fewer calls, which are what takes the time of few problems."""
     k = kernel.double().exp()
     rows, columns = a.double()[..., :, None], b.double()[..., :, None]
     v = u = columns
@@ -91,6 +114,69 @@ def _scalings(kernel: Tensor, a: Tensor, b: Tensor, iterations: int) -> Tensor:
         u = rows / (k @ v)
         v = columns / (k.mT @ u)
     return u * k * v.mT
+
+
+class _Scalings(torch.autograd.Function):
+    """Plans (p, n, m) from the logarithms of kernels, with the derivative of the unrolled iteration.
+
+    Problems lie last: a product of all small matrices with their vectors is then one elementwise
+    product and one sum over a leading axis. Of the iteration only its divisors are kept.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, kernel: Tensor, a: Tensor, b: Tensor, iterations: int, with_grad: bool
+    ) -> Tensor:
+        k = _problems_last(kernel).exp_()
+        rows, columns = _problems_last(a), _problems_last(b)
+        kept = iterations if with_grad else 1
+        by_row, by_column = (x.new_empty(kept, *x.shape) for x in (rows, columns))
+        divisors = list(zip(by_row, by_column, strict=True)) * (iterations // kept)
+        product, u, v = torch.empty_like(k), torch.empty_like(rows), columns.clone()
+        across = u[:, None]
+        for for_u, for_v in divisors:
+            torch.div(rows, torch.sum(torch.mul(k, v, out=product), 1, out=for_u), out=u)
+            torch.div(columns, torch.sum(torch.mul(k, across, out=product), 0, out=for_v), out=v)
+        ctx.save_for_backward(k, rows, columns, by_row, by_column)
+        ctx.dtypes = kernel.dtype, a.dtype, b.dtype
+        return (product * v).permute(2, 0, 1).to(kernel.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        k, rows, columns, by_row, by_column = ctx.saved_tensors
+        last = len(by_row) - 1
+        u, v = rows / by_row[last], columns / by_column[last]
+        grad = _problems_last(grads[0])
+        grad_k = grad * u[:, None] * v
+        grad *= k
+        product = grad * v
+        direct = product.sum(1)  # what reaches the last u past the last v
+        grad_v = torch.mul(grad, u[:, None], out=product).sum(0)
+        grad_rows, grad_columns = torch.zeros_like(rows), torch.zeros_like(columns)
+        for t in range(last, -1, -1):
+            grad_v /= by_column[t]
+            grad_columns += grad_v
+            grad_v *= v  # now minus the gradient of the divisor
+            torch.div(rows, by_row[t], out=u)
+            grad_k.addcmul_(u[:, None], grad_v, value=-1)
+            minus_u = torch.mul(k, grad_v, out=product).sum(1)
+            if t == last:
+                minus_u -= direct
+            minus_u /= by_row[t]
+            grad_rows -= minus_u
+            minus_u *= u  # now the gradient of the divisor
+            v = columns / by_column[t - 1] if t else columns
+            grad_k.addcmul_(minus_u[:, None], v)
+            grad_v = torch.mul(k, minus_u[:, None], out=product).sum(0)
+        grad_columns += grad_v
+        found = grad_k.mul_(k).permute(2, 0, 1), grad_rows.mT, grad_columns.mT
+        return *(x.to(dtype) for x, dtype in zip(found, ctx.dtypes, strict=True)), None, None
+
+
+def _problems_last(x: Tensor) -> Tensor:
+    """A copy in float64 with the first axis last."""
+    return x.new_empty(*x.shape[1:], len(x), dtype=torch.float64).copy_(x.movedim(0, -1))
 
 
 def _summed_scalings(kernel: Tensor, a: Tensor, b: Tensor, iterations: int) -> Tensor:

@@ -1,3 +1,5 @@
+from unittest import mock
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -6,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.ops import moments
 from a2m2_zoo.ops.moments import (
     covariance_from_sums,
     frame_sums,
@@ -124,6 +127,53 @@ def test_gradient_of_the_root(normaliser):
     assert torch.autograd.gradcheck(
         lambda x: newton_schulz_sqrt(x, iterations=4, normaliser=normaliser), a
     )
+
+
+def unrolled(a, iterations, *, inverse):
+    identity = torch.eye(a.shape[-1], dtype=a.dtype)
+    y, z = a, identity
+    for _ in range(iterations):
+        t = 1.5 * identity - 0.5 * z @ y
+        y, z = y @ t, t @ z
+    return z if inverse else y
+
+
+@given(
+    st.integers(1, 20), st.integers(1, 7), st.integers(1, 7), st.booleans(), st.integers(0, 10**6)
+)
+@settings(max_examples=40)
+def test_gradient_is_that_of_the_unrolled_iteration(count, size, iterations, inverse, seed):
+    """Also over the edges of chunks, by deficient matrices and by zero ones."""
+    a = spd(count, size, samples=1 + seed % 9, seed=seed)
+    a = a / a.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
+    a[:: 1 + seed % 4] = 0
+    a.requires_grad_()
+    with mock.patch.object(moments, "_CHUNK", 4 * size**2):
+        got = moments._power(a, iterations, inverse=inverse)
+        weight = torch.rand_like(got)
+        grad = torch.autograd.grad(got, a, weight)[0]
+    want = unrolled(a, iterations, inverse=inverse)
+    torch.testing.assert_close(got, want)
+    torch.testing.assert_close(grad, torch.autograd.grad(want, a, weight)[0], rtol=1e-6, atol=1e-9)
+
+
+def test_gradient_of_the_root_in_float32_and_no_second_one():
+    a = spd(3, 6).requires_grad_()
+    low = a.detach().float().requires_grad_()
+    for x in (a, low):
+        newton_schulz_sqrt(x, iterations=6, normaliser="frobenius").square().sum().backward()
+    torch.testing.assert_close(low.grad.double(), a.grad, rtol=1e-4, atol=1e-5)
+    root = newton_schulz_sqrt(a)
+    (grad,) = torch.autograd.grad(root.square().sum(), a, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+def test_no_matrices_give_no_roots():
+    a = torch.zeros(0, 3, 3, requires_grad=True)
+    root = newton_schulz_sqrt(a)
+    root.sum().backward()
+    assert root.shape == a.grad.shape == (0, 3, 3)
 
 
 def test_everything_stays_float32_under_autocast():

@@ -1,4 +1,5 @@
 import warnings
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.ops import transport
 from a2m2_zoo.ops.transport import exact_plan, round_plan, sinkhorn
 
 with warnings.catch_warnings():
@@ -166,6 +168,65 @@ def test_gradients():
             ),
             (cost, a, b),
         )
+
+
+def unrolled(cost, a, b, epsilon, iterations):
+    k = ((cost.amin((-2, -1), keepdim=True) - cost) / epsilon).double().exp()
+    rows, columns = a.double()[..., None], b.double()[..., None]
+    v = columns
+    for _ in range(iterations):
+        u = rows / (k @ v)
+        v = columns / (k.mT @ u)
+    return (u * k * v.mT).to(cost.dtype)
+
+
+@given(
+    st.integers(1, 40), st.integers(1, 9), st.integers(1, 9), st.integers(1, 6), st.integers(0, 99)
+)
+@settings(max_examples=40)
+def test_the_gradient_is_that_of_the_unrolled_iteration(count, n, m, iterations, seed):
+    """Also over the edges of chunks, with masses of zero, and where float32 comes in."""
+    dtype = torch.float32 if seed % 2 else torch.float64
+    cost, a, b = problem(count, n=n, m=m, seed=seed, dtype=dtype)
+    a[::2, : n // 2] = 0
+    b[::3, : m // 2] = 0
+    weight = torch.rand(count, n, m, dtype=dtype)
+    leaves = [x.requires_grad_() for x in (cost, a, b)]
+    with mock.patch.object(transport, "_CHUNK", 4 * n * m):
+        got = sinkhorn(*leaves, epsilon=0.1, iterations=iterations)
+        with torch.no_grad():
+            torch.testing.assert_close(
+                sinkhorn(*leaves, epsilon=0.1, iterations=iterations), got, rtol=1e-6, atol=1e-12
+            )
+    want = unrolled(*leaves, 0.1, iterations)
+    torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-12)
+    grads = torch.autograd.grad((got * weight).sum(), leaves)
+    wanted = torch.autograd.grad((want * weight).sum(), leaves)
+    for grad, other in zip(grads, wanted, strict=True):
+        assert grad.dtype == dtype
+        assert grad.isfinite().all()
+        torch.testing.assert_close(grad, other, rtol=1e-5, atol=1e-6)
+
+
+def test_gradient_by_one_epsilon_per_problem_and_by_shared_masses():
+    cost, a, b = problem(3, n=3, m=2)
+    epsilon = torch.tensor([0.1, 0.2, 0.4], dtype=torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda cost, a, b, epsilon: sinkhorn(
+            cost, a.expand(3, 3), b.expand(3, 2), epsilon=epsilon, iterations=3
+        ),
+        [x.requires_grad_() for x in (cost, a[0], b[0], epsilon)],
+    )
+
+
+def test_no_input_is_written_to_and_there_is_no_second_derivative():
+    leaves = [x.requires_grad_() for x in problem(1, n=4, m=1)]
+    before = [x.detach().clone() for x in leaves]
+    plan = sinkhorn(*leaves, epsilon=0.1)
+    grads = torch.autograd.grad(plan.square().sum(), leaves, create_graph=True)
+    assert all(torch.equal(x, y) for x, y in zip(leaves, before, strict=True))
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grads[1].sum().backward()
 
 
 def test_bfloat16_comes_out_finite_in_float32():
