@@ -152,7 +152,7 @@ class A2M2(PairwiseMethod):
             raise ArgumentError(
                 f"clips have {frames} frames; this model was built for {self.config.frames}"
             )
-        parts = [self.blocks[stage](features.maps[stage].float()) for stage in self.stages]
+        parts = [self.blocks[stage](features.maps[stage]) for stage in self.stages]
         return {
             "moments": torch.cat([part.descriptors for part in parts], 1),
             "pooled": functional.normalize(features.pooled.float().mean(1), dim=-1),

@@ -12,6 +12,11 @@ from a2m2_zoo.ops.moments import covariance_from_sums, frame_sums, promote
 from a2m2_zoo.ops.windows import Cell, Window, pooling_matrix, regions
 
 
+def channels_last(maps: Tensor, dtype: torch.dtype) -> Tensor:
+    """Maps (b c h w) whose channels lie side by side in memory, as projections read them fastest."""
+    return maps.movedim(1, -1).contiguous().to(dtype).movedim(-1, 1)
+
+
 def shrunk(maps: Tensor, grid: int) -> Tensor:
     """Maps averaged down to grid × grid."""
     h, w = maps.shape[-2:]

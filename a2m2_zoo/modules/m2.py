@@ -17,6 +17,7 @@ from torch.nn import functional
 from a2m2_zoo._typing import Float
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.modules._maps import (
+    channels_last,
     differences,
     is_small,
     shrunk,
@@ -32,6 +33,7 @@ from a2m2_zoo.ops.moments import (
     matrix_log,
     newton_schulz_sqrt,
     newton_schulz_sqrt_of_samples,
+    promote,
     upper_triangle,
 )
 from a2m2_zoo.ops.windows import Window, lay_windows, window_times
@@ -152,7 +154,7 @@ class M2Block(nn.Module):
 
     def _reduced(self, maps: Tensor) -> Tensor:
         b, t = maps.shape[:2]
-        frames = maps.flatten(0, 1)
+        frames = channels_last(maps.flatten(0, 1), self.centre.dtype)
         grid = self.config.grid
         if grid and max(frames.shape[-2:]) > grid:
             frames = shrunk(frames, grid)
@@ -201,8 +203,30 @@ class ContextualProjection(nn.Conv2d):
 
     def forward(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         """Reduced maps of B frames."""
-        correction: Tensor = self.down(functional.gelu(self.up(self.norm(maps))))
+        correction: Tensor = self.down(functional.gelu(self._normed_up(maps)))
         return super().forward(maps) + correction
+
+    def _normed_up(self, maps: Tensor) -> Tensor:
+        """up(norm(x)): the affine goes into the weights, mean and deviation come off the result.
+
+        Neither the normalised maps nor their gradient, which are larger than all else, are then formed.
+        """
+        assert self.up.bias is not None
+        mean, deviation = _mean_and_deviation(promote(maps), self.norm.eps)
+        weight = self.up.weight * self.norm.weight[:, None, None]
+        constant = (self.up.weight.flatten(1) * self.norm.bias).sum(1) + self.up.bias
+        shift = constant - (mean / deviation)[:, None] * weight.flatten(1).sum(1)
+        scale = deviation.reciprocal()[:, None]
+        shift, scale = (x[..., None, None].to(weight) for x in (shift, scale))
+        return torch.addcmul(shift, functional.conv2d(maps, weight), scale)
+
+
+def _mean_and_deviation(maps: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Of all values of each of B frames, (b), the deviation as in ``nn.GroupNorm``."""
+    values = maps.movedim(1, -1).flatten(1)  # as they lie in memory
+    mean = values.mean(1)
+    square = torch.linalg.vector_norm(values, dim=1).square() / values.shape[1]
+    return mean, (square - mean.square()).clamp_min(0).add(eps).sqrt()
 
 
 def _reduction(config: M2Config) -> nn.Module:

@@ -177,8 +177,9 @@ def test_half_precision_maps_give_float32_descriptors(dtype):
     assert got.isfinite().all()
 
 
-def test_autocast_keeps_the_moments_in_float32():
-    m2 = block(scales=(1, 0), iterations=6).float()
+@pytest.mark.parametrize("reduce", ["linear", "context"])
+def test_autocast_keeps_the_moments_in_float32(reduce):
+    m2 = block(scales=(1, 0), iterations=6, reduce=reduce).float()
     x = maps(dtype=torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         got = m2(x).descriptors
@@ -212,6 +213,42 @@ def test_a_context_is_the_projection_and_a_correction():
             for line, kernel in zip(hidden, kernels, strict=True):
                 want[d] += scipy.signal.correlate2d(line, kernel, mode="same")
         np.testing.assert_allclose(found, want, atol=1e-12)
+
+
+def context(**options):
+    """A context none of whose parameters is at its start, and the same by PyTorch's own layers."""
+    reduce = block(reduce="context", **options).reduce
+    for p in reduce.norm.parameters():
+        torch.nn.init.normal_(p)
+
+    def plain(x):
+        hidden = torch.nn.functional.gelu(reduce.up(reduce.norm(x)))
+        linear = torch.nn.functional.conv2d(x, reduce.weight, reduce.bias)
+        return linear + reduce.down(hidden)
+
+    return reduce, plain
+
+
+def test_the_norm_in_the_weights_is_the_norm_on_the_maps():
+    reduce, plain = context()
+    x = maps(1)[0].requires_grad_()
+    weight = maps(1, c=4, seed=1)[0]
+    wanted = [x, *reduce.parameters()]
+    torch.testing.assert_close(reduce(x), plain(x))
+    grads = [torch.autograd.grad((f(x) * weight).sum(), wanted) for f in (reduce, plain)]
+    torch.testing.assert_close(*grads)
+    assert torch.autograd.gradcheck(reduce, maps(1, t=2, h=2, w=2)[0].requires_grad_())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_mean_far_above_the_deviation_does_not_spoil_a_context(dtype):
+    reduce, plain = context()
+    x = maps(1, dtype=dtype)[0] + 20
+    want = plain(x.double())
+    got = reduce.to(dtype)(x)
+    assert got.dtype == dtype
+    scale = torch.finfo(dtype).eps * 400 * want.abs().max().item()
+    torch.testing.assert_close(got.double(), want, rtol=0, atol=scale)
 
 
 def test_a_context_starts_as_the_linear_projection_that_is_put_in():
