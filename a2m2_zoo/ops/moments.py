@@ -25,6 +25,8 @@ R = TypeVar("R")
 FLOOR = 1e-4
 # Entries of the matrices that the CPU iterates together; they stay in its cache.
 _CHUNK = 1 << 16
+# Smaller matrices gain nothing from the cache as long as no gradient is asked for.
+_LARGE = 24
 
 
 def promote(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -168,7 +170,8 @@ def _power(a: Tensor, iterations: int, *, inverse: bool) -> Tensor:
     """Y after k iterations, or Z; no product is made that is not needed for it."""
     if iterations < 1:
         raise ArgumentError(f"iterations is {iterations}; give 1 or more")
-    if not recording():
+    with_grad = torch.is_grad_enabled() and a.requires_grad
+    if not recording() and (with_grad or a.shape[-1] >= _LARGE):
         power: Tensor = _Power.apply(a, iterations, inverse)  # type: ignore[no-untyped-call]
         return power
     identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
