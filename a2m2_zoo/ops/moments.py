@@ -275,8 +275,7 @@ def _scale(matrices: Tensor, normaliser: str) -> Tensor:
         return matrices.diagonal(dim1=-2, dim2=-1).sum(-1).clamp_min(0)
     if normaliser == "frobenius":
         # The largest entry goes first: squares of huge entries overflow, of tiny ones vanish.
-        smallest, greatest = matrices.detach().flatten(1).aminmax(dim=1)
-        largest = torch.maximum(-smallest, greatest).clamp_min(torch.finfo(matrices.dtype).tiny)
+        largest = matrices.detach().abs().amax((-2, -1)).clamp_min(torch.finfo(matrices.dtype).tiny)
         scaled = matrices / largest[:, None, None]
         square = scaled.square().sum((-2, -1))
         return square.where(square > 0, 1.0).sqrt() * largest
