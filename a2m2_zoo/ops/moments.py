@@ -25,6 +25,8 @@ R = TypeVar("R")
 FLOOR = 1e-4
 # Entries of the matrices that the CPU iterates together; they stay in its cache.
 _CHUNK = 1 << 16
+# Smaller matrices gain nothing from the cache as long as no gradient is asked for.
+_LARGE = 24
 
 
 def promote(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -168,7 +170,8 @@ def _power(a: Tensor, iterations: int, *, inverse: bool) -> Tensor:
     """Y after k iterations, or Z; no product is made that is not needed for it."""
     if iterations < 1:
         raise ArgumentError(f"iterations is {iterations}; give 1 or more")
-    if not recording():
+    with_grad = torch.is_grad_enabled() and a.requires_grad
+    if not recording() and (with_grad or a.shape[-1] >= _LARGE):
         power: Tensor = _Power.apply(a, iterations, inverse)  # type: ignore[no-untyped-call]
         return power
     identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
@@ -272,8 +275,7 @@ def _scale(matrices: Tensor, normaliser: str) -> Tensor:
         return matrices.diagonal(dim1=-2, dim2=-1).sum(-1).clamp_min(0)
     if normaliser == "frobenius":
         # The largest entry goes first: squares of huge entries overflow, of tiny ones vanish.
-        smallest, greatest = matrices.detach().flatten(1).aminmax(dim=1)
-        largest = torch.maximum(-smallest, greatest).clamp_min(torch.finfo(matrices.dtype).tiny)
+        largest = matrices.detach().abs().amax((-2, -1)).clamp_min(torch.finfo(matrices.dtype).tiny)
         scaled = matrices / largest[:, None, None]
         square = scaled.square().sum((-2, -1))
         return square.where(square > 0, 1.0).sqrt() * largest
