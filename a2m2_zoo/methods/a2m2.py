@@ -21,7 +21,7 @@ from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, PairwiseMethod
 from a2m2_zoo.modules import A2Config, A2Module, Candidates, M2Block, M2Config, join_layouts
 from a2m2_zoo.modules.a2 import RULES
-from a2m2_zoo.ops.moments import emptied, filled
+from a2m2_zoo.ops.moments import unit_triangles
 from a2m2_zoo.ops.shots import class_prototypes
 
 
@@ -152,9 +152,14 @@ class A2M2(PairwiseMethod):
             raise ArgumentError(
                 f"clips have {frames} frames; this model was built for {self.config.frames}"
             )
-        parts = [self.blocks[stage](features.maps[stage]) for stage in self.stages]
+        roots, centres = [], []
+        for stage in self.stages:
+            block = self.blocks[stage]
+            assert isinstance(block, M2Block)
+            roots += block.roots(features.maps[stage])
+            centres.append(block.centres(frames))
         return {
-            "moments": torch.cat([part.descriptors for part in parts], 1),
+            "moments": unit_triangles(roots, torch.cat(centres)),
             "pooled": functional.normalize(features.pooled.float().mean(1), dim=-1),
         }
 
@@ -196,10 +201,9 @@ class A2M2(PairwiseMethod):
     def _centred(self, query: Descriptors, support: Descriptors) -> tuple[Candidates, Candidates]:
         """Candidates of both sides, less what the supports share."""
         asked, known = query["moments"], support["moments"]
+        common = None
         if self.config.centring:
             count = known.shape[-3]
             share = count / (count + self.config.centring)
             common = share * known.mean(-3, keepdim=True)
-            # An empty descriptor stays empty: it is like nothing, and has no mass.
-            asked, known = (emptied(side - common, filled(side)) for side in (asked, known))
-        return Candidates(asked, self.layout), Candidates(known, self.layout)
+        return Candidates(asked, self.layout, common), Candidates(known, self.layout, common)

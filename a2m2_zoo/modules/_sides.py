@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,8 @@ from a2m2_zoo._typing import Bool, Float
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.modules.candidates import Candidates, Layout, sequence_layout
 from a2m2_zoo.ops import marginals
-from a2m2_zoo.ops.moments import l2_normalise, without_autocast
+from a2m2_zoo.ops.joined import joined
+from a2m2_zoo.ops.moments import without_autocast
 from a2m2_zoo.ops.shots import class_slots
 
 _SMALLEST_SPREAD = 1e-4  # ε of a pair whose costs are all equal up to rounding
@@ -57,35 +58,39 @@ def check_groups(videos: Candidates, *, mode: str, expected: tuple[str, ...]) ->
         )
 
 
-def by_size(query: Layout, support: Layout, *, mode: str) -> Iterator[tuple[list[int], int, int]]:
+def by_size(query: Layout, support: Layout, *, mode: str) -> list[tuple[list[int], int, int]]:
     """Groups that have one size on each side together, and those sizes."""
     found: dict[tuple[int, int], list[int]] = {}
     for g, size in enumerate(zip(query.sizes(mode), support.sizes(mode), strict=True)):
         found.setdefault(size, []).append(g)
-    return ((groups, *size) for size, groups in found.items())
+    return [(groups, *size) for size, groups in found.items()]
 
 
-def make_side(videos: Candidates, groups: Sequence[int], size: int, *, mode: str) -> Side:
-    """Unit descriptors of some groups, each of ``size`` candidates."""
+def make_sides(
+    videos: Candidates, sizes: Iterable[tuple[list[int], int]], *, mode: str
+) -> list[Side]:
+    """Unit descriptors of all groups, those of one size together."""
     part = videos.layout.partition(mode, videos.descriptors.device)
     places = videos.layout.places(mode)
-    parts = max(len(shared) for g in groups for shared in places[g])
-    unit = _joined(
-        videos.descriptors, part.index[groups, :size, :parts], part.share[groups, :size, :parts]
+    chosen = []
+    for groups, size in sizes:
+        parts = max(len(shared) for g in groups for shared in places[g])
+        chosen.append((groups, slice(size), slice(parts)))
+    found = joined(
+        videos.descriptors,
+        [(part.index[some], part.share[some]) for some in chosen],
+        videos.common,
     )
-    mask = part.mask[groups, :size].expand(unit.shape[-4], -1, -1)
-    with torch.autocast(unit.device.type, enabled=False):
-        own = marginals.distinctiveness(unit @ unit.mT, mask.expand(unit.shape[:-1]))
-    times = part.times[groups, :size].to(unit).expand(mask.shape[0], -1, -1, -1)
-    return Side(unit, mask, times, own)
-
-
-def _joined(descriptors: Tensor, index: Tensor, share: Tensor) -> Tensor:
-    """Unit descriptors (…, g, s, P·D): the parts of each place side by side, by their shares."""
-    unit = l2_normalise(descriptors[..., index, :])
-    if share.shape[-1] == 1:
-        return unit.squeeze(-2)
-    return (unit * share[..., None].to(unit)).flatten(-2)
+    count = videos.descriptors.shape[-3]
+    return [
+        Side(
+            side.unit.transpose(-4, -3),
+            part.mask[some[:2]].expand(count, -1, -1),
+            part.times[some[:2]].to(side.unit).expand(count, -1, -1, -1),
+            marginals.distinctiveness(side.itself, side.others).transpose(-3, -2),
+        )
+        for some, side in zip(chosen, found, strict=True)
+    ]
 
 
 @without_autocast

@@ -7,7 +7,7 @@ ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,7 +21,7 @@ from a2m2_zoo.modules._sides import (
     by_size,
     check_groups,
     cost_spread,
-    make_side,
+    make_sides,
     pair_similarity,
     pool_shots,
 )
@@ -112,8 +112,7 @@ class A2Module(nn.Module):
         mode = self.config.groups
         plans: list[tuple[list[int], Tensor, Tensor]] = []
         total: Tensor | float = 0.0
-        for groups, s, r in by_size(asked.layout, known.layout, mode=mode):
-            sides = make_side(asked, groups, s, mode=mode), make_side(known, groups, r, mode=mode)
+        for groups, *sides in self._sides(asked, known):
             matched, plan, similarity = self._align(*sides, plans=True)
             total = total + self._weighted(matched, groups)
             plans.append((groups, plan, similarity))
@@ -169,8 +168,8 @@ class A2Module(nn.Module):
             return mean_over_shots(self.scores(query, support), labels, way=way)
         asked, known = self._checked(query, support)
         if rule == "descriptors":
-            means = class_prototypes(l2_normalise(known.descriptors), labels, way=way)
-            return self.scores(asked, replace(known, descriptors=means))
+            means = class_prototypes(l2_normalise(known.centred()), labels, way=way)
+            return self.scores(asked, replace(known, descriptors=means, common=None))
         if self.config.alignment == "otam":
             raise ArgumentError("rule 'pooled' makes a set of candidates and otam aligns sequences")
         return self._scores(asked, known, lambda side: pool_shots(side, labels, way))
@@ -193,16 +192,24 @@ class A2Module(nn.Module):
         self, query: Candidates, support: Candidates, merge: Callable[[Side], Side]
     ) -> Tensor:
         total: Tensor | float = 0.0
-        mode = self.config.groups
-        for groups, s, r in by_size(query.layout, support.layout, mode=mode):
-            asked = make_side(query, groups, s, mode=mode)
-            known = merge(make_side(support, groups, r, mode=mode))
+        for groups, asked, shots in self._sides(query, support):
+            known = merge(shots)
             parts = [
                 self._align(some, known, plans=False)[0] for some in self._chunks(asked, known)
             ]
             total = total + self._weighted(torch.cat(parts, -3), groups)
         assert isinstance(total, Tensor)
         return self.temperature * total
+
+    def _sides(
+        self, query: Candidates, support: Candidates
+    ) -> Iterator[tuple[list[int], Side, Side]]:
+        """Groups that have one size on each side together, and both sides of them."""
+        mode = self.config.groups
+        sizes = by_size(query.layout, support.layout, mode=mode)
+        asked = make_sides(query, [(groups, s) for groups, s, _ in sizes], mode=mode)
+        known = make_sides(support, [(groups, r) for groups, _, r in sizes], mode=mode)
+        return zip([groups for groups, *_ in sizes], asked, known, strict=True)
 
     def _chunks(self, query: Side, support: Side) -> list[Side]:
         """The queries in chunks within the budget.
@@ -213,7 +220,9 @@ class A2Module(nn.Module):
             return [query]
         held = support.own.numel() * query.own.shape[-1]  # similarities that one query needs
         step = max(self.config.budget // held, 1)
-        starts = range(0, max(len(query.mask), 1), step)
+        if step >= len(query.mask):
+            return [query]  # and no slice, whose gradient would be a copy
+        starts = range(0, len(query.mask), step)
         return [query.videos(slice(start, start + step)) for start in starts]
 
     def _weighted(self, matched: Tensor, groups: list[int]) -> Tensor:

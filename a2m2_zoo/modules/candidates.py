@@ -12,6 +12,7 @@ from torch import Tensor
 
 from a2m2_zoo._typing import Bool, Float, Int
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.ops.moments import emptied, filled
 
 #: What is compared with what: all candidates of a branch, those of a group, or windows in time: a window's
 #: candidates, the whole picture's and its cells', are then the parts of one.
@@ -122,10 +123,13 @@ class Candidates:
     Attributes:
         descriptors: (B, S, D), or (E, B, S, D).
         layout: What the S candidates are.
+        common: (1, S, D), or (E, 1, S, D): subtracted from the descriptors before they are compared; nothing
+            if None.
     """
 
     descriptors: Float[Tensor, "*e b s d"]
     layout: Layout
+    common: Float[Tensor, "*e 1 s d"] | None = None
 
     def __post_init__(self) -> None:
         if self.descriptors.shape[-2] != len(self.layout):
@@ -133,6 +137,12 @@ class Candidates:
                 f"{self.descriptors.shape[-2]} candidates came with a layout of {len(self.layout)}; "
                 "take the layout of the block that made them, for their number of frames"
             )
+
+    def centred(self) -> Float[Tensor, "*e b s d"]:
+        """Descriptors less what is common. An empty one stays empty: it is like nothing, and has no mass."""
+        if self.common is None:
+            return self.descriptors
+        return emptied(self.descriptors - self.common, filled(self.descriptors))
 
     @property
     def centres(self) -> Float[Tensor, "s 2"]:

@@ -28,12 +28,11 @@ from a2m2_zoo.modules._maps import (
 from a2m2_zoo.modules.candidates import Candidates, Layout
 from a2m2_zoo.modules.m2_config import M2Config
 from a2m2_zoo.ops.moments import (
-    filled,
-    l2_normalise,
     matrix_log,
     newton_schulz_sqrt,
     newton_schulz_sqrt_of_samples,
     promote,
+    unit_triangles,
     upper_triangle,
 )
 from a2m2_zoo.ops.windows import Window, lay_windows, window_times
@@ -107,15 +106,20 @@ class M2Block(nn.Module):
             ArgumentError: The maps do not have the configured channels, or are smaller than the
                 cells.
         """
-        layout = self.layout(maps.shape[1])
-        group = torch.tensor(layout.group, device=maps.device)
-        raw = self.moments(maps)
-        shifted = raw - self.centre.to(raw.dtype)[group]
-        # A window without change stays empty, and is not the negative of the centre.
-        return Candidates(l2_normalise(shifted.where(filled(raw), 0.0)), layout)
+        frames = maps.shape[1]
+        units = unit_triangles(self.roots(maps), self.centres(frames))
+        return Candidates(units, self.layout(frames))
 
     def moments(self, maps: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b s d"]:
         """Descriptors before ``centre`` and the last normalisation."""
+        return torch.cat([upper_triangle(run) for run in self.roots(maps)], 1)
+
+    def centres(self, frames: int) -> Float[Tensor, "s d"]:
+        """``centre`` of each candidate of a clip of ``frames`` frames."""
+        return self.centre[torch.tensor(self.layout(frames).group, device=self.centre.device)]
+
+    def roots(self, maps: Float[Tensor, "b t c h w"]) -> list[Float[Tensor, "b _ d d"]]:
+        """Normalised second moments of all windows, in runs, whose triangles are the ``moments``."""
         if maps.shape[2] != self.config.channels or maps.shape[1] < 1:
             raise ArgumentError(
                 f"maps have shape {tuple(maps.shape)}; "
@@ -123,21 +127,22 @@ class M2Block(nn.Module):
             )
         plan = _plan(self.config, maps.shape[1])
         x = self._reduced(maps)
-        descriptors = []
+        found = []
         for branch, windows in zip(self.config.branches, plan.windows, strict=True):
             y = stacked(differences(x, branch.step), self.config.lag)
             for scale, run in groupby(windows, key=partial(self._small_scale, y)):
                 some = tuple(run)
                 if scale is None:
-                    roots = self._normalised(window_covariances(y, some))
+                    found.append(self._normalised(window_covariances(y, some)))
                 else:
-                    roots = newton_schulz_sqrt_of_samples(
-                        window_samples(y, some),
-                        iterations=self.config.iterations,
-                        normaliser=self.config.normaliser,
+                    found.append(
+                        newton_schulz_sqrt_of_samples(
+                            window_samples(y, some),
+                            iterations=self.config.iterations,
+                            normaliser=self.config.normaliser,
+                        )
                     )
-                descriptors.append(upper_triangle(roots))
-        return torch.cat(descriptors, 1)
+        return found
 
     def _small_scale(self, y: Tensor, window: Window) -> int | None:
         """The window's scale, if its root is cheaper from its few positions than from its covariance."""

@@ -47,25 +47,23 @@ def cross_reference(
 
 
 def distinctiveness(
-    similarity: Float[Tensor, "*b s s"], mask: Bool[Tensor, "*b s"]
+    itself: Float[Tensor, "*b s"], others: Float[Tensor, "*b s"]
 ) -> Float[Tensor, "*b s"]:
     """How unlike the rest of its own video each candidate is.
 
     Its similarity to itself − its mean similarity to the *other* candidates, at least 1e-3. High
     where the video does something it does not do elsewhere; low in still or repeated stretches.
-    The similarity to itself is 1, except for empty descriptors (no motion), where it is 0: they
-    are not distinct. A video of one candidate gives 1.
+    A video of one candidate gives 1.
 
     Args:
-        similarity: Similarities within one video; 0 where either candidate is masked.
-        mask: Which candidates exist.
+        itself: Similarity to itself: 1, except for empty descriptors (no motion), where it is 0: they
+            are not distinct.
+        others: Sum of the similarities to the other candidates.
 
-    >>> distinctiveness(torch.tensor([[1.0, 0.2], [0.2, 1.0]]), torch.tensor([True, True]))
-    tensor([0.8000, 0.8000])
+    >>> distinctiveness(torch.ones(3), torch.tensor([0.2, 1.0, 1.2]))
+    tensor([0.9000, 0.5000, 0.4000])
     """
-    others = mask.sum(-1, keepdim=True) - 1
-    itself = similarity.diagonal(dim1=-2, dim2=-1)
-    rest = (similarity.sum(-1) - itself) / others.clamp_min(1)
+    rest = others / max(others.shape[-1] - 1, 1)
     return (itself - rest).clamp_min(_FLOOR)
 
 

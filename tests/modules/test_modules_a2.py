@@ -341,3 +341,20 @@ def test_window_groups_compare_cells_with_their_likes_and_move_in_time_alone():
         torch.testing.assert_close(got.similarity[i, j, 0], alike)
         torch.testing.assert_close(got.scores[i, j], (got.plan[i, j, 0] * alike).sum())
     assert module(q, groups="window").groups == ("frames/1",)
+
+
+@pytest.mark.parametrize("rule", ["scores", "descriptors", "pooled"])
+def test_what_is_common_is_subtracted_and_an_empty_descriptor_stays_empty(rule):
+    query, support = videos(3), videos(4, seed=1)
+    query.descriptors[0, 2] = 0
+    support.descriptors[1, :8] = 0
+    common = 0.5 * support.descriptors.mean(0, keepdim=True)
+    sides = [Candidates(side.descriptors, side.layout, common) for side in (query, support)]
+    by_hand = [Candidates(side.centred(), side.layout) for side in sides]
+    assert (by_hand[0].descriptors[0, 2] == 0).all()
+    torch.testing.assert_close(by_hand[0].descriptors[1], query.descriptors[1] - common[0])
+    a2 = module(query, marginals="distinct", groups="window")
+    labels = torch.tensor([0, 1, 0, 1])
+    got, want = (a2.score_shots(*x, labels=labels, way=2, rule=rule) for x in (sides, by_hand))
+    torch.testing.assert_close(got, want)
+    torch.testing.assert_close(a2(*sides).plan, a2(*by_hand).plan)

@@ -17,6 +17,7 @@ from a2m2_zoo.ops.moments import (
     newton_schulz_sqrt,
     newton_schulz_sqrt_of_samples,
     promote,
+    unit_triangles,
     upper_triangle,
 )
 
@@ -238,6 +239,43 @@ def test_triangle_made_in_inference_mode_can_be_trained_with_later():
         upper_triangle(a)
     upper_triangle(a).sum().backward()
     assert a.grad.isfinite().all()
+
+
+def runs_of_roots():
+    """Two runs of matrices of two clips, one matrix empty, and what to subtract from them."""
+    g = torch.Generator().manual_seed(0)
+    runs = [torch.randn(2, s, 3, 3, generator=g, dtype=torch.float64) for s in (2, 3)]
+    runs[1][0, 1] = 0
+    centre = torch.randn(5, 6, generator=g, dtype=torch.float64) / 5
+    return [run.requires_grad_() for run in runs], centre
+
+
+def test_unit_triangles_are_triangles_less_the_centre_of_unit_length():
+    runs, centre = runs_of_roots()
+    raw = torch.cat([upper_triangle(run) for run in runs], 1)
+    empty = (raw == 0).all(-1, keepdim=True)
+    want = torch.nn.functional.normalize((raw - centre).where(~empty, 0.0), dim=-1)
+    got = unit_triangles(runs, centre)
+    torch.testing.assert_close(got, want)
+    assert empty.sum() == 1
+    assert (got[empty[..., 0]] == 0).all()
+    weight = torch.randn(2, 5, 6, dtype=torch.float64)
+    grads = [torch.autograd.grad((x * weight).sum(), runs) for x in (got, want)]
+    torch.testing.assert_close(*grads)
+    assert torch.autograd.gradcheck(lambda *few: unit_triangles(few, centre), runs)
+
+
+def test_unit_triangles_of_half_precision_and_of_a_clip_that_is_its_centre():
+    runs, _ = runs_of_roots()
+    found = unit_triangles([run.detach().half() for run in runs], torch.zeros(5, 6))
+    assert found.dtype == torch.float32
+    raw = torch.cat([upper_triangle(run.detach()) for run in runs], 1)
+    runs = [run.detach().requires_grad_() for run in runs]
+    same = unit_triangles(runs, raw[0])
+    assert (same[0] == 0).all()
+    same.sum().backward()
+    assert all(run.grad[0].count_nonzero() == 0 for run in runs)
+    assert all(run.grad.isfinite().all() for run in runs)
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, torch.bfloat16, torch.float16])

@@ -13,9 +13,10 @@ from a2m2_zoo.ops.shots import class_prototypes, class_slots, mean_over_shots
 MASK = torch.tensor([[True, True, True, False], [True, False, False, False]])
 
 
-def own_of(unit, mask):
-    unit = unit * mask[..., None]
-    return marginals.distinctiveness(unit @ unit.mT, mask)
+def own_of(unit):
+    similarity = unit @ unit.mT
+    itself = similarity.diagonal(dim1=-2, dim2=-1)
+    return marginals.distinctiveness(itself, similarity.sum(-1) - itself)
 
 
 @given(st.integers(0, 10**6), st.floats(0, 4))
@@ -26,7 +27,7 @@ def test_masses_sum_to_one_and_skip_the_padding(seed, power):
     for mass in (
         marginals.uniform(MASK),
         marginals.cross_reference(torch.randn(2, 4, generator=g), MASK),
-        marginals.distinct(own_of(unit, MASK), MASK, power=power),
+        marginals.distinct(own_of(unit), MASK, power=power),
     ):
         torch.testing.assert_close(mass.sum(-1), torch.ones(2))
         assert (mass[~MASK] == 0).all()
@@ -36,21 +37,21 @@ def test_masses_sum_to_one_and_skip_the_padding(seed, power):
 def test_what_repeats_weighs_little_and_what_happens_once_weighs_much():
     a, b = torch.eye(2)
     mask = torch.ones(4, dtype=torch.bool)
-    mass = marginals.distinct(own_of(torch.stack([a, a, a, b]), mask), mask)
+    mass = marginals.distinct(own_of(torch.stack([a, a, a, b])), mask)
     assert mass[3] > 2 * mass[0]
     torch.testing.assert_close(mass[0], mass[1])
-    squared = marginals.distinct(own_of(torch.stack([a, a, a, b]), mask), mask, power=2.0)
+    squared = marginals.distinct(own_of(torch.stack([a, a, a, b])), mask, power=2.0)
     assert squared[3] > mass[3]
 
 
 def test_empty_descriptors_are_not_distinct_and_a_constant_video_is_uniform():
     a, b = torch.eye(2)
     mask = torch.ones(3, dtype=torch.bool)
-    mass = marginals.distinct(own_of(torch.stack([a, b, torch.zeros(2)]), mask), mask)
+    mass = marginals.distinct(own_of(torch.stack([a, b, torch.zeros(2)])), mask)
     assert mass[2] < 0.01
-    constant = marginals.distinct(own_of(torch.stack([a, a, a]), mask), mask)
+    constant = marginals.distinct(own_of(torch.stack([a, a, a])), mask)
     torch.testing.assert_close(constant, torch.full((3,), 1 / 3))
-    single = own_of(a[None], torch.tensor([True]))
+    single = own_of(a[None])
     assert single.item() == 1
 
 
