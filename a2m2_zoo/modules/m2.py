@@ -35,7 +35,7 @@ from a2m2_zoo.ops.moments import (
     unit_triangles,
     upper_triangle,
 )
-from a2m2_zoo.ops.windows import Window, lay_windows, window_times
+from a2m2_zoo.ops.windows import Cell, Window, lay_windows, window_times
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class _Plan:
 
 
 @lru_cache(maxsize=64)
-def _plan(config: M2Config, frames: int) -> _Plan:
+def _plan(config: M2Config, frames: int, seen: Cell | None) -> _Plan:
     windows, steps = [], []
     times: list[tuple[float, float]] = []
     group: list[int] = []
@@ -57,6 +57,7 @@ def _plan(config: M2Config, frames: int) -> _Plan:
         # Differences and stacked pairs have their own, shorter time lines, centred in the clip's.
         length = max(max(frames - branch.step, 1) - config.lag, 1)
         laid = lay_windows(length, scales=branch.scales, cells=branch.cells, overlap=config.overlap)
+        laid = tuple(window for window in laid if seen is None or window.cell.holds(seen))
         offset = (frames - length) / 2
         times += [(c, e) for c, e in window_times(laid, frames, offset=offset).tolist()]
         group += [groups + window.scale for window in laid]
@@ -73,6 +74,8 @@ class M2Block(nn.Module):
     Reduce the channels, sum x and xxᵀ once per frame and region, pool the sums over all windows in
     one product, take covariances, their square roots and upper triangles, subtract the mean
     descriptor (``centre``, zero unless set) and bring to unit length.
+
+    Methods that take ``seen``, a cell, leave out all cells of every grid but the one that holds it.
 
     Attributes:
         config: The configuration.
@@ -93,11 +96,11 @@ class M2Block(nn.Module):
         self.reduce = _reduction(config)
         self.register_buffer("centre", torch.zeros(len(config.group_names), config.size))
 
-    def layout(self, frames: int) -> Layout:
+    def layout(self, frames: int, *, seen: Cell | None = None) -> Layout:
         """What the candidates of a clip of ``frames`` frames are."""
         if frames < 1:
             raise ArgumentError(f"frames is {frames}; a clip has 1 or more")
-        return _plan(self.config, frames).layout
+        return _plan(self.config, frames, seen).layout
 
     def forward(self, maps: Float[Tensor, "b t c h w"]) -> Candidates:
         """Candidates of B clips, each computed from that clip alone.
@@ -114,18 +117,21 @@ class M2Block(nn.Module):
         """Descriptors before ``centre`` and the last normalisation."""
         return torch.cat([upper_triangle(run) for run in self.roots(maps)], 1)
 
-    def centres(self, frames: int) -> Float[Tensor, "s d"]:
+    def centres(self, frames: int, *, seen: Cell | None = None) -> Float[Tensor, "s d"]:
         """``centre`` of each candidate of a clip of ``frames`` frames."""
-        return self.centre[torch.tensor(self.layout(frames).group, device=self.centre.device)]
+        group = self.layout(frames, seen=seen).group
+        return self.centre[torch.tensor(group, device=self.centre.device)]
 
-    def roots(self, maps: Float[Tensor, "b t c h w"]) -> list[Float[Tensor, "b _ d d"]]:
+    def roots(
+        self, maps: Float[Tensor, "b t c h w"], *, seen: Cell | None = None
+    ) -> list[Float[Tensor, "b _ d d"]]:
         """Normalised second moments of all windows, in runs, whose triangles are the ``moments``."""
         if maps.shape[2] != self.config.channels or maps.shape[1] < 1:
             raise ArgumentError(
                 f"maps have shape {tuple(maps.shape)}; "
                 f"expected (B, T ≥ 1, {self.config.channels}, H, W)"
             )
-        plan = _plan(self.config, maps.shape[1])
+        plan = _plan(self.config, maps.shape[1], seen)
         x = self._reduced(maps)
         found = []
         for branch, windows in zip(self.config.branches, plan.windows, strict=True):

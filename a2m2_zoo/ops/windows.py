@@ -36,6 +36,15 @@ class Cell:
             )
         return _span(self.row, self.grid, height), _span(self.column, self.grid, width)
 
+    def holds(self, other: Cell) -> bool:
+        """Whether the middle of the other cell lies in this one.
+
+        >>> Cell(2, 0, 1).holds(Cell(4, 1, 2)), WHOLE.holds(Cell(2, 1, 1))
+        (True, True)
+        """
+        middle = ((2 * at + 1) * self.grid // (2 * other.grid) for at in (other.row, other.column))
+        return (self.row, self.column) == tuple(middle)
+
 
 WHOLE = Cell(1, 0, 0)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -11,7 +12,7 @@ from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError, ModelNotFoundError
 from a2m2_zoo.methods import build_method
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
-from a2m2_zoo.methods.base import TrainingBatch, as_pairwise, take
+from a2m2_zoo.methods.base import TrainingBatch, as_pairwise, split, take
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
 from a2m2_zoo.modules import A2Config, M2Config
 
@@ -141,6 +142,68 @@ def test_losses_train_what_can_be_learned() -> None:
     assert history[-1] < 0.8 * history[0]
 
 
+@pytest.mark.parametrize("groups", ["joint", "scale", "window"])
+def test_one_cell_trains_on_one_cell_of_each_grid_and_answers_with_all(groups: str) -> None:
+    m2 = dataclasses.replace(M2, scales=(1, 1), cells=(1, 2))
+    config = dataclasses.replace(CONFIG, m2={"s14": m2, "s7": m2}, a2=A2Config(groups=groups))
+    batch = TrainingBatch(
+        query=features(6),
+        support=features(6, seed=1),
+        labels=torch.tensor([0, 1, 2]),
+        query_labels=torch.tensor([2, 0, 1]),
+        way=3,
+    )
+    every = A2M2(config)
+    some = A2M2(dataclasses.replace(config, one_cell=True))
+    some.load_state_dict(every.state_dict())
+    every.train(), some.train()
+    # By hand: all cells are described, and those that do not hold the drawn one are then left out.
+    places = [[cell in (-1, drawn) for cell in cells_of(every)] for drawn in range(4)]
+    reference = every.episode_logits(batch)
+    assert torch.equal(some.eval().episode_logits(batch), reference)
+    some.train()
+    torch.manual_seed(3)
+    drawn = [some.episode_logits(batch) for _ in range(30)]
+    torch.manual_seed(3)
+    assert torch.equal(some.episode_logits(batch), drawn[0])
+    wanted = [logits_of(every, batch, torch.tensor(kept)) for kept in places]
+    met = {
+        next(i for i, want in enumerate(wanted) if torch.allclose(found, want, atol=1e-4))
+        for found in drawn
+    }
+    assert len(met) == 4
+    assert len(every.layout) == len(some.layout)
+    drawn[0].sum().backward()
+    assert all(p.grad is not None for p in some.parameters() if p.requires_grad)
+
+
+def cells_of(method: A2M2) -> list[int]:
+    """Which quarter each candidate is; −1 for the whole picture."""
+    found: list[int] = []
+    for group, name in enumerate(method.layout.names):
+        cells = [0, 1, 2, 3] if name.endswith("@2x2") else [-1]
+        found += cells * (method.layout.group.count(group) // len(cells))
+    return found
+
+
+def logits_of(method: A2M2, batch: TrainingBatch, kept: Tensor) -> Tensor:
+    """Logits of an episode on some of the candidates."""
+    layout = method.layout
+    index = kept.nonzero().flatten().tolist()
+    part = copy.copy(method)
+    part.layout = dataclasses.replace(
+        layout,
+        times=tuple(layout.times[i] for i in index),
+        group=tuple(layout.group[i] for i in index),
+    )
+    sides = []
+    for clips in (batch.query, batch.support):
+        encoded = dict(method.encode(clips))
+        encoded["moments"] = encoded["moments"][:, index]
+        sides.append(split(encoded, batch.episodes))
+    return part.score(*sides, labels=batch.labels, way=batch.way)
+
+
 def test_still_and_black_clips_give_finite_scores() -> None:
     method = A2M2(CONFIG)
     flat = Features({s: torch.zeros(4, 8, 6, 4, 4) for s in ("s14", "s7")}, torch.zeros(4, 8, 5))
@@ -171,6 +234,9 @@ def test_many_episodes_at_once_are_one_after_the_other(shots: str, alignment: st
 
 def test_configurations_survive_json_and_name_what_is_wrong() -> None:
     assert A2M2Config.from_dict(CONFIG.to_dict()) == CONFIG
+    assert "one_cell" not in CONFIG.to_dict()  # stored models have the values they always had
+    sampled = dataclasses.replace(CONFIG, one_cell=True)
+    assert A2M2Config.from_dict(sampled.to_dict()) == sampled
     with pytest.raises(ArgumentError, match=r"wrong: \['colour'\]"):
         A2M2Config.from_dict({**CONFIG.to_dict(), "colour": 1})
     with pytest.raises(ArgumentError, match="shots is 'best'"):
