@@ -127,9 +127,25 @@ def ablation(group: str) -> str:
     return markdown(["head", "seeds", *SETS.values(), *(f"Δ {c}" for c in CONDITIONS)][:8], rows)
 
 
+def rates() -> str:
+    """Accuracy on generated classes by learning rate, of each rival."""
+    found: dict[str, dict[float, float]] = {}
+    for run, facts in receipt("controls")["runs"].items():
+        name, _, rest = run.partition(", rate ")
+        if rest:
+            found.setdefault(name, {})[facts["lr"]] = facts["generated"]
+    tried = sorted({lr for row in found.values() for lr in row})
+    rows = [
+        [f"`{name}`", *(f"{row[lr]:.1f}" if lr in row else "–" for lr in tried)]
+        for name, row in found.items()
+    ]
+    return markdown(["rate", *(f"{lr:g}" for lr in tried)], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": accuracy,
     "rivals": lambda: each("rivals"),
+    "rates": rates,
     "rivals-ahead": lambda: ahead("rivals"),
     "alignment": lambda: each("alignment"),
     "alignment-ahead": lambda: ahead("alignment"),

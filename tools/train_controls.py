@@ -17,6 +17,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,15 @@ def job(name: str, seed: int) -> str:
     if head.group == "rates":  # chosen on generated classes alone
         return kept_answers(stem, None, facts)
     return kept_answers(stem, method.eval(), facts)
+
+
+def run_apart(one: tuple[str, int]) -> int | None:
+    """A job in a process of its own, which gives back its memory; its exit code."""
+    context = multiprocessing.get_context("fork")  # the features are shared, not copied
+    process = context.Process(target=job, args=one)
+    process.start()
+    process.join()
+    return process.exitcode
 
 
 def kept_answers(stem: Path, method: Method | None, facts: dict[str, Any]) -> str:
@@ -232,8 +242,8 @@ def rows(names: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def seeds_of(name: str, options: argparse.Namespace) -> range:
-    """Learning rates and the learning curve are tried once, all else with several seeds."""
-    return range(1 if HEADS[name].group in ("rates", "classes") else options.seeds)
+    """The seeds a head is trained with."""
+    return range(min(HEADS[name].seeds, options.seeds))
 
 
 def loaded(name: str, seed: int, options: argparse.Namespace) -> dict[str, np.ndarray]:
@@ -271,10 +281,11 @@ def main() -> None:
     (options.work / "controls").mkdir(exist_ok=True)
     jobs = [(name, seed) for name in names for seed in seeds_of(name, options)]
     jobs.sort(key=lambda one: one[1])  # every head once before any a second time
-    context = multiprocessing.get_context("fork")  # the features are shared, not copied
-    with context.Pool(options.workers, maxtasksperchild=1) as pool:
-        for done in [pool.apply_async(job, one) for one in jobs]:
-            print(done.get(), file=sys.stderr, flush=True)
+    with ThreadPoolExecutor(options.workers) as pool:
+        for one, failed in zip(jobs, pool.map(run_apart, jobs), strict=True):
+            print(*one, f"failed ({failed})" if failed else "", file=sys.stderr, flush=True)
+            if failed:
+                parser.exit(1, "what is done is kept; run the same command again\n")
     receipt = {
         "a2m2_zoo": __version__,
         "torch": torch.__version__,

@@ -94,7 +94,7 @@ class A2M2Config:
             "pool": self.pool,
             "frames": self.frames,
             "centring": self.centring,
-            **({"one_cell": True} if self.one_cell else {}),
+            "one_cell": self.one_cell,
         }
 
     @classmethod
@@ -105,8 +105,11 @@ class A2M2Config:
             ArgumentError: A key is unknown or missing, or a value is refused.
         """
         expected = {"m2", "a2", "shots", "pool", "frames", "centring"}
-        if wrong := sorted(set(data).difference({"one_cell"}) ^ expected):
+        if wrong := sorted((set(data) - {"one_cell"}) ^ expected):  # older models lack that one
             raise ArgumentError(f"an A2M2Config has the keys {sorted(expected)}; wrong: {wrong}")
+        one_cell = data.get("one_cell", False)
+        if not isinstance(one_cell, bool):
+            raise ArgumentError(f"one_cell is {one_cell!r}; expected true or false")
         return cls(
             m2={str(stage): M2Config.from_dict(config) for stage, config in data["m2"].items()},
             a2=A2Config.from_dict(data["a2"]),
@@ -114,7 +117,7 @@ class A2M2Config:
             pool=float(data["pool"]),
             frames=int(data["frames"]),
             centring=float(data["centring"]),
-            one_cell=bool(data.get("one_cell", False)),
+            one_cell=one_cell,
         )
 
 
