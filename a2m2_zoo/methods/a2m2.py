@@ -94,7 +94,8 @@ class A2M2Config:
             "pool": self.pool,
             "frames": self.frames,
             "centring": self.centring,
-            "one_cell": self.one_cell,
+            # Only where it is set: files from before there was such a field stay what they are.
+            **({"one_cell": True} if self.one_cell else {}),
         }
 
     @classmethod
@@ -105,7 +106,7 @@ class A2M2Config:
             ArgumentError: A key is unknown or missing, or a value is refused.
         """
         expected = {"m2", "a2", "shots", "pool", "frames", "centring"}
-        if wrong := sorted((set(data) - {"one_cell"}) ^ expected):  # older models lack that one
+        if wrong := sorted((set(data) - {"one_cell"}) ^ expected):
             raise ArgumentError(f"an A2M2Config has the keys {sorted(expected)}; wrong: {wrong}")
         one_cell = data.get("one_cell", False)
         if not isinstance(one_cell, bool):

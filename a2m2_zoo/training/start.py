@@ -99,7 +99,7 @@ def from_model(
         if own
         else METHODS[name][1].for_backbone(model.backbone, frames=model.preprocess.frames)
     )
-    values = _changed(base.to_dict(), _of(settings, "method"))
+    values = _changed(base, _of(settings, "method"))
     head = _seeded(name, values, config.seed)
     if own:
         try:
@@ -140,7 +140,7 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
         head = found.build_method(backbone)
     changes = _of(settings, "method")
     if changes:
-        head = _seeded(found.method, _changed(head.config.to_dict(), changes), config.seed)
+        head = _seeded(found.method, _changed(head.config, changes), config.seed)
     if weights is not None:
         trunk = Trunk(found.backbone, hash_of(weights), weights)
     else:
@@ -209,15 +209,18 @@ def _of(settings: Mapping[str, Any], part: str) -> dict[str, Any]:
     return {k: v for k, v in settings.items() if not k.startswith("method.")}
 
 
-def _changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _changed(config: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration's values with some changed; fields that it leaves out of them can be set too."""
+    values: dict[str, Any] = config.to_dict()
+    known = dict.fromkeys([*values, *getattr(config, "__dataclass_fields__", ())])
     for path, value in changes.items():
         *above, last = path.split(".")
         inner: Any = values
         for name in above:
             inner = inner.get(name) if isinstance(inner, dict) else None
-        if not isinstance(inner, dict) or last not in inner:
+        if not isinstance(inner, dict) or last not in (known if inner is values else inner):
             raise ArgumentError(
-                f"the method has no setting {path!r}; its settings are {', '.join(values)}"
+                f"the method has no setting {path!r}; its settings are {', '.join(known)}"
             )
         inner[last] = value
     return values

@@ -88,6 +88,7 @@ def test_a_models_own_method_starts_from_its_weights(lite: Model) -> None:
     assert all(torch.equal(weights[k], v) for k, v in own.method.weights().items())
     assert own.method is not lite.method
     assert own.scales == lite.scales
+    assert from_model(lite, folder=None, settings={"method.one_cell": True}).method.config.one_cell
     fresh, again = (from_model(lite, folder=None, from_scratch=True, settings={}) for _ in range(2))
     seeded = again.method.weights()
     assert all(torch.equal(v, seeded[k]) for k, v in fresh.method.weights().items())
