@@ -17,8 +17,8 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +114,21 @@ def job(name: str, seed: int) -> str:
     return kept_answers(stem, method.eval(), facts)
 
 
-def run_apart(one: tuple[str, int]) -> int | None:
-    """A job in a process of its own, which gives back its memory; its exit code."""
+def run_apart(jobs: list[tuple[str, int]], workers: int) -> Iterator[tuple[str, int, int | None]]:
+    """Jobs in processes of their own, which give back their memory; each with its exit code when it ends."""
     context = multiprocessing.get_context("fork")  # the features are shared, not copied
-    process = context.Process(target=job, args=one)
-    process.start()
-    process.join()
-    return process.exitcode
+    waiting, running = list(jobs), {}
+    while waiting or running:
+        while waiting and len(running) < workers:
+            one = waiting.pop(0)
+            process = context.Process(target=job, args=one)
+            process.start()
+            running[process.sentinel] = one, process
+        for sentinel in connection.wait(list(running)):
+            assert isinstance(sentinel, int)
+            one, process = running.pop(sentinel)
+            process.join()
+            yield *one, process.exitcode
 
 
 def kept_answers(stem: Path, method: Method | None, facts: dict[str, Any]) -> str:
@@ -281,11 +289,12 @@ def main() -> None:
     (options.work / "controls").mkdir(exist_ok=True)
     jobs = [(name, seed) for name in names for seed in seeds_of(name, options)]
     jobs.sort(key=lambda one: one[1])  # every head once before any a second time
-    with ThreadPoolExecutor(options.workers) as pool:
-        for one, failed in zip(jobs, pool.map(run_apart, jobs), strict=True):
-            print(*one, f"failed ({failed})" if failed else "", file=sys.stderr, flush=True)
-            if failed:
-                parser.exit(1, "what is done is kept; run the same command again\n")
+    failed = False
+    for name, seed, code in run_apart(jobs, options.workers):
+        failed |= bool(code)
+        print(name, seed, f"failed ({code})" if code else "", file=sys.stderr, flush=True)
+    if failed:
+        parser.exit(1, "what is done is kept; run the same command again\n")
     receipt = {
         "a2m2_zoo": __version__,
         "torch": torch.__version__,
