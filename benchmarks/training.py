@@ -33,7 +33,7 @@ CLASSES, CLIPS, WAY, SHOT, QUERY = 20, 8, 5, 1, 5
 def methods() -> dict[str, Method]:
     """The heads that are timed."""
     backbone = build_backbone("lite")
-    config = replace(load_model("a2m2-lite0").method.config, one_cell=False)
+    config = load_model("a2m2-lite0").method.config
     linear = {stage: replace(m2, reduce="linear") for stage, m2 in config.m2.items()}
     whole = {stage: replace(m2, scales=(1,), cells=(1,)) for stage, m2 in config.m2.items()}
     molo, settings = METHODS["molo"]

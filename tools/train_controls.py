@@ -323,13 +323,15 @@ def joined(held: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
         return row["group"], row["head"]
 
     again = {place(row) for row in made["results"]}
+    old = [row for row in held["results"] if place(row) not in again and row["head"] in HEADS]
     known = {(head.group, name): at for at, (name, head) in enumerate(HEADS.items())}
-    old = [row for row in held["results"] if place(row) not in again]
-    results = [row for row in [*old, *made["results"]] if row["head"] in HEADS]
-    results.sort(key=lambda row: (GROUPS.index(row["group"]), known.get(place(row), -1)))
-    names = {row["head"] for row in made["results"]}
-    runs = {run: facts for run, facts in held["runs"].items() if run.rpartition(",")[0] in HEADS}
-    runs = {run: facts for run, facts in runs.items() if run.rpartition(",")[0] not in names}
+    # A group's reference comes first, also where it belongs to another group.
+    results = sorted(
+        [*old, *made["results"]],
+        key=lambda row: (GROUPS.index(row["group"]), known.get(place(row), -1)),
+    )
+    kept = set(HEADS) - {head for _, head in again}
+    runs = {run: facts for run, facts in held["runs"].items() if run.rpartition(",")[0] in kept}
     return {**made, "results": results, "runs": {**runs, **made["runs"]}}
 
 

@@ -41,7 +41,7 @@ class A2M2Config:
             another, and less of it was in the statistics the further the clips are from those. 0 is off.
         frames: Frames per clip (T).
         one_cell: In training, each batch describes one cell of every grid, drawn anew, and not all of them:
-            for quarters, in half the time, and as good in the end.
+            for quarters as good in the end, in two thirds of the time.
     """
 
     m2: Mapping[str, M2Config]
