@@ -30,6 +30,10 @@ Descriptors: TypeAlias = Mapping[str, Tensor]
 class TrainingBatch:
     """E episodes with all that a loss may ask for. Clips lie flat, episode by episode.
 
+    Episodes may share clips. Then ``support_places`` and ``query_places`` say where each episode's lie among
+    all clips, those of ``support`` first and those of ``query`` behind them, and a clip that is encoded once
+    can be a support of one episode and a query of another.
+
     Attributes:
         query: Features of E·Q clips.
         support: Features of E·N clips.
@@ -40,6 +44,8 @@ class TrainingBatch:
         query_classes: Class of each query among all training classes, where known.
         support_frames: Normalised network inputs of the supports, where they are at hand.
         query_frames: Normalised network inputs of the queries.
+        support_places: Clips of each episode's supports, where episodes share clips.
+        query_places: Clips of each episode's queries; given if ``support_places`` are.
     """
 
     query: Features
@@ -51,11 +57,37 @@ class TrainingBatch:
     query_classes: Int[Tensor, " e_q"] | None = None
     support_frames: Float[Tensor, "e_n t 3 h w"] | None = None
     query_frames: Float[Tensor, "e_q t 3 h w"] | None = None
+    support_places: Int[Tensor, "e n"] | None = None
+    query_places: Int[Tensor, "e q"] | None = None
 
     @property
     def episodes(self) -> int:
         """E."""
+        if self.query_places is not None:
+            return len(self.query_places)
         return len(self.query.pooled) // len(self.query_labels)
+
+    @property
+    def clips(self) -> int:
+        """Clips that are encoded."""
+        return len(self.query.pooled) + len(self.support.pooled)
+
+    def by_episode(
+        self, query: Descriptors, support: Descriptors
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What was found for each clip, given to the episodes it is in.
+
+        Args:
+            query: Tensors with one row for each clip of ``query``.
+            support: The same of ``support``.
+
+        Returns:
+            Tensors (E, Q, ...) of the queries and (E, N, ...) of the supports.
+        """
+        if self.query_places is None or self.support_places is None:
+            return split(query, self.episodes), split(support, self.episodes)
+        every = concatenate([support, query])
+        return _dealt(every, self.query_places), _dealt(every, self.support_places)
 
 
 class Method(nn.Module, ABC):
@@ -121,8 +153,7 @@ class Method(nn.Module, ABC):
 
     def episode_logits(self, batch: TrainingBatch) -> Float[Tensor, "e q w"]:
         """``encode`` and ``score`` of a training batch."""
-        query = split(self.encode(batch.query), batch.episodes)
-        support = split(self.encode(batch.support), batch.episodes)
+        query, support = batch.by_episode(self.encode(batch.query), self.encode(batch.support))
         return self.score(query, support, labels=batch.labels, way=batch.way)
 
     def frame_plans(
@@ -180,6 +211,14 @@ def split(descriptors: Descriptors, episodes: int) -> dict[str, Tensor]:
     """Flat clips (E·Q, ...) as (E, Q, ...)."""
     return {
         name: torch.unflatten(tensor, 0, (episodes, -1)) for name, tensor in descriptors.items()
+    }
+
+
+def _dealt(descriptors: Descriptors, places: Tensor) -> dict[str, Tensor]:
+    # The derivative of index_select adds rows up; that of indexing sorts, and does it one by one.
+    return {
+        name: torch.unflatten(tensor.index_select(0, places.flatten()), 0, places.shape)
+        for name, tensor in descriptors.items()
     }
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from a2m2_zoo._typing import Float, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.methods.base import Descriptors, Method, TrainingBatch, episode_loss, split
+from a2m2_zoo.methods.base import Descriptors, Method, TrainingBatch, episode_loss
 from a2m2_zoo.modules._config import Config
 from a2m2_zoo.modules.attention import FeedForward, SelfAttention
 from a2m2_zoo.ops.alignment import cosine_eps, otam_distance, otam_plan
@@ -223,23 +223,22 @@ class ClipFSAR(Method):
         The official code divides both by its batch of 4 episodes and adds up the gradients of those:
         the mean over E episodes that is taken here.
         """
-        query = split(self.encode(batch.query), batch.episodes)
-        support = split(self.encode(batch.support), batch.episodes)
+        query, support = batch.by_episode(self.encode(batch.query), self.encode(batch.support))
         table = cast(Tensor, self.extra["text"].weight) if "text" in self.extra else None
         supports, queries, text = batch.support_classes, batch.query_classes, None
-        if table is not None and supports is not None:
-            each = table[supports.to(table.device).long()][:, None]
-            each = torch.unflatten(each, 0, (batch.episodes, -1))  # (E, N, 1, d)
-            text = class_prototypes(each, batch.labels, way=batch.way)[:, :, 0]
-        logits = self._visual(query, support, batch.labels, batch.way, text)
-        found = {"episode": episode_loss(logits, batch)}
+        found: dict[str, Tensor] = {}
         if table is not None and supports is not None and queries is not None:
             classes = torch.cat([supports, queries]).to(table.device).long()
+            texts, known = table[classes], len(supports)
+            sides = {"text": texts[known:]}, {"text": texts[:known]}
+            each = batch.by_episode(*sides)[1]["text"][:, :, None]  # (E, N, 1, d)
+            text = class_prototypes(each, batch.labels, way=batch.way)[:, :, 0]
             spoken = [self.class_logits(side, table) for side in (batch.support, batch.query)]
             found["text"] = self.config.classification_weight * functional.cross_entropy(
                 torch.cat(spoken), classes
             )
-        return found
+        logits = self._visual(query, support, batch.labels, batch.way, text)
+        return {"episode": episode_loss(logits, batch), **found}
 
     def _visual(
         self,

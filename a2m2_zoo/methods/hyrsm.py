@@ -17,7 +17,7 @@ from torch.nn import functional
 from a2m2_zoo._typing import Float, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.methods.base import Descriptors, PairwiseMethod, TrainingBatch, episode_loss, split
+from a2m2_zoo.methods.base import Descriptors, PairwiseMethod, TrainingBatch, episode_loss
 from a2m2_zoo.modules._config import Config
 from a2m2_zoo.modules.attention import SelfAttention, channel_positions
 from a2m2_zoo.modules.relation import ShiftedFrames, VideoRelation, temporal_coherence
@@ -149,8 +149,9 @@ class HyRSM(PairwiseMethod):
         the mean over E episodes that is taken here.
         """
         support_frames, query_frames = self.frames(batch.support), self.frames(batch.query)
-        support = split(self._describe(support_frames), batch.episodes)
-        query = split(self._describe(query_frames), batch.episodes)
+        query, support = batch.by_episode(
+            self._describe(query_frames), self._describe(support_frames)
+        )
         asked, known = self._compared(query, support, batch.labels, batch.way)
         logits = self._logits(asked, known, batch.labels, batch.way)
         found = {"episode": episode_loss(logits, batch)} | self._fused_losses(asked, known)

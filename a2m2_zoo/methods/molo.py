@@ -18,7 +18,7 @@ from torch.nn import functional
 from a2m2_zoo._typing import Float, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.methods.base import Descriptors, Method, TrainingBatch, episode_loss, split
+from a2m2_zoo.methods.base import Descriptors, Method, TrainingBatch, episode_loss
 from a2m2_zoo.modules._config import Config
 from a2m2_zoo.modules.global_token import GlobalTokenEncoder
 from a2m2_zoo.modules.motion_autodecoder import MotionBranch, MotionDecoder, picture_changes
@@ -171,8 +171,8 @@ class MoLo(Method):
         """
         support, support_change = self._encode(batch.support)
         query, query_change = self._encode(batch.query)
-        classes = self._prototypes(split(support, batch.episodes), batch.labels, batch.way)
-        asked = split(query, batch.episodes)
+        asked, shots = batch.by_episode(query, support)
+        classes = self._prototypes(shots, batch.labels, batch.way)
         distances = {part: 1 - frame_cosines(asked[part], classes[part]) for part in _PARTS}
         logits = self._logits({part: d[..., 1:, 1:] for part, d in distances.items()})
         found = {"episode": episode_loss(logits, batch)}

@@ -16,7 +16,7 @@ from torch.nn import functional
 from a2m2_zoo._typing import Float, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.methods.base import Descriptors, Method, TrainingBatch, episode_loss, split
+from a2m2_zoo.methods.base import Descriptors, Method, TrainingBatch, episode_loss
 from a2m2_zoo.modules._config import Config
 from a2m2_zoo.modules.cross_transformer import CrossTransformers
 from a2m2_zoo.modules.enrichment import FrameEnrichment, PatchEnrichment
@@ -150,8 +150,7 @@ class STRM(Method):
 
     def losses(self, batch: TrainingBatch) -> dict[str, Float[Tensor, ""]]:
         """Cross entropy of the transformers' logits and, weighted, of the distances'."""
-        query = split(self.encode(batch.query), batch.episodes)
-        support = split(self.encode(batch.support), batch.episodes)
+        query, support = batch.by_episode(self.encode(batch.query), self.encode(batch.support))
         times = len(batch.query_labels) if self.config.official_loss else 1
         main = self.transformers(query, support, labels=batch.labels, way=batch.way)
         losses = {"episode": times * episode_loss(main, batch)}

@@ -21,6 +21,9 @@ class TrainingConfig(Config):
         shot: Supports per class.
         query: Queries per class.
         batch: Episodes that go through the method at once.
+        deals: Episodes that share the clips of one draw, each clip encoded once for all of them; 1 gives
+            every episode its own.
+        pool: Classes of a draw, where ``deals`` is above 1; 0 takes ``way``.
         accumulate: Batches per step of the optimiser, on every process.
         steps: Steps of the optimiser.
         lr: Highest learning rate of the method, reached after ``warmup``.
@@ -55,6 +58,8 @@ class TrainingConfig(Config):
     shot: int = 1
     query: int = 5
     batch: int = 4
+    deals: int = 1
+    pool: int = 0
     accumulate: int = 1
     steps: int = 2000
     lr: float = 1e-4
@@ -80,12 +85,13 @@ class TrainingConfig(Config):
 
     def __post_init__(self) -> None:
         self._integer("way", low=2)
-        for name in ("shot", "query", "batch", "accumulate", "steps", "validate_episodes"):
+        for name in ("shot", "query", "batch", "deals", "accumulate", "steps"):
             self._integer(name, low=1)
-        for name in ("checkpoint_every", "log_every"):
+        for name in ("validate_episodes", "checkpoint_every", "log_every"):
             self._integer(name, low=1)
-        for name in ("warmup", "validate_every", "patience", "seed"):
+        for name in ("pool", "warmup", "validate_every", "patience", "seed"):
             self._integer(name, low=0)
+        self._check_deals()
         self._number("lr", low=0.0, above=True)
         for name in ("weight_decay", "clip", "backbone_lr", "warmup_start"):
             self._number(name, low=0.0)
@@ -107,6 +113,18 @@ class TrainingConfig(Config):
         if self.warmup >= self.steps:
             raise ArgumentError(
                 f"warmup is {self.warmup} of {self.steps} steps; expected fewer than all of them"
+            )
+
+    def _check_deals(self) -> None:
+        if self.batch % self.deals:
+            raise ArgumentError(
+                f"batch is {self.batch} and deals {self.deals}; expected a multiple of deals, "
+                f"such as {-(-self.batch // self.deals) * self.deals}"
+            )
+        if self.pool and (self.deals == 1 or self.pool < self.way):
+            raise ArgumentError(
+                f"pool is {self.pool} with deals {self.deals} and way {self.way}; expected deals above 1 "
+                "and at least as many classes as an episode has, or 0"
             )
 
     def _check_milestones(self) -> None:

@@ -47,7 +47,7 @@ class DistortedSource:
     """A source of features whose batches are distorted: a pure function of the seed and the index.
 
     Args:
-        source: Gives features, not frames.
+        source: Gives features, not frames; to have episodes share clips, deal from the distorted ones.
         distortion: How much.
         seed: Any integer.
 
@@ -62,8 +62,16 @@ class DistortedSource:
         self._seed = seed
 
     def batch(self, index: int) -> TrainingBatch:
-        """The source's batch, distorted."""
+        """The source's batch, distorted.
+
+        Raises:
+            ArgumentError: Its episodes share clips.
+        """
         batch = self._source.batch(index)
+        if batch.query_places is not None:
+            raise ArgumentError(
+                "episodes share clips and so have no domain each; deal from this source"
+            )
         draw = torch.Generator().manual_seed((self._seed * 1_000_003 + index) % _SEEDS)
         support = out_of_step(batch.support, share=self._distortion.moved, draw=draw)
         query = out_of_step(batch.query, share=self._distortion.moved, draw=draw)

@@ -19,7 +19,8 @@ from a2m2_zoo.data.plans import uniform
 from a2m2_zoo.errors import ArgumentError, EpisodeError, SaveError
 from a2m2_zoo.features import FeatureCache
 from a2m2_zoo.training.config import TrainingConfig
-from a2m2_zoo.training.source import FeatureSource
+from a2m2_zoo.training.deal import dealt, draws
+from a2m2_zoo.training.source import EpisodeSource, FeatureSource
 from a2m2_zoo.training.validation import Validation, check_disjoint
 from a2m2_zoo.video import Limits, Preprocess, normalise, read_clips
 
@@ -108,7 +109,7 @@ def hold_out(classes: Classes, share: float, *, seed: int) -> Split:
 
 def from_features(
     split: Split, cache: FeatureCache, *, config: TrainingConfig, half: bool, folder: Path
-) -> tuple[FeatureSource, Validation | None]:
+) -> tuple[EpisodeSource, Validation | None]:
     """Episodes and validation from cached features, for a frozen backbone.
 
     Args:
@@ -129,15 +130,7 @@ def from_features(
         return found, _labels(classes)
 
     features, labels = held(split.train)
-    source = FeatureSource(
-        features,
-        labels,
-        way=config.way,
-        shot=config.shot,
-        query=config.query,
-        episodes=config.batch,
-        seed=config.seed,
-    )
+    source = dealt(FeatureSource(features, labels, **draws(config)), config)
     if not split.held:
         return source, None
     features, labels = held(split.held)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from a2m2_zoo.data.plans import EpisodePlan
-from a2m2_zoo.errors import A2M2Error
+from a2m2_zoo.errors import A2M2Error, EpisodeError
 from a2m2_zoo.features import FeatureCache
+from a2m2_zoo.training.deal import dealt, draws
 from a2m2_zoo.training.distributed import Ranks
 from a2m2_zoo.training.finish import MODEL, calibrated, save_model
 from a2m2_zoo.training.folder import open_folder
@@ -121,6 +122,11 @@ class Session:
         trainable(start.method, start.backbone if config.backbone_lr else None)
         train = self.split.sound((), config)[0].train
         counts = tuple(map(len, train.values()))
+        if config.pool > len(counts):
+            raise EpisodeError(
+                f"pool is {config.pool} and {len(counts)} classes can be trained on; "
+                "lower pool or add classes"
+            )
         EpisodePlan(counts, way=config.way, shot=config.shot, query=config.query)
 
     def _material(
@@ -140,18 +146,15 @@ class Session:
                 split.train,
                 preprocess=start.preprocess,
                 stages=start.method.stages,
-                way=config.way,
-                shot=config.shot,
-                query=config.query,
-                episodes=config.batch,
-                seed=config.seed,
                 augment=start.augment,
                 report=self.complain,
+                **draws(config),
                 **how,
             )
         )
         stages = start.method.stages
-        return videos, validation_of_videos(split, start.preprocess, stages=stages, **how), split
+        validation = validation_of_videos(split, start.preprocess, stages=stages, **how)
+        return dealt(videos, config), validation, split
 
     def _cached(self, ranks: Ranks) -> tuple[Split, FeatureCache]:
         """The split with what could be encoded, and the cache that holds it."""

@@ -133,7 +133,9 @@ class Run:
             for name, now in self.facts.items()
             if name != "config" and before.get(name) != now
         ]
-        old, new = before.get("config", {}), self.facts["config"]
+        # A setting that the run's version did not have yet was what is the default now.
+        old = {**TrainingConfig().to_dict(), **before.get("config", {})}
+        new = self.facts["config"]
         changed += [
             f"{name} was {_short(old.get(name))}, is {_short(new[name])}"
             for name in new

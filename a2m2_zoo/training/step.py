@@ -73,7 +73,7 @@ class Stepper:
         sums: dict[str, float] = {}
         faults, clips = 0, 0
         for index, batch in batches:
-            clips += len(batch.labels) * batch.episodes + len(batch.query_labels) * batch.episodes
+            clips += batch.clips
             losses, total = self._losses(index, batch)
             if not math.isfinite(float(total.detach())):
                 faults += 1

@@ -118,6 +118,40 @@ def test_losses_reach_every_parameter(name: str) -> None:
     assert all(grad.isfinite().all() for grad in grads)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_episodes_that_share_clips_are_worth_those_of_copies(name: str) -> None:
+    """Same logits, so same loss, and same gradients, as when every episode has clips of its own."""
+    method = build(name)
+    places = torch.tensor([[0, 5, 1, 3], [5, 0, 2, 4], [1, 2, 5, 0]])
+    asked = torch.tensor([[2, 4], [1, 3], [3, 4]])
+    whole = features(6)
+
+    def at(index: Tensor) -> Features:
+        return Features({k: v[index] for k, v in whole.maps.items()}, whole.pooled[index])
+
+    how = {"labels": torch.tensor([0, 1, 1, 0]), "query_labels": torch.tensor([1, 0]), "way": 2}
+    copies = TrainingBatch(at(asked.flatten()), at(places.flatten()), **how)
+    shared = TrainingBatch(
+        clips_at(whole, slice(4, 6)),
+        clips_at(whole, slice(0, 4)),
+        **how,
+        support_places=places,
+        query_places=asked,
+    )
+    assert shared.episodes == copies.episodes == 3
+    assert (shared.clips, copies.clips) == (6, 18)
+    found = []
+    for batch in (copies, shared):
+        method.zero_grad()
+        loss = method.losses(batch)["episode"]
+        if loss.requires_grad:
+            loss.backward()
+        found.append([loss.detach(), *(p.grad for p in method.parameters() if p.grad is not None)])
+    assert len(found[0]) == len(found[1])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+
+
 #: Parameters that a configuration's losses rightly do not reach.
 ALLOWED_IDLE = {"clip-fsar": {"scale"}}  # scales the texts, and there are none here
 
