@@ -4,7 +4,8 @@
 
 5-way 1-shot with 5 queries a class, features of the embedded backbone's shapes. Prints a JSON receipt: A²M²
 with the configuration that is shipped, with one quarter of the picture for each step, with linear
-projections, of whole pictures alone, and MoLo as the peer.
+projections, of whole pictures alone, and MoLo as the peer. All of them twice: four episodes of 30 clips each,
+and twelve that are dealt from 48 clips.
 """
 
 from __future__ import annotations
@@ -22,12 +23,17 @@ from a2m2_zoo.backbones import Features, build_backbone
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import Method
-from a2m2_zoo.training import FeatureSource, TrainingConfig
+from a2m2_zoo.training import EpisodeSource, FeatureSource, TrainingConfig
+from a2m2_zoo.training.deal import dealt, draws
 from a2m2_zoo.training.distributed import Ranks
 from a2m2_zoo.training.schedule import LossScale, Optimiser, trainable
 from a2m2_zoo.training.step import Stepper
 
 CLASSES, CLIPS, WAY, SHOT, QUERY = 20, 8, 5, 1, 5
+CLIPS_OF_EPISODES = {
+    "own clips": {"batch": 4},
+    "shared clips": {"batch": 12, "deals": 12, "pool": 8},
+}
 
 
 def methods() -> dict[str, Method]:
@@ -46,7 +52,7 @@ def methods() -> dict[str, Method]:
     }
 
 
-def source(episodes: int) -> FeatureSource:
+def source(config: TrainingConfig) -> EpisodeSource:
     """Random features: a step takes as long on these as on any others."""
     draw = torch.Generator().manual_seed(0)
     count = CLASSES * CLIPS
@@ -54,21 +60,15 @@ def source(episodes: int) -> FeatureSource:
         stage: torch.rand(count, 8, channels, 7, 7, generator=draw).half()
         for stage, channels in (("s14", 112), ("s7", 320))
     }
-    return FeatureSource(
-        Features(maps, torch.rand(count, 8, 1280, generator=draw).half()),
-        torch.arange(CLASSES).repeat_interleave(CLIPS),
-        way=WAY,
-        shot=SHOT,
-        query=QUERY,
-        episodes=episodes,
-        seed=0,
-    )
+    features = Features(maps, torch.rand(count, 8, 1280, generator=draw).half())
+    labels = torch.arange(CLASSES).repeat_interleave(CLIPS)
+    return dealt(FeatureSource(features, labels, **draws(config)), config)
 
 
-def timed(method: Method, *, batch: int, steps: int) -> float:
+def timed(method: Method, *, sizes: dict[str, int], steps: int) -> float:
     """Median episodes a second over the steps."""
-    config = TrainingConfig(query=QUERY, batch=batch, steps=steps + 1, warmup=1)
-    episodes = source(batch)
+    config = TrainingConfig(way=WAY, shot=SHOT, query=QUERY, steps=steps + 1, warmup=1, **sizes)
+    episodes = source(config)
     method.prepare_training(classes=episodes.classes)
     parameters = trainable(method.train(), None)
     stepper = Stepper(
@@ -86,12 +86,11 @@ def timed(method: Method, *, batch: int, steps: int) -> float:
         start = time.perf_counter()
         stepper.take(step, [(step, episodes.batch(step))], stop=False)
         seconds.append(time.perf_counter() - start)
-    return batch / median(seconds[1:])
+    return config.batch / median(seconds[1:])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out")
@@ -99,15 +98,25 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     speed = {
-        name: timed(method, batch=options.batch, steps=options.steps)
-        for name, method in methods().items()
+        kind: {
+            name: timed(method, sizes=sizes, steps=options.steps)
+            for name, method in methods().items()
+        }
+        for kind, sizes in CLIPS_OF_EPISODES.items()
     }
     publish(
         receipt(
-            episode={"way": WAY, "shot": SHOT, "query": QUERY, "batch": options.batch},
+            episode={"way": WAY, "shot": SHOT, "query": QUERY},
+            clips=CLIPS_OF_EPISODES,
             steps=options.steps,
-            episodes_per_second={name: round(value, 2) for name, value in speed.items()},
-            ratio_to_molo={name: round(value / speed["molo"], 2) for name, value in speed.items()},
+            episodes_per_second={
+                kind: {name: round(value, 2) for name, value in found.items()}
+                for kind, found in speed.items()
+            },
+            ratio_to_molo={
+                kind: {name: round(value / found["molo"], 2) for name, value in found.items()}
+                for kind, found in speed.items()
+            },
         ),
         options.out,
     )

@@ -22,8 +22,8 @@ from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, PairwiseMethod, TrainingBatch
 from a2m2_zoo.modules import A2Config, A2Module, Candidates, Layout, M2Block, M2Config, join_layouts
 from a2m2_zoo.modules.a2 import RULES
-from a2m2_zoo.ops.moments import unit_triangles
 from a2m2_zoo.ops.shots import class_prototypes
+from a2m2_zoo.ops.vectors import unit_triangles
 from a2m2_zoo.ops.windows import Cell
 
 

@@ -18,7 +18,7 @@ from a2m2_zoo.methods.base import Descriptors, PairwiseMethod
 from a2m2_zoo.modules._config import Config
 from a2m2_zoo.ops.alignment import frame_cosines
 from a2m2_zoo.ops.marginals import cross_reference
-from a2m2_zoo.ops.moments import promote, without_autocast
+from a2m2_zoo.ops.precision import promote, without_autocast
 from a2m2_zoo.ops.transport import exact_plan
 
 _EPS = 1e-8  # of a cosine that is a plain one, and 0 for an empty frame

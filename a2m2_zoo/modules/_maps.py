@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from a2m2_zoo.ops.moments import covariance_from_sums, frame_sums, promote
+from a2m2_zoo.ops.moments import covariance_from_sums, frame_sums
+from a2m2_zoo.ops.precision import promote
 from a2m2_zoo.ops.windows import Cell, Window, pooling_matrix, regions
 
 

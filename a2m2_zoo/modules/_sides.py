@@ -13,7 +13,7 @@ from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.modules.candidates import Candidates, Layout, sequence_layout
 from a2m2_zoo.ops import marginals
 from a2m2_zoo.ops.joined import joined
-from a2m2_zoo.ops.moments import without_autocast
+from a2m2_zoo.ops.precision import without_autocast
 from a2m2_zoo.ops.shots import class_slots
 
 _SMALLEST_SPREAD = 1e-4  # ε of a pair whose costs are all equal up to rounding

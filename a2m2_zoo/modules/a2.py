@@ -29,10 +29,10 @@ from a2m2_zoo.modules.a2_config import A2Config
 from a2m2_zoo.modules.candidates import Candidates
 from a2m2_zoo.ops import alignment as fixed
 from a2m2_zoo.ops import marginals
-from a2m2_zoo.ops.moments import l2_normalise
 from a2m2_zoo.ops.recording import recording
 from a2m2_zoo.ops.shots import class_prototypes, mean_over_shots
 from a2m2_zoo.ops.transport import exact_plan, sinkhorn
+from a2m2_zoo.ops.vectors import l2_normalise
 
 RULES = ("scores", "descriptors", "pooled")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from a2m2_zoo._typing import Bool, Float, Int
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.ops.moments import emptied, filled
+from a2m2_zoo.ops.vectors import emptied, filled
 
 #: What is compared with what: all candidates of a branch, those of a group, or windows in time: a window's
 #: candidates, the whole picture's and its cells', are then the parts of one.

@@ -27,14 +27,9 @@ from a2m2_zoo.modules._maps import (
 )
 from a2m2_zoo.modules.candidates import Candidates, Layout
 from a2m2_zoo.modules.m2_config import M2Config
-from a2m2_zoo.ops.moments import (
-    matrix_log,
-    newton_schulz_sqrt,
-    newton_schulz_sqrt_of_samples,
-    promote,
-    unit_triangles,
-    upper_triangle,
-)
+from a2m2_zoo.ops.precision import promote
+from a2m2_zoo.ops.roots import matrix_log, newton_schulz_sqrt, newton_schulz_sqrt_of_samples
+from a2m2_zoo.ops.vectors import unit_triangles, upper_triangle
 from a2m2_zoo.ops.windows import Cell, Window, lay_windows, window_times
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from a2m2_zoo._typing import Float
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.ops.moments import promote, without_autocast
+from a2m2_zoo.ops.precision import promote, without_autocast
 
 # A squared length below this share of its parts' squared lengths is rounding, not length.
 _NOISE = 1e-6

@@ -16,7 +16,7 @@ from torch.nn import functional
 from a2m2_zoo._typing import Float, Int
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.modules.attention import pair_positions
-from a2m2_zoo.ops.moments import promote
+from a2m2_zoo.ops.precision import promote
 from a2m2_zoo.ops.shots import class_slots
 
 

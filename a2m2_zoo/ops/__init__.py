@@ -1,1 +1,1 @@
-"""Pure tensor functions: moments, windows, marginals, transport, alignment, shots, fusion."""
+"""Pure tensor functions: moments, roots, vectors, windows, marginals, transport, alignment, shots, fusion."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from a2m2_zoo._typing import Bool, Float
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.ops.moments import promote, without_autocast
+from a2m2_zoo.ops.precision import promote, without_autocast
 
 
 @without_autocast

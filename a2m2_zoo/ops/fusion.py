@@ -7,7 +7,7 @@ from torch import Tensor
 
 from a2m2_zoo._typing import Float
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.ops.moments import promote
+from a2m2_zoo.ops.precision import promote
 
 
 def fuse_text(

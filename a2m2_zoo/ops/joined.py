@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._typing import Float, Int
-from a2m2_zoo.ops.moments import FLOOR, filled, lengths, promote, without_autocast
+from a2m2_zoo.ops.precision import promote, without_autocast
+from a2m2_zoo.ops.vectors import FLOOR, filled, lengths
 
 #: Of groups with equally many places, both (g, s, p): which descriptors are the P parts of each place, and
 #: the root of each part's share in its place's similarity, 0 where there is no such part.

@@ -3,7 +3,7 @@ import torch
 
 from a2m2_zoo.ops import joined as module
 from a2m2_zoo.ops.joined import joined
-from a2m2_zoo.ops.moments import FLOOR
+from a2m2_zoo.ops.vectors import FLOOR
 
 FIRST = torch.tensor([[[4, 0, 1], [5, 2, 0]]]), torch.tensor([[[0.5, 0.8, 0.3], [0.7, 0.7, 0.0]]])
 SECOND = torch.tensor([[[3]], [[6]]]), torch.ones(2, 1, 1)
