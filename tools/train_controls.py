@@ -111,7 +111,8 @@ def job(name: str, seed: int) -> str:
     facts = {"generated": result.best_accuracy, "seconds": seconds, "steps": steps, "lr": head.lr}
     if head.group == "rates":  # chosen on generated classes alone
         return kept_answers(stem, None, facts)
-    return kept_answers(stem, method.eval(), facts)
+    aligned = options.rivals if head.group == "rivals" else 0
+    return kept_answers(stem, method.eval(), facts, aligned=aligned)
 
 
 def run_apart(jobs: list[tuple[str, int]], workers: int) -> Iterator[tuple[str, int, int | None]]:
@@ -131,9 +132,11 @@ def run_apart(jobs: list[tuple[str, int]], workers: int) -> Iterator[tuple[str, 
             yield *one, process.exitcode
 
 
-def kept_answers(stem: Path, method: Method | None, facts: dict[str, Any]) -> str:
+def kept_answers(
+    stem: Path, method: Method | None, facts: dict[str, Any], *, aligned: int = 0
+) -> str:
     """Measure on the real sets, if a method is given, and write beside the weights."""
-    answers = {} if method is None else measured(method)
+    answers = {} if method is None else measured(method, aligned=aligned)
     saved: dict[str, Any] = {**answers, "facts": np.array(json.dumps(facts))}
     buffer = io.BytesIO()
     np.savez(buffer, **saved)
@@ -144,20 +147,23 @@ def kept_answers(stem: Path, method: Method | None, facts: dict[str, Any]) -> st
 
 
 @torch.inference_mode()
-def measured(method: Method) -> dict[str, np.ndarray]:
-    """Share of right answers in each episode of each set: aligned, and queries half a clip late or early."""
+def measured(method: Method, *, aligned: int = 0) -> dict[str, np.ndarray]:
+    """Share of right answers in each episode of each set: aligned, and queries half a clip late or early.
+
+    ``aligned`` episodes for the former, where it is given.
+    """
     found, most = {}, DATA.options.episodes
     for name, (clips, labels) in DATA.real.items():
         at = instants(8, len(labels), kind="shift", amount=SHIFT, seed=0)
         parts = [part for one in (clips, looked_at(clips, at)) for part in pieces(one)]
         both: Descriptors = concatenate([method.encode(part) for part in parts])
         for shot, episodes in ((1, most), (5, most // 2)):
-            draw = draw_episodes(
-                labels, way=min(5, int(labels.max()) + 1), shot=shot, episodes=episodes, seed=0
-            )
-            late = replace(draw, query=draw.query + len(labels))
-            for condition, episode in (("aligned", draw), ("shifted", late)):
-                found[f"{name}/{shot}/{condition}"] = right(method, both, episode)
+            way = min(5, int(labels.max()) + 1)
+            for condition, count in (("aligned", aligned or episodes), ("shifted", episodes)):
+                draw = draw_episodes(labels, way=way, shot=shot, episodes=count, seed=0)
+                if condition == "shifted":
+                    draw = replace(draw, query=draw.query + len(labels))
+                found[f"{name}/{shot}/{condition}"] = right(method, both, draw)
     return found
 
 
@@ -277,6 +283,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--episodes", type=int, default=2000, help="half as many with five shots")
+    parser.add_argument("--rivals", type=int, default=10_000, help="aligned episodes of the rivals")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path)
