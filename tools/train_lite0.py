@@ -2,6 +2,7 @@
 
     python tools/train_lite0.py --work lite0            # again after an interruption: it goes on
     python tools/train_lite0.py --work lite0 --install  # and put it into the package and the manifest
+    python tools/train_lite0.py --work lite0 --run shared --set deals=6 pool=8 batch=12  # on shared clips
 
 Draws clips of 1,600 generated classes and keeps their features in blocks, trains from the training-free
 head on episodes out of step and in domains of their own, and fits the probabilities on other classes. No real
@@ -15,7 +16,6 @@ import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from build_free_head import (
@@ -36,8 +36,10 @@ from a2m2_zoo.data.synthetic import draw_clip
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import package_file
 from a2m2_zoo.methods.a2m2 import A2M2
-from a2m2_zoo.training import FeatureSource, TrainingConfig, Validation, train
+from a2m2_zoo.training import EpisodeSource, FeatureSource, TrainingConfig, Validation, train
+from a2m2_zoo.training.deal import dealt, draws
 from a2m2_zoo.training.distort import DistortedSource, Distortion, MixedSource
+from a2m2_zoo.training.start import read_settings
 from a2m2_zoo.video import Preprocess, normalise, read_clip
 
 START = "a2m2-lite0-free"
@@ -125,24 +127,21 @@ def source(
     classes: int = CLASSES,
     seed: int = SEED,
     distortion: Distortion = DISTORTION,
-) -> DistortedSource:
+    config: TrainingConfig = CONFIG,
+) -> EpisodeSource:
     """Seven batches of ten in one studio each, its sister classes among them, the others anywhere."""
-    sizes: dict[str, Any] = {
-        "way": CONFIG.way,
-        "shot": CONFIG.shot,
-        "query": CONFIG.query,
-        "episodes": CONFIG.batch,
-    }
+    config = replace(config, seed=seed)
+    sizes = draws(config)
     studio = FeatureSource(
         Features({stage: maps[inside] for stage, maps in found.maps.items()}, found.pooled[inside]),
         labels[inside],
         **sizes,
-        seed=seed,
         groups=[index // STUDIO for index in range(classes)],
         group_share=1.0,
     )
-    anywhere = FeatureSource(found, labels, **sizes, seed=seed + 1)
-    return DistortedSource(MixedSource([studio, anywhere], [7, 3]), distortion, seed=seed)
+    anywhere = FeatureSource(found, labels, **{**sizes, "seed": seed + 1})
+    mixed = MixedSource([studio, anywhere], [7, 3])
+    return dealt(DistortedSource(mixed, distortion, seed=seed), config)
 
 
 def held_out(work: Path, backbone: Backbone) -> tuple[Features, Tensor]:
@@ -166,7 +165,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("lite0"))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--install", action="store_true")
+    parser.add_argument("--run", default="run", help="folder of the run, in WORK")
+    parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="of CONFIG")
     options = parser.parse_args()
+    config = replace(CONFIG, **read_settings(options.set))
     model = load_model(START)
     found, labels, inside = drawn(options.work, model.preprocess, workers=options.workers)
     backbone = build_backbone("lite")
@@ -180,9 +182,9 @@ def main() -> None:
     method = trainable(model.method, scale=model.scales[CONFIG.shot])
     train(
         method,
-        source(found, labels, inside),
-        config=CONFIG,
-        out=options.work / "run",
+        source(found, labels, inside, config=config),
+        config=config,
+        out=options.work / options.run,
         validation=validation,
         resume=True,
         progress=print,
@@ -194,7 +196,7 @@ def main() -> None:
     shipped.load_state_dict(method.weights())
     made = replace(model, id="a2m2-lite0", method=shipped.eval(), origin="trained")
     made = calibrated(made, fitted)
-    made.save(options.work / "run" / "model.safetensors")
+    made.save(options.work / options.run / "model.safetensors")
     if options.install:
         path = package_file("weights_manifest.json")
         write_manifest(with_models(json.loads(path.read_text()), [made]))
