@@ -29,6 +29,9 @@ FAST = [
 ]
 
 
+SHARED = ["--set", "batch=6", "--set", "deals=3", "--set", "pool=5"]
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight classes of five clips, 64 pixels wide."""
@@ -99,6 +102,13 @@ def test_a_head_is_trained_saved_and_used(
         assert status == "trained"
 
 
+def test_a_head_is_trained_on_shared_clips(train: Any, tmp_path: Path) -> None:
+    assert train("--method", "hyrsm", *SHARED, "--set", "log_every=1") == 0
+    receipt = json.loads((tmp_path / "run" / "receipt.json").read_text())
+    assert [receipt["config"][name] for name in ("batch", "deals", "pool")] == [6, 3, 5]
+    assert load_model(tmp_path / "run", device="cpu").origin == "trained"
+
+
 def coloured(path: Path, hue: int, shade: int) -> None:
     """Four frames of one colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,10 +174,15 @@ def test_ctrl_c_saves_and_the_line_it_leaves_goes_on(
     assert load_model(tmp_path / "run", device="cpu").method_name == "hyrsm"
 
 
+@pytest.mark.parametrize("shared", [[], SHARED], ids=["own clips", "shared clips"])
 def test_a_backbone_is_tuned_from_videos(
-    train: Any, tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+    shared: list[str],
+    train: Any,
+    tmp_path: Path,
+    tiny: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert train("--tune-backbone", "--steps", "4", "--set", "backbone_lr=1e-3") == 0
+    assert train("--tune-backbone", "--steps", "4", "--set", "backbone_lr=1e-3", *shared) == 0
     loaded = load_model(tmp_path / "run", device="cpu")
     assert loaded.method_name == "protonet"
     assert loaded.backbone_file == "backbone.safetensors"
@@ -212,6 +227,8 @@ def test_broken_clips_and_small_classes_are_left_out_by_name(
         (["--recipe", "nonsense"], "no recipe is called 'nonsense'"),
         (["--method", "protonet"], "ProtoNet has no parameters to train"),
         (["--method", "hyrsm", "--set", "way=9"], "9-way"),
+        (["--method", "hyrsm", *SHARED, "--set", "pool=7"], "pool is 7 and 6 classes"),
+        (["--method", "hyrsm", *SHARED, "--set", "batch=7"], "a multiple of deals, such as 9"),
         (["--method", "hyrsm", "--hold-out", "0.9"], "too few to train on"),
         (["--method", "hyrsm", "--validation", "no/where"], "is not a folder"),
         (["--method", "hyrsm", "--backbone-weights", "x"], "is for --recipe"),
