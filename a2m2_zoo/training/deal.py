@@ -23,7 +23,7 @@ from a2m2_zoo.training.source import EpisodeSource
 class DealtSource:
     """A source whose episodes are taken for draws: of each, several episodes are dealt.
 
-    Which clips were supports in the draw does not matter.
+    Which clips were supports in the draw does not matter, unless only its queries are augmented.
 
     Args:
         source: Draws, of features or of frames: episodes of as many ways as a draw has classes.
@@ -65,16 +65,15 @@ class DealtSource:
         batch = self._source.batch(index)
         if batch.query_places is not None:
             raise ArgumentError("the source's batches are dealt already; deal from plain episodes")
-        draws, classes = batch.episodes, batch.way
         places = _places(batch)
-        plan = EpisodePlan((places.shape[-1],) * classes, seed=self._seed, **self._sizes)
-        count = draws * self._deals
-        dealt = plan.episodes(index * count, (index + 1) * count)
-        rows = torch.arange(draws).repeat_interleave(self._deals)[:, None, None]
-        chosen = torch.from_numpy(dealt.classes)[..., None]
+        plan = EpisodePlan((places.shape[-1],) * batch.way, seed=self._seed, **self._sizes)
+        count = batch.episodes * self._deals
+        hands = plan.episodes(index * count, (index + 1) * count)
+        draw = torch.arange(batch.episodes).repeat_interleave(self._deals)[:, None, None]
+        classes = torch.from_numpy(hands.classes)[..., None]
         support, query = (
-            places[rows, chosen, torch.from_numpy(which)].flatten(1)
-            for which in (dealt.support, dealt.query)
+            places[draw, classes, torch.from_numpy(clips)].flatten(1)
+            for clips in (hands.support, hands.query)
         )
         ways = torch.arange(plan.way)
         return replace(
