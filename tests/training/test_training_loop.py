@@ -153,6 +153,20 @@ def test_other_data_does_not_resume(whole: Path) -> None:
         maker.run(whole, resume=True, data={"classes": 3})
 
 
+def test_a_run_of_a_version_without_some_setting_goes_on(whole: Path, tmp_path: Path) -> None:
+    """What such a run did is what the setting's default says; another value is refused."""
+    out = tmp_path / "run"
+    maker.run(out, progress=stop_at(11))
+    held = checkpoint.load(out / LAST, kind="training")
+    record: dict[str, Any] = dict(held.record)
+    record["config"] = {k: v for k, v in record["config"].items() if k not in ("deals", "pool")}
+    checkpoint.save(out / LAST, held.tensors, kind="training", record=record)
+    with pytest.raises(ArgumentError, match="deals was 1, is 2"):
+        maker.run(out, config=maker.settings(deals=2), resume=True)
+    maker.run(out, resume=True)
+    assert same(saved(out), saved(whole))
+
+
 def test_a_damaged_state_is_named(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()
