@@ -166,6 +166,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--install", action="store_true")
     parser.add_argument("--run", default="run", help="folder of the run, in WORK")
+    parser.add_argument(
+        "--alignment", default="transport", help="a control: trained through this one"
+    )
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="of CONFIG")
     options = parser.parse_args()
     config = replace(CONFIG, **read_settings(options.set))
@@ -179,7 +182,7 @@ def main() -> None:
         names=[f"generated {index}" for index in VALIDATION[0]],
         training_names=[f"generated {index}" for index in range(CLASSES)],
     )
-    method = trainable(model.method, scale=model.scales[CONFIG.shot])
+    method = trainable(model.method, scale=model.scales[CONFIG.shot], alignment=options.alignment)
     train(
         method,
         source(found, labels, inside, config=config),
@@ -202,14 +205,14 @@ def main() -> None:
         write_manifest(with_models(json.loads(path.read_text()), [made]))
 
 
-def trainable(free: torch.nn.Module, *, scale: float) -> A2M2:
+def trainable(free: torch.nn.Module, *, scale: float, alignment: str = "transport") -> A2M2:
     """The training-free head, with two things to learn that change nothing at the start.
 
     A correction of its projections, from each position's neighbourhood, and the temperature.
     """
     assert isinstance(free, A2M2)
     torch.manual_seed(SEED)
-    a2 = replace(free.config.a2, learn_temperature=True)
+    a2 = replace(free.config.a2, learn_temperature=True, alignment=alignment)
     m2 = {stage: replace(block, reduce="context") for stage, block in free.config.m2.items()}
     method = A2M2(replace(free.config, a2=a2, m2=m2))
     method.load_state_dict({**method.weights(), **free.weights()})
