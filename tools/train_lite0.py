@@ -171,6 +171,10 @@ def main() -> None:
     )
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="of CONFIG")
     options = parser.parse_args()
+    if options.install and (options.set or options.alignment != "transport"):
+        parser.error(
+            "only the shipped recipe is installed; leave --install, or --set and --alignment"
+        )
     config = replace(CONFIG, **read_settings(options.set))
     model = load_model(START)
     found, labels, inside = drawn(options.work, model.preprocess, workers=options.workers)
