@@ -19,7 +19,7 @@ from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.loading import load_model
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
 from a2m2_zoo.model import Model
-from a2m2_zoo.training import logs
+from a2m2_zoo.training import logs, session
 from a2m2_zoo.video import Preprocess
 
 FAST = [
@@ -102,8 +102,24 @@ def test_a_head_is_trained_saved_and_used(
         assert status == "trained"
 
 
-def test_a_head_is_trained_on_shared_clips(train: Any, tmp_path: Path) -> None:
-    assert train("--method", "hyrsm", *SHARED, "--set", "log_every=1") == 0
+@pytest.mark.parametrize(
+    "words",
+    [["--method", "hyrsm"], ["--tune-backbone", "--set", "backbone_lr=1e-3", "--steps", "4"]],
+    ids=["features", "videos"],
+)
+def test_a_run_on_shared_clips(
+    words: list[str], train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = session.train, []
+
+    def watched(method: Any, source: Any, **how: Any) -> Any:
+        batch = source.batch(0)
+        seen.append((batch.episodes, batch.way, batch.clips))
+        return real(method, source, **how)
+
+    monkeypatch.setattr(session, "train", watched)
+    assert train(*words, *SHARED) == 0
+    assert seen == [(6, 3, 30)]  # two draws of five classes of three clips
     receipt = json.loads((tmp_path / "run" / "receipt.json").read_text())
     assert [receipt["config"][name] for name in ("batch", "deals", "pool")] == [6, 3, 5]
     assert load_model(tmp_path / "run", device="cpu").origin == "trained"
@@ -174,15 +190,10 @@ def test_ctrl_c_saves_and_the_line_it_leaves_goes_on(
     assert load_model(tmp_path / "run", device="cpu").method_name == "hyrsm"
 
 
-@pytest.mark.parametrize("shared", [[], SHARED], ids=["own clips", "shared clips"])
 def test_a_backbone_is_tuned_from_videos(
-    shared: list[str],
-    train: Any,
-    tmp_path: Path,
-    tiny: Path,
-    capsys: pytest.CaptureFixture[str],
+    train: Any, tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train("--tune-backbone", "--steps", "4", "--set", "backbone_lr=1e-3", *shared) == 0
+    assert train("--tune-backbone", "--steps", "4", "--set", "backbone_lr=1e-3") == 0
     loaded = load_model(tmp_path / "run", device="cpu")
     assert loaded.method_name == "protonet"
     assert loaded.backbone_file == "backbone.safetensors"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -189,6 +190,19 @@ def test_losses_are_those_of_the_visual_logits_with_the_text_of_each_episode(mod
     classes = torch.cat([LABELS, LABELS + 3, truth])
     expected = 2.0 * cross_entropy(method.scale * cosine, classes)
     torch.testing.assert_close(found["text"], expected)
+
+
+def test_texts_follow_the_supports_where_episodes_share_clips() -> None:
+    """The same two episodes, the second one first."""
+    method, (query, support, text) = make(), episodes(2)
+    method.prepare_training(classes=6, text=text.flatten(0, 1))
+    batch = training_batch(query, support)
+    swapped = dataclasses.replace(
+        batch,
+        support_places=torch.arange(12).reshape(2, 6).flip(0),
+        query_places=12 + torch.arange(8).reshape(2, 4).flip(0),
+    )
+    torch.testing.assert_close(method.losses(swapped), method.losses(batch))
 
 
 def test_losses_without_texts_or_classes_leave_the_text_out() -> None:
