@@ -1,0 +1,32 @@
+"""Text from files, made safe to show on a terminal."""
+
+from __future__ import annotations
+
+# Characters that reorder or hide what stands beside them.
+_UNSEEN = frozenset(
+    [*range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0x061C, 0xFEFF]
+)
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` with everything that would steer a terminal written as an escape.
+
+    Control characters (newlines too), marks that reorder text, and lone surrogates, as Python writes them.
+
+    >>> printable("wave\x1b[2J"), printable("Händewaschen 洗手")
+    ('wave\\x1b[2J', 'Händewaschen 洗手')
+    """
+    if text.isprintable():
+        return text
+    return "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    code = ord(character)
+    if character.isprintable() or (code > 0xA0 and code not in _UNSEEN and not _surrogate(code)):
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _surrogate(code: int) -> bool:
+    return 0xD800 <= code < 0xE000
