@@ -1,0 +1,24 @@
+"""Mutated files of every kind give an answer or one line, soon and in little memory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fuzz import run  # noqa: E402
+
+COUNT = 2000 if os.environ.get("A2M2_LONG") else 300
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="counts memory with the resource module")
+def test_mutated_files_are_answered_or_refused() -> None:
+    receipt = run(COUNT, seed=int(os.environ.get("A2M2_SEED", "0")))
+    assert receipt["faults"] == []
+    assert sum(receipt["outcomes"].values()) == COUNT
+    assert receipt["outcomes"]["refused"] > COUNT / 4, "hardly anything was damaged"
+    assert receipt["peak_mb"] < 1500
