@@ -5,7 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types unit doctest hub-range package benchmarks clean
+.PHONY: setup demo test lint types unit doctest hub-range package benchmarks clean
+
+setup: $(READY)
 
 demo: $(READY)
 	rm -rf demo
