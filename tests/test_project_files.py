@@ -121,7 +121,7 @@ def test_what_is_written_for_people_names_what_exists() -> None:
 def test_the_citation_names_this_version_and_the_paper() -> None:
     cited = parsed("CITATION.cff")
     assert cited["version"] == a2m2_zoo.__version__
-    assert cited["license"] == config()["metadata"]["license"] == "Apache-2.0"
+    assert cited["license"] == config()["metadata"]["license_expression"] == "Apache-2.0"
     assert cited["authors"] == [{"name": config()["metadata"]["author"]}]
     (paper,) = cited["references"]
     assert paper["title"].startswith("A2M2-Net: Adaptively Aligned Multi-Scale Moment")
