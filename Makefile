@@ -5,8 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint types unit doctest hub-range package benchmarks clean
+.PHONY: demo test lint types unit doctest hub-range package benchmarks clean
 
+.PHONY: setup
 setup: $(READY)
 
 demo: $(READY)

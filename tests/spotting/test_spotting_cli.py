@@ -159,6 +159,7 @@ def test_ctrl_c_keeps_what_was_found(
     assert NAMES[0] in capsys.readouterr().out
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_watching_a_file_a_pipe_and_a_camera(
     work: Path,
     tmp_path: Path,
