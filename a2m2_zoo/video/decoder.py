@@ -83,13 +83,18 @@ class Decoder:
         LEFTOVERS.expect_decoder(self._context.width, self._context.height)
         self.failures = 0
         """Packets that the decoder has refused so far."""
-        self._skips = self._context.name in _SKIPPING
+        self._skips = self._context.name in _SKIPPING and not table.layered
         self._context.thread_count = job.threads
         # Frame threads that log through Python can dead-lock on damaged files, so they are used
         # only while PyAV's logging is off, as it is by default.
         several = job.threads > 1 and av.logging.get_level() is None
         self._context.thread_type = "AUTO" if several else "SLICE"
         self._context.options = {"max_pixels": decoder_pixels(job.limits)}
+
+    @property
+    def reorder(self) -> int:
+        """How many pictures it holds back to bring them into order, as far as it knows by now."""
+        return self._context.has_b_frames
 
     def run(self, run: Run) -> Iterator[av.VideoFrame]:
         """Yield the pictures of one stretch in the order they are shown, at least the wanted ones.
