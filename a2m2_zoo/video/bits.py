@@ -15,6 +15,10 @@ Headers: TypeAlias = dict[tuple[str, int], bytes]
 """What a packet brings that holds for the pictures after it too, by kind and number."""
 
 
+_GROUP_OR_PICTURE = re.compile(rb"\x00\x00\x01[\x00\xb8]")
+_MATRIX = re.compile(rb"\x00\x00\x01\xb5[\x30-\x3f]")
+
+
 @dataclass(frozen=True)
 class Picture:
     """What one packet holds.
@@ -105,10 +109,10 @@ def read_mpeg2(data: bytes) -> Picture:
     kind = data[at + 5] >> 3 & 7 if 0 <= at < len(data) - 5 else 0
     start = data.find(b"\0\0\1\xb3", 0, max(at, 0) or len(data))
     if start >= 0:
-        end = re.compile(rb"\0\0\1[\0\xb8]").search(data, start)
+        end = _GROUP_OR_PICTURE.search(data, start)
         headers["sequence", 0] = data[start : end.start() if end else len(data)].rstrip(b"\0")
         headers["matrix", 0] = b""
-    matrix = re.compile(rb"\0\0\1\xb5[\x30-\x3f]").search(data, max(at, 0))
+    matrix = _MATRIX.search(data, max(at, 0))
     if matrix:
         headers["matrix", 0] = data[matrix.start() : matrix.start() + 270]
     return Picture(intra=kind == 1, shown=at >= 0, between=kind == 3, headers=headers)

@@ -22,6 +22,7 @@ from a2m2_zoo.video.container import Table, list_packets, open_video
 from a2m2_zoo.video.decoder import Decoder, Run, plan
 from a2m2_zoo.video.line import Line, reorder, starts_late, time_line
 from a2m2_zoo.video.preprocess import Resizer
+from a2m2_zoo.video.sample import is_constant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,8 +80,7 @@ class _Short:
             line = begun
         indices = job.choose(line.times, line.duration)
         wanted = {line.stamps[index]: index for index in indices}
-        ordinals = {time: ordinal for ordinal, time in enumerate(table.times)}
-        runs = plan(table, [ordinals[stamp] for stamp in wanted])
+        runs = plan(table, *self._ordinals(line, indices, depth))
         _check_work(sum(run.last - run.first + 1 for run in runs), job)
         found = self._found(runs, wanted)
         if found is None or len(found) < len(wanted) or not self._holds(line, depth):
@@ -111,6 +111,30 @@ class _Short:
             return None
         left_out = promised.difference(stamps)
         return Line.of([s for s in line.stamps if s not in left_out], table.last, table.tick)
+
+    def _ordinals(
+        self, line: Line, indices: tuple[int, ...], depth: int
+    ) -> tuple[list[int], dict[int, list[int]]]:
+        """Return the packets wanted, and for each those whose pictures are shown just before and after.
+
+        Where pictures are stored in another order than shown, their times alone say which is which.
+        With its neighbours decoded, a picture whose time is that of another comes out of order.
+        """
+        found = {time: ordinal for ordinal, time in enumerate(self._table.times)}
+        ordinals = [found[line.stamps[index]] for index in indices]
+        if not depth:
+            return ordinals, {}
+        if not is_constant(line.times, line.duration):
+            self._decoder.skip_none()  # The more so where times are uneven.
+        last = len(line.stamps) - 1
+        beside = {
+            ordinal: [
+                found[line.stamps[max(0, index - 1)]],
+                found[line.stamps[min(last, index + 1)]],
+            ]
+            for ordinal, index in zip(ordinals, indices, strict=True)
+        }
+        return ordinals, beside
 
     def _found(
         self, runs: list[Run], wanted: dict[int, int]
@@ -146,14 +170,16 @@ class _Short:
 
     def _holds(self, line: Line, depth: int) -> bool:
         """Check against what only the decoder knows."""
-        if self._table.between is None and depth == 0 and self._decoder.reorder > 0:
+        reorders = self._decoder.reorders
+        if depth > 0 and not reorders:
+            return False
+        if self._table.between is None and depth == 0 and reorders:
             return False  # Pictures are stored in another order than shown, and the times do not say so.
         # Of two fields in packets of their own each has a time, and together they give one picture.
-        if not self._headed and (self._interlaced or depth > self._decoder.reorder):
+        if self._interlaced and not self._headed:
             begun = self._from_the_start(line)
-            if begun is None or begun.stamps != line.stamps:
-                return False
-        return depth <= self._decoder.reorder
+            return begun is not None and begun.stamps == line.stamps
+        return True
 
 
 def _read_all(path: str | Path, job: Job, guess: Line | None) -> Clip:

@@ -147,10 +147,12 @@ def natural(path: Path, *, decimals: bool = True) -> list[tuple[Fraction, str]]:
     """
     pattern = r"((?<![\d.])\d+\.\d+(?!\.?\d)|\d+)" if decimals else r"(\d+)"
     pieces = re.split(pattern, path.name.lower(), flags=re.ASCII)
-    return [
+    # Numbers lie at odd places. The name as it is settles what they leave open ("1" and "01").
+    key = [
         (Fraction(piece), "") if index % 2 else (Fraction(0), piece)
-        for index, piece in enumerate([*pieces, path.name])
+        for index, piece in enumerate(pieces)
     ]
+    return [*key, (Fraction(0), path.name)]
 
 
 def _choose(count: int, job: Job) -> tuple[int, ...]:
