@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-# Containers whose header has a length of its own. Elsewhere it is reckoned from what is there.
-_ANNOUNCING = ("mov,", "matroska,", "avi", "flv", "asf", "mxf")
+# Containers whose header has a length for every stream, and those that have one for the whole. Elsewhere it
+# is reckoned from what is there.
+_BY_STREAM, _BY_FILE = ("mov,", "avi", "mxf"), ("matroska,", "flv", "asf")
 
 
 class Extent:
@@ -35,13 +36,12 @@ class Extent:
         self._others = Fraction(0)
         self._count = 0
         self.announced: float | None = None
-        own = stream.duration
-        self._alone = bool(own)
-        if container.format.name.startswith(_ANNOUNCING):
-            if own:
-                self.announced = float(own * self._tick)
-            elif container.duration and container.duration > 0:
-                self.announced = container.duration / 1e6
+        form, own = container.format.name, stream.duration
+        self._alone = form.startswith(_BY_STREAM) and bool(own)
+        if self._alone and own:
+            self.announced = float(own * self._tick)
+        elif form.startswith((*_BY_STREAM, *_BY_FILE)) and container.duration:
+            self.announced = container.duration / 1e6
 
     def see(self, packet: Packet[VideoStream]) -> None:
         """Take note of a packet, of whatever stream."""

@@ -214,7 +214,7 @@ def _read_all(path: str | Path, job: Job, guess: Line | None) -> Clip:
         else:
             line = _line(times, table, stream.average_rate)
             indices = job.choose(line.times, line.duration)
-            found = _again(decoder, set(indices), resize)
+            found = _again(path, table, job, set(indices))
     return _clip(job, line, indices, found, (*_cut(table), *_left_out(len(times), expected)))
 
 
@@ -233,14 +233,20 @@ def _line(times: list[int | None], table: Table, rate: Fraction | None) -> Line:
     return Line.even(len(times), rate)
 
 
-def _again(decoder: Decoder, wanted: set[int], resize: Resizer) -> dict[int, NDArray[np.uint8]]:
-    found = {}
-    for index, frame in enumerate(decoder.every()):
-        if index in wanted:
-            found[index] = resize(frame)
-        if len(found) == len(wanted):
-            break
-    return found
+def _again(
+    path: str | Path, table: Table, job: Job, wanted: set[int]
+) -> dict[int, NDArray[np.uint8]]:
+    """Decode from the start once more, and return the wanted frames by their number."""
+    # With a decoder of its own: one that has been used has the parameters of the last frames.
+    container, stream = open_video(path, job, probe=True)
+    found, resize = {}, Resizer(job.spec)
+    with closing(container):
+        for index, frame in enumerate(Decoder(path, stream, table, job).every()):
+            if index in wanted:
+                found[index] = resize(frame)
+            if len(found) == len(wanted):
+                return found
+    raise VideoError(f"{job.name}: decodes in another way every time: the file is damaged")
 
 
 def _clip(
