@@ -86,7 +86,7 @@ class HEVC:
     def __call__(self, data: bytes) -> Picture:
         """Describe a packet."""
         headers: Headers = {}
-        first, layer = -1, 0
+        first, layer, drops = -1, 0, False
         for unit in _units(data, self._length):
             if len(unit) < 3:
                 continue
@@ -94,12 +94,18 @@ class HEVC:
             if beside:  # Another view, or a transparency: not what is shown.
                 continue
             if kind < 32:
+                # After the bit that marks the first slice: pictures held back are not to be shown any more.
+                drops = drops or (kind in _HEVC_RESTARTS and bool(unit[2] & 0x40))
                 first = kind if first < 0 else first
                 layer = unit[1] & 7
             else:
                 self._note(unit, headers)
         return Picture(
-            intra=first in _HEVC_RESTARTS, shown=first >= 0, headers=headers, layer=layer
+            intra=first in _HEVC_RESTARTS,
+            shown=first >= 0,
+            headers=headers,
+            layer=layer,
+            doubtful=drops,
         )
 
     @staticmethod

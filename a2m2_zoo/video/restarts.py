@@ -101,6 +101,7 @@ class Restarts:
         self.between: bool | None = False if tells else None
         self.layered = False
         self._layers: set[int] = set()
+        self._begun = False
         self._apart: Headers = dict(self._read.headers) if self._read else {}
         self._now: Headers = dict(self._apart)
 
@@ -119,12 +120,24 @@ class Restarts:
             self.between = self.between or picture.between
         if picture.doubtful:
             self.skippable = False
+        # Where the size or the like changes, decoders drop or bring forth pictures they have held back.
+        if self._begun and any(
+            _sizes(key) and self._now.get(key, item) != item
+            for key, item in picture.headers.items()
+        ):
+            self.skippable = False
+        self._begun = True
         # Beginning here, the decoder knows what the container keeps apart and what comes with the packet.
         # That has to be all that holds by now.
         self._now.update(picture.headers)
         known = {**self._apart, **picture.headers} if picture.intra else {}
         begins = picture.intra and all(known.get(key) == item for key, item in self._now.items())
         return begins, picture.shown
+
+
+def _sizes(key: tuple[str, int]) -> bool:
+    """Tell whether headers of a kind hold for the whole sequence of pictures."""
+    return key[0] == "sequence" or (key[0] == "section" and 0x20 <= key[1] < 0x30)
 
 
 def _described(read: Callable[[bytes], Picture], data: bytes) -> Picture:

@@ -9,7 +9,6 @@ from pathlib import Path
 from odd_maker import (
     Part,
     bare,
-    both,
     cut,
     every_entry_is_key,
     flagged,
@@ -125,7 +124,12 @@ odd("flv1_all_flagged.flv", made("flv", edit=ALL))
 odd("h263_all_flagged.3gp", made("h263", Part(size=(128, 96)), edit=ALL))
 odd("wmv2_all_flagged.wmv", made("wmv2", edit=ALL))
 odd("snow_all_flagged.avi", made("snow", Part(options={"strict": "-2"}), edit=ALL), readable=False)
-odd("cinepak_all_flagged.avi", made("cinepak", Part(pixels="rgb24"), edit=ALL), readable=False)
+odd(
+    "cinepak_all_flagged.avi",
+    made("cinepak", Part(12, pixels="rgb24"), edit=ALL),
+    frames=12,
+    readable=False,
+)
 odd("svq1_all_flagged.mov", made("svq1", Part(pixels="yuv410p"), edit=ALL), readable=False)
 odd("zmbv_all_flagged.avi", made("zmbv", Part(pixels="bgr0"), edit=ALL))
 odd("flashsv_all_flagged.flv", made("flashsv", Part(pixels="bgr24"), edit=ALL))
@@ -152,8 +156,8 @@ odd(
     made("libx265", Part(24, options=X265), Part(24, (128, 96), options=X265)),
     **TWO,
 )
-odd("mpeg2_two_sizes.ts", made("mpeg2video", SMALL, LARGE), frames=0)
-odd("mpeg2_two_sizes.mpg", made("mpeg2video", SMALL, LARGE), frames=0)
+odd("mpeg2_two_sizes.ts", made("mpeg2video", SMALL, LARGE), frames=0, steady=False)
+odd("mpeg2_two_sizes.mpg", made("mpeg2video", SMALL, LARGE), frames=0, steady=False)
 odd("mpeg4_two_sizes.avi", made("mpeg4", SMALL, LARGE), **TWO)
 odd(
     "vp8_two_sizes.webm",

@@ -86,6 +86,24 @@ def write(
     return path
 
 
+def write_streams(path: Path, *films: tuple[str, Part, int]) -> Path:
+    """Write several video streams: encoder, frames and disposition of each. They start with number 100 k."""
+    with av.open(str(path), "w") as out:
+        streams = []
+        for codec, part, disposition in films:
+            stream = out.add_stream(codec, rate=RATE)
+            _set_up(stream, stream.codec_context, part, RATE)
+            stream.disposition = disposition
+            streams.append(stream)
+        for number, (_, part, _) in enumerate(films):
+            packets = encode(streams[number].codec_context, part, 100 * number)
+            for packet in packets:
+                packet.pts, packet.dts = packet.pts - 100 * number, packet.dts - 100 * number
+                packet.stream = streams[number]
+                out.mux(packet)
+    return path
+
+
 def _set_up(stream: Any, context: Any, part: Part, rate: int) -> None:
     context.width, context.height = part.size
     context.pix_fmt = part.pixels
