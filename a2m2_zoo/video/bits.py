@@ -179,11 +179,6 @@ def read_jpeg(data: bytes) -> Picture:
     return Picture(intra=True, headers=headers)
 
 
-def read_ffv1(data: bytes) -> Picture:
-    """Describe a packet of FFV1: its first symbol, at even odds in a range of 0xFF00."""
-    return Picture(intra=int.from_bytes(data[:2], "big") >= 0x7F80)
-
-
 def _sections(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the parts between start codes: the code, and the part with it."""
     at = data.find(b"\0\0\1")

@@ -56,6 +56,7 @@ class Table:
         flagged: ``keys`` are the container's word, to be checked.
         between: Whether there are B pictures, None where that is not known.
         layered: There are temporal layers.
+        certain: Each packet that is shown gives one picture.
     """
 
     times: tuple[int | None, ...]
@@ -73,6 +74,7 @@ class Table:
     flagged: bool = False
     between: bool | None = None
     layered: bool = False
+    certain: bool = True
 
 
 def open_video(path: str | Path, job: Job, *, probe: bool) -> tuple[InputContainer, VideoStream]:
@@ -192,6 +194,7 @@ def list_packets(
         flagged=restarts.flagged,
         between=between,
         layered=restarts.layered,
+        certain=restarts.certain,
     )
 
 

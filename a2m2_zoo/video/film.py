@@ -207,7 +207,7 @@ def _read_all(path: str | Path, job: Job, guess: Line | None) -> Clip:
         # Some packets rightly give no picture of their own (the second field of a pair), so where the
         # packets alone do not tell how many there should be, refusals are what is left to count.
         expected = len(times) + decoder.failures
-        if guess and not interlaced:
+        if guess and table.certain and not interlaced:
             expected = max(expected, len(guess.stamps))
         if guess and times == list(guess.stamps):
             line = guess

@@ -36,9 +36,7 @@ class H264:
             kind = unit[0] & 31
             if kind in _H264_SLICES:
                 first = first or kind
-                slice_header = Bits(_plain(unit[1:24]))
-                slice_header.golomb()
-                kinds.append(slice_header.golomb())
+                kinds.append(_slice_kind(unit))
             elif kind == 6:
                 recovers = recovers or _recovers(unit)
             else:
@@ -119,6 +117,18 @@ class HEVC:
             headers["picture", Bits(_plain(unit[2:24])).golomb()] = unit
         elif kind == 39 and any(what == _ORIENTATION for what, _ in _information(unit[2:])):
             headers["orientation", 0] = unit
+
+
+def _slice_kind(unit: bytes) -> int:
+    """Return the type of an H.264 slice, the second number of its header."""
+    if unit[1] & 0x80:  # The first number is 0, one bit: the usual slice, and there are many.
+        rest = (unit[1] & 0x7F) << 8 | unit[2]
+        zeros = 15 - rest.bit_length()
+        if zeros < 4:
+            return (rest >> 14 - 2 * zeros) - 1
+    bits = Bits(_plain(unit[1:24]))
+    bits.golomb()
+    return bits.golomb()
 
 
 def _units(data: bytes, length: int) -> Iterator[bytes]:

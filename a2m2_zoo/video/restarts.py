@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from a2m2_zoo.video import bits
@@ -10,7 +11,7 @@ from a2m2_zoo.video.bits import Headers, Picture
 from a2m2_zoo.video.nal import H264, HEVC
 
 if TYPE_CHECKING:
-    from av.packet import Packet, PktSideDataT
+    from av.packet import Packet
     from av.video.stream import VideoStream
 
 
@@ -55,7 +56,6 @@ _FLAGGED = frozenset(
 )
 _FUNCTIONS: dict[str, Callable[[bytes], Picture]] = {
     "av1": bits.read_av1,
-    "ffv1": bits.read_ffv1,
     "mjpeg": bits.read_jpeg,
     "mpeg1video": bits.read_mpeg2,
     "mpeg2video": bits.read_mpeg2,
@@ -64,7 +64,7 @@ _FUNCTIONS: dict[str, Callable[[bytes], Picture]] = {
     "vp9": bits.read_vp9,
 }
 # What decoding a packet changes beyond its own picture.
-_CHANGES: tuple[PktSideDataT, ...] = (
+_CHANGES = (
     "palette",
     "new_extradata",
     "param_change",
@@ -81,6 +81,7 @@ class Restarts:
         flagged: The container's word is all there is to go by.
         between: Whether there are B pictures; None where the packets do not tell.
         layered: There are temporal layers.
+        certain: Each packet that is shown gives one picture.
     """
 
     def __init__(self, stream: VideoStream) -> None:
@@ -100,6 +101,7 @@ class Restarts:
         tells = codec in ("h264", "mpeg4", "mpeg1video", "mpeg2video") or self._alone
         self.between: bool | None = False if tells else None
         self.layered = False
+        self.certain = True
         self._layers: set[int] = set()
         self._begun = False
         self._apart: Headers = dict(self._read.headers) if self._read else {}
@@ -107,10 +109,9 @@ class Restarts:
 
     def see(self, packet: Packet[VideoStream]) -> tuple[bool, bool]:
         """Return whether decoding may begin with a packet, and whether it gives a picture to show."""
-        if any(packet.has_sidedata(kind) for kind in _CHANGES):
-            self.skippable = False
-        if not self.skippable:
-            return False, True
+        with suppress(IndexError):  # A kind that this PyAV has no name for.
+            if any(data.data_type in _CHANGES for data in packet.iter_sidedata()):
+                self.skippable = False
         if self._read is None:
             return self._alone or packet.is_keyframe, True
         picture = _described(self._read, bytes(packet))
@@ -119,7 +120,9 @@ class Restarts:
         if self.between is not None:
             self.between = self.between or picture.between
         if picture.doubtful:
-            self.skippable = False
+            self.skippable = self.certain = False
+        if not picture.headers and not picture.intra:
+            return False, picture.shown
         # Where the size or the like changes, decoders drop or bring forth pictures they have held back.
         if self._begun and any(
             _sizes(key) and self._now.get(key, item) != item
