@@ -39,11 +39,6 @@ odd(
     warning="2 breaks",
 )
 odd(
-    "one_hours_off.nut",
-    made("mpeg4", edit=timed(lambda i, at: at + HOUR * (i == 12))),
-    warning="2 breaks",
-)
-odd(
     "one_hours_off_b.mkv",
     made("libx264", edit=timed(lambda i, at: at + HOUR * (i == 13))),
     warning="break",
@@ -60,7 +55,7 @@ odd(
 )
 odd("backwards.mkv", made("mpeg4", edit=timed(lambda i, at: at % 15)), warning="")
 odd(
-    "backwards_far.nut",
+    "backwards_far.mkv",
     made("mjpeg", Part(pixels="yuvj420p"), edit=timed(lambda i, at: at + (50 if at < 15 else 0))),
     warning="break",
 )

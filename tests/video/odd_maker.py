@@ -26,7 +26,7 @@ class Part:
     size: tuple[int, int] = (96, 64)
     pixels: str = "yuv420p"
     options: dict[str, str] = field(default_factory=dict)
-    gop: int = 10
+    gop: int = 6
     fields: dict[str, Any] = field(default_factory=dict)
 
 

@@ -30,7 +30,7 @@ from a2m2_zoo.video.images import in_order
 from a2m2_zoo.video.line import Line
 from a2m2_zoo.video.preprocess import Resizer
 
-SPECS = [Preprocess(frames=frames, size=64, crop="stretch") for frames in (1, 8)]
+SPECS = [Preprocess(frames=frames, size=64, crop="stretch") for frames in (1, 3, 8)]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ CHOICES = {
 def test_the_film_is_found_among_the_streams(tmp_path, name):
     first, second, number_, warning = CHOICES[name]
     path = write_streams(tmp_path / name, first, second)
-    clip = read_clip(path, SPECS[1])
+    clip = read_clip(path, SPECS[-1])
     count = (first, second)[number_][1].count
     assert clip.count == count
     assert [number(f) for f in clip.frames] == [100 * number_ + index for index in clip.indices]
@@ -172,11 +172,11 @@ def test_one_clip_that_fails_in_an_unknown_way_ends_no_batch(tmp_path, monkeypat
         return real(path, job)
 
     monkeypatch.setitem(decode.READERS, "pyav", reader)
-    results = list(read_clips([good, bad, Nameless(), good], SPECS[1], workers=1))
+    results = list(read_clips([good, bad, Nameless(), good], SPECS[-1], workers=1))
     assert [isinstance(result, VideoError) for result in results] == [False, True, True, False]
     assert f"{bad}: cannot be read (RuntimeError: two lines)" in str(results[1])
     with pytest.raises(VideoError, match="RuntimeError"):
-        read_clip(bad, SPECS[1])
+        read_clip(bad, SPECS[-1])
 
 
 class Nameless:
@@ -227,18 +227,18 @@ def test_what_is_no_file_is_no_picture(tmp_path, kind):
         with socket.socket(socket.AF_UNIX) as made:
             made.bind(os.path.relpath(odd))
     start = time.monotonic()
-    clip = read_clip(folder, replace(SPECS[1], frames=5))
+    clip = read_clip(folder, replace(SPECS[-1], frames=5))
     assert clip.warnings[0] == "1 of 5 pictures do not decode and are left out"
     assert set(map(number, clip.frames)) == set(range(4))
     for name in (odd, Path("/dev/zero")):
         with pytest.raises(VideoError):
-            read_clip(name, SPECS[1])
+            read_clip(name, SPECS[-1])
     assert time.monotonic() - start < 5
 
 
 def test_one_frame_for_most_of_a_clip_is_told():
     # Half a second of 20 frames, then one that stays for 0.9 s, which is no break yet.
-    job = Job("clip", SPECS[1], Limits(), Watch("clip", Limits()))
+    job = Job("clip", SPECS[-1], Limits(), Watch("clip", Limits()))
     moments = tuple(range(0, 400, 20))
     line = Line.of([*moments, 1300], 20, Fraction(1, 1000))
     assert line.gaps == 0
@@ -262,8 +262,8 @@ def test_odd_real_files_decode_exactly(real_clips):
     for path in paths:
         # Of two films the longer one is read, and that is said.
         stream = 1 if path.name == "tc_nasa_13013.mp4" else 0
-        frames, resize = full_decode(path, stream), Resizer(SPECS[1])
-        clip = read_clip(path, SPECS[1])
+        frames, resize = full_decode(path, stream), Resizer(SPECS[-1])
+        clip = read_clip(path, SPECS[-1])
         assert len(clip.warnings) == stream
         assert clip.count == len(frames)
         for index, frame in zip(clip.indices, clip.frames, strict=True):
