@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.video.gaps import is_break
 
 Item = TypeVar("Item")
 
@@ -61,7 +62,7 @@ class Sampler(Generic[Item]):
         """
         if isinstance(time, bool) or not isinstance(time, (int, float)) or not math.isfinite(time):
             raise ArgumentError(f"timestamp is {time!r}; expected seconds as a finite number")
-        return self._last is not None and abs(time - self._last[1]) > self._gap
+        return self._last is not None and is_break(time - self._last[1], self._gap)
 
     def restart(self) -> None:
         """Forget what came; the next frame is slot 0."""

@@ -26,6 +26,7 @@ from a2m2_zoo.spotting.segments import (
 from a2m2_zoo.spotting.windows import STRIDE, FeatureRing, Window, make_grid, window_lengths
 from a2m2_zoo.video import Limits, normalise
 from a2m2_zoo.video.clip import check_size
+from a2m2_zoo.video.gaps import GAP
 from a2m2_zoo.video.preprocess import Resizer
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Stream:
         stride: float = STRIDE,
         reject_below: float | None = None,
         rule: Rule | None = None,
-        gap: float = 1.0,
+        gap: float = GAP,
         limits: Limits | None = None,
         on_windows: Callable[[Sequence[Window]], None] | None = None,
     ) -> None:

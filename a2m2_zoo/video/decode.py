@@ -72,7 +72,7 @@ def read_clip(
     >>> clip.frames.shape, clip.indices
     ((4, 64, 64, 3), (3, 11, 18, 26))
     """
-    return _read(source, spec, limits, reader, seed, strict, threads, None)
+    return _guarded(source, spec, limits, reader, seed, strict, threads, None)
 
 
 def read_clips(
@@ -126,7 +126,7 @@ def _in_order(
     def read(source: Source, number: int) -> Clip | A2M2Error:
         own = None if seed is None else seed + number
         try:
-            return _read(source, spec, limits, reader, own, strict, 1, stop)
+            return _guarded(source, spec, limits, reader, own, strict, 1, stop)
         except A2M2Error as error:
             return error
 
@@ -143,6 +143,29 @@ def _in_order(
         # Also on close and on Ctrl-C: what runs ends at its next packet, what waits never starts.
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _guarded(
+    source: Any,
+    spec: Preprocess,
+    limits: Limits,
+    reader: str,
+    seed: int | None,
+    strict: bool,
+    threads: int,
+    stop: Event | None,
+) -> Clip:
+    """Read one clip; whatever goes wrong in it is its error, and ends no batch."""
+    try:
+        return _read(source, spec, limits, reader, seed, strict, threads, stop)
+    except A2M2Error:
+        raise
+    except Exception as error:
+        what = " ".join(str(error).split())
+        raise VideoError(
+            f"{_name(source)}: cannot be read ({type(error).__name__}: {what}): convert it, or report "
+            "it with the file"
+        ) from error
 
 
 def _read(
@@ -191,5 +214,7 @@ def _name(source: Any) -> str:
     if isinstance(source, (str, os.PathLike)):
         text = os.fsdecode(source)
         return text if text.isprintable() and text else repr(text)
-    shape = getattr(source, "shape", None)
-    return f"array of {shape[0]} frames" if shape else f"array ({type(source).__name__})"
+    try:
+        return f"array of {source.shape[0]} frames"
+    except Exception:  # Whatever it is, it needs a name for the message that says so.
+        return f"array ({type(source).__name__})"
