@@ -26,7 +26,7 @@ def seconds(time: object) -> float:
     3.0
     """
     try:
-        at = float(time) if isinstance(time, Real) and not isinstance(time, bool) else math.nan
+        at = float(time) if not isinstance(time, bool) and isinstance(time, Real) else math.nan
     except OverflowError:  # an integer beyond all floats
         at = math.inf
     if abs(at) <= LATEST:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError, EpisodeError
-from a2m2_zoo.rejection import Judge
+from a2m2_zoo.rejection import Judge, shipped_table
 from a2m2_zoo.spotting.sampling import Filled, Sampler, seconds
 from a2m2_zoo.spotting.segments import (
     REJECT_JUDGED,
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from a2m2_zoo.bank import SupportBank
     from a2m2_zoo.methods.base import Descriptors
     from a2m2_zoo.model import Model
+
+
+def default_threshold(model: Model) -> float:
+    """The ``reject_below`` of a stream that is given none."""
+    return REJECT_PLAIN if shipped_table(model.weights_hash) is None else REJECT_JUDGED
 
 
 class Stream:
@@ -109,7 +114,7 @@ class Stream:
         if reject_below is None:
             reject_below = rule.reject_below
         if reject_below is None:
-            reject_below = REJECT_PLAIN if self._judge_known is None else REJECT_JUDGED
+            reject_below = default_threshold(model)
         rule = replace(rule, reject_below=reject_below)
         self._share = rule.known_share
         self._sampler: Sampler[av.VideoFrame] = Sampler(step=self.grid.step, gap=gap)
