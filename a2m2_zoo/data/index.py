@@ -24,6 +24,7 @@ from a2m2_zoo.video.folders import (
     VIDEO_SUFFIXES,
     LeftOut,
     Reader,
+    is_folder,
     is_frame_folder,
 )
 from a2m2_zoo.video.litter import is_thumbnail_name
@@ -90,7 +91,7 @@ def find_clips(path: str | os.PathLike[str]) -> FoundClips:
         VideoNotFoundError: The folder cannot be listed.
     """
     root, reader = Path(path), Reader()
-    if not root.is_dir() or reader.is_frame_folder(root):
+    if not is_folder(root) or reader.is_frame_folder(root):
         return FoundClips((root,))
     return _walk(root, reader)
 
@@ -131,7 +132,7 @@ def find_classes(root: str | os.PathLike[str]) -> FoundClasses:
         EpisodeError: It holds no class, or two classes share a name.
     """
     root, reader = Path(root), Reader()
-    if not root.is_dir():
+    if not is_folder(root):
         raise VideoNotFoundError(
             f"{str(root)!r} is not a folder; expected one folder per class with its clips inside"
         )

@@ -162,7 +162,7 @@ class Reader:
 
         A folder that holds a clip at any depth is none, whatever pictures lie beside it.
         """
-        return path.is_dir() and self._nature(path).frames
+        return is_folder(path) and self._nature(path).frames
 
     def _nature(self, folder: Path, depth: int = 0) -> _Nature:
         key = os.path.realpath(folder)
@@ -216,6 +216,11 @@ class Reader:
             return False
         # Frames are numbered, and some videos are: numbers tell only where none is missing.
         return len(found) == len(set(names.values())) or not any(map(str.isdecimal, stems))
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; a path that cannot be one, being too long for instance, is none."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where a name is too long
 
 
 def is_frame_folder(path: Path) -> bool:
