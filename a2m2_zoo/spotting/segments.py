@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 #: ``Rule.reject_below`` for models that tell known actions from unknown ones, and for those that do not.
 #: Chosen on generated clips.
-REJECT_JUDGED, REJECT_PLAIN = 0.1, 0.35
+REJECT_JUDGED, REJECT_PLAIN = 0.05, 0.35
 
 
 @dataclass(frozen=True)
