@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from a2m2_zoo.bank import SupportBank
+from a2m2_zoo.data.index import find_clips, name_left_out
 from a2m2_zoo.episode import Episode, Plan, Prediction, Source, Supports, as_mapping
-from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
+from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError, VideoNotFoundError
 from a2m2_zoo.loading import load_model, models_with_text
 from a2m2_zoo.model import Model
 from a2m2_zoo.rejection import Judge
@@ -87,9 +89,26 @@ def _sound(
         )
 
 
+# Of a path nobody knows before it is looked at whether one clip is there, or a folder of clips.
 @overload
-def classify(  # type: ignore[overload-overlap]  # a str is a clip, not a sequence of clips
-    query: Source,
+def classify(  # type: ignore[overload-overlap]  # a str is a path, not a sequence of clips
+    query: str | os.PathLike[str],
+    supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
+    *,
+    model: Model | None = ...,
+    top_k: int | None = ...,
+    reject_below: float | None = ...,
+    batch_size: int | None = ...,
+    workers: int | None = ...,
+    limits: Limits | None = ...,
+    class_names: ClassNames | None = ...,
+    text_weight: float = ...,
+    templates: str | Sequence[str] | None = ...,
+    on_error: Literal["raise", "return"] = ...,
+) -> Prediction | Any: ...
+@overload
+def classify(
+    query: npt.NDArray[np.uint8] | Tensor,
     supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
     *,
     model: Model | None = ...,
@@ -136,7 +155,7 @@ def classify(
     on_error: Literal["return"],
 ) -> list[Prediction | A2M2Error]: ...
 def classify(
-    query: Source | Sequence[Source],
+    query: Source | Tensor | Sequence[Source],
     supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
     *,
     model: Model | None = None,
@@ -153,8 +172,9 @@ def classify(
     """Name the action of one clip, or of many, given a few labelled clips per action.
 
     Args:
-        query: A clip (a video file, a folder of image frames, or a uint8 array (T, H, W, 3)), or a list
-            of clips.
+        query: A clip (a video file, a folder of image frames, or a uint8 array (T, H, W, 3)), a list of
+            clips, or a folder of clips, which stands for the list of those in it at any depth, see
+            ``a2m2_zoo.data.index.find_clips``.
         supports: A mapping {class: [clips]}, a folder with one folder per class, a saved bank's file, an
             ``Episode`` or a ``SupportBank``.
         model: A model; the default model, loaded once per process, if None.
@@ -174,7 +194,8 @@ def classify(
             that the others are still answered.
 
     Returns:
-        A ``Prediction`` for one clip, a list in the order given for many.
+        A ``Prediction`` for one clip, a list in the order given for many, and for a folder of clips in the
+        order of their names.
 
     Raises:
         VideoError: A clip cannot be read and ``on_error`` is ``raise``.
@@ -187,8 +208,9 @@ def classify(
         raise ArgumentError(f"on_error is {on_error!r}; expected 'raise' or 'return'")
     model = model or default_model()
     bank = resolve_bank(supports, model=model, workers=workers, limits=limits)
-    single = isinstance(query, (str, os.PathLike, np.ndarray, Tensor))
-    queries: Sequence[Any] = [query] if single else query  # type: ignore[assignment]
+    inside = _clips_inside(query)
+    single = inside is None and isinstance(query, (str, os.PathLike, np.ndarray, Tensor))
+    queries: Any = [query] if single else query if inside is None else inside
     answers = iter_classify(
         queries,
         bank,
@@ -208,6 +230,23 @@ def classify(
             raise answer
         found.append(answer)
     return found[0] if single else found
+
+
+def _clips_inside(query: object) -> Sequence[Path] | None:
+    """The clips of a folder of clips; None for anything else, a single clip included.
+
+    Raises:
+        VideoNotFoundError: There are none.
+    """
+    if not isinstance(query, (str, os.PathLike)) or not os.fspath(query):
+        return None
+    found = find_clips(query)
+    if found.clips == (Path(query),):
+        return None
+    name_left_out(query, found.left_out)
+    if not found.clips:
+        raise VideoNotFoundError(f"the folder {os.fspath(query)!r} holds no clip")
+    return found.clips
 
 
 def iter_classify(

@@ -12,13 +12,14 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "a2m2_zoo"
 
 # What each room may import; the drawing is in docs/architecture.md.
-BASE = {"errors", "_typing", "_files", "_cores", "_version"}
+BASE = {"errors", "_typing", "_files", "_cores", "_printable", "_version"}
 ALLOWED = {
     "errors": set(),
     "_typing": set(),
     "_version": set(),
     "_files": BASE,
     "_cores": set(),
+    "_printable": set(),
     "ops": BASE,
     "video": BASE,
     "hub": BASE,
@@ -57,7 +58,7 @@ ALLOWED = {
     "loading": BASE | {"model", "methods", "backbones", "hub", "video", "text", "free"},
     "pulling": BASE | {"hub", "loading"},
     "publishing": BASE | {"data", "hub", "loading", "model"},
-    "api": BASE | {"loading", "bank", "episode", "model", "rejection", "text", "video"},
+    "api": BASE | {"data", "loading", "bank", "episode", "model", "rejection", "text", "video"},
     "spotting": BASE
     | {"api", "backbones", "bank", "episode", "methods", "model", "rejection", "video"},
     "bank_check": BASE | {"bank", "calibration", "data", "model", "video"},

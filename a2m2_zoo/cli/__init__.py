@@ -23,9 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; those of the process if None.
     """
     from a2m2_zoo.cli.app import app
+    from a2m2_zoo.cli.output import notes
 
     try:
-        app(args=None if argv is None else list(argv), prog_name="a2m2")
+        with notes():
+            app(args=None if argv is None else list(argv), prog_name="a2m2")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except (SaveError, FetchError) as error:

@@ -105,22 +105,28 @@ def classify(
 
 def expand(queries: list[Path]) -> tuple[list[Path], list[A2M2Error]]:
     """Clips behind the arguments, folders opened at any depth; a folder without clips is a failure."""
-    from a2m2_zoo.data.index import clips_in, is_frame_folder
+    from a2m2_zoo.data.index import UNREADABLE, find_clips, name_left_out
 
     clips: list[Path] = []
     failures: list[A2M2Error] = []
     for path in queries:
-        if not path.is_dir() or is_frame_folder(path):
-            clips.append(path)
+        try:
+            found = find_clips(path)
+        except VideoError as error:
+            failures.append(error)
             continue
-        folders = [
-            path,
-            *sorted(p for p in path.rglob("*") if p.is_dir() and not is_frame_folder(p)),
-        ]
-        inside = [clip for folder in folders for clip in clips_in(folder)]
-        if not inside:
+        rest = [one for one in found.left_out if one.reason != UNREADABLE]
+        name_left_out(path, rest)
+        failures += (
+            VideoNotFoundError(
+                f"cannot list the folder {str(one.path)!r}; its clips have no answer"
+            )
+            for one in found.left_out
+            if one not in rest
+        )
+        if not found.clips:
             failures.append(VideoNotFoundError(f"the folder {str(path)!r} holds no clip"))
-        clips += inside
+        clips += found.clips
     return clips, failures
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,7 @@ def stdout() -> Console:
 __all__ = [
     "complain",
     "escape",
+    "notes",
     "prediction_rows",
     "predictions_table",
     "progress",
@@ -52,6 +54,33 @@ def table(*columns: str, right: Sequence[str] = (), title: str | None = None) ->
 def complain(line: object) -> None:
     """One line on stderr."""
     print(f"a2m2: {line}", file=sys.stderr, flush=True)
+
+
+class _Notes(logging.Handler):
+    """Says each line of the package's log once, however often a folder is read."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if line not in self._said:
+            self._said.add(line)
+            complain(line)
+
+
+@contextmanager
+def notes() -> Iterator[None]:
+    """Let what the package logs be complaints of the command line."""
+    log, handler = logging.getLogger("a2m2_zoo"), _Notes()
+    before, log.propagate = log.propagate, False
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = before
 
 
 def write_json(value: Any) -> None:

@@ -36,7 +36,7 @@ RejectOption = Annotated[
         min=0,
         max=1,
         help="Less likely right than this: say unknown.",
-        show_default="0.1; 0.35 with models that do not tell known from unknown",
+        show_default="0.05; 0.35 with models that do not tell known from unknown",
     ),
 ]
 

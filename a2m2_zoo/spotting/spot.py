@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from a2m2_zoo.api import default_model, resolve_bank
 from a2m2_zoo.errors import VideoError
+from a2m2_zoo.spotting.sampling import LATEST
 from a2m2_zoo.spotting.segments import Rule, Segment
 from a2m2_zoo.spotting.sources import open_film
 from a2m2_zoo.spotting.stream import Stream
@@ -117,8 +118,12 @@ def iter_spot(
             limits=limits,
             on_windows=on_windows,
         )
+        timeless = 0
         try:
             for frame, at in film:
+                if abs(at) > LATEST:
+                    timeless += 1
+                    continue
                 yield from stream.push(frame, at)
                 if on_progress is not None:
                     on_progress(at, film.seconds)
@@ -126,5 +131,9 @@ def iter_spot(
             yield from stream.close()
             raise
         yield from stream.close()
+        if timeless:
+            raise VideoError(
+                f"{os.fspath(video)}: {timeless} frame(s) are stamped with times that are none, and left out"
+            )
     finally:
         film.close()

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError, EpisodeError
-from a2m2_zoo.rejection import Judge
-from a2m2_zoo.spotting.sampling import Filled, Sampler
+from a2m2_zoo.rejection import Judge, shipped_table
+from a2m2_zoo.spotting.sampling import Filled, Sampler, seconds
 from a2m2_zoo.spotting.segments import (
     REJECT_JUDGED,
     REJECT_PLAIN,
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from a2m2_zoo.bank import SupportBank
     from a2m2_zoo.methods.base import Descriptors
     from a2m2_zoo.model import Model
+
+
+def default_threshold(model: Model) -> float:
+    """The ``reject_below`` of a stream that is given none."""
+    return REJECT_PLAIN if shipped_table(model.weights_hash) is None else REJECT_JUDGED
 
 
 class Stream:
@@ -110,8 +115,9 @@ class Stream:
         if reject_below is None:
             reject_below = rule.reject_below
         if reject_below is None:
-            reject_below = REJECT_PLAIN if self._judge_known is None else REJECT_JUDGED
+            reject_below = default_threshold(model)
         rule = replace(rule, reject_below=reject_below)
+        self._share = rule.known_share
         self._sampler: Sampler[av.VideoFrame] = Sampler(step=self.grid.step, gap=gap)
         self._segmenter = Segmenter(bank.class_names, self.grid, rule)
         # The frame that a slot repeats may be older than the window by the gap.
@@ -140,8 +146,8 @@ class Stream:
 
         Args:
             frame: RGB, (H, W, 3) uint8: an array or a tensor; or a frame of PyAV.
-            timestamp: When it was shown, in seconds on any clock that does not jump. What comes late is
-                passed over.
+            timestamp: When it was shown, in seconds on any clock, that of ``time.time()`` too. What comes
+                late is passed over; a jump of more than ``gap`` begins the stream anew.
 
         Returns:
             The segments that became final, in the order of time; mostly none. A segment is final at most
@@ -154,11 +160,11 @@ class Stream:
         if self._closed:
             raise ArgumentError("the stream is closed; make a new one")
         found: list[Segment] = []
-        picture = self._checked(frame)
-        if self._sampler.breaks(timestamp):
+        picture, at = self._checked(frame), seconds(timestamp)
+        if self._sampler.breaks(at):
             found += self._finish()
             self._sampler.restart()
-        for filled in self._sampler.push(picture, timestamp):
+        for filled in self._sampler.push(picture, at):
             self._keep(filled)
             if self._slots % self.grid.stride == 0:
                 found += self._judge(self.grid.lengths)
@@ -225,7 +231,7 @@ class Stream:
         end = self._sampler.origin + (last + 0.5) * self.grid.step
         starts = [max(end - length * self.grid.step, self._sampler.origin) for length in ready]
         windows = [
-            Window(start, end, chances, raw, sure)
+            Window(start, end, chances, raw, sure, self._share)
             for start, chances, raw, sure in zip(
                 starts, probabilities, scores.numpy(), known, strict=True
             )

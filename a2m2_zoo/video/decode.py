@@ -14,6 +14,7 @@ from a2m2_zoo._cores import decoding_threads
 from a2m2_zoo.errors import A2M2Error, ArgumentError, VideoError, VideoNotFoundError
 from a2m2_zoo.video.clip import Clip, Job, Limits, Watch
 from a2m2_zoo.video.film import read_film
+from a2m2_zoo.video.folders import check_clip_folder
 from a2m2_zoo.video.images import read_array, read_folder
 from a2m2_zoo.video.preprocess import Preprocess
 from a2m2_zoo.video.readers import read_decord, read_torchcodec
@@ -193,6 +194,7 @@ def _read(
     except (OSError, ValueError) as error:  # A name too long, or with a zero byte in it.
         raise VideoError(f"{name}: no usable path: {error}") from None
     if folder:
+        check_clip_folder(path, name)
         return read_folder(path, job)
     if file:
         return READERS[reader](path, job)

@@ -278,6 +278,16 @@ def test_a_newcomer_sees_an_answer_in_one_click(visitor: Visitor) -> None:
     visitor.until(
         "const i = document.querySelector('#timeline img'); return i && i.naturalWidth > 1000"
     )
+    assert visitor.browser.run("return document.querySelectorAll('#segments tr.none').length") < 3
+    visitor.browser.run(
+        "const i = document.querySelector('#film-reject input[type=number]'); i.value = 1;"
+        "for (const kind of ['input', 'change', 'blur']) i.dispatchEvent(new Event(kind, {bubbles: true}))"
+    )
+    visitor.click("Find the actions")
+    visitor.until(  # no probability reaches 1
+        "const all = [...document.querySelectorAll('#segments tbody tr')];"
+        "return all.length > 0 && all.every(row => row.classList.contains('none'))"
+    )
     assert visitor.complaints() == []
 
 

@@ -269,6 +269,8 @@ def test_drawn_clips_answer_and_a_drawn_video_is_searched(model: Model, tmp_path
     assert {s.label for s in found.segments if s.known} & {"jump", "wave", "squat", "kick"}
     assert found.picture is not None
     assert found.damage == ""
+    none = session.spot({"path": str(engine.files / "x" / film.name)}, 1.0)
+    assert not any(s.known for s in none.segments)
     session.close()
     assert film.exists()
     own = Session(engine)

@@ -4,6 +4,8 @@ import csv
 import inspect
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +54,33 @@ def test_json_answers_have_the_announced_form(
     assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-5)
     assert answer["model"] == "a2m2-lite0"
     assert len(answer["frames"]) == 8
+
+
+def test_a_folder_that_cannot_be_opened_costs_no_other_answer(
+    data: Path,
+    bank: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = tmp_path / "queries"
+    shutil.copytree(data / "still", root / "open")
+    (root / "locked").mkdir()
+    (root / "locked" / "x.mp4").touch()
+    scan = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    asked = [str(root), str(root / "locked"), "--supports", str(bank), "--json"]
+    assert main(["classify", *asked]) == 1
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)) == 3
+    assert captured.err.count("cannot list the folder") == 2
+    assert captured.err.count("\n") == 2
 
 
 def test_csv_and_table(data: Path, bank: Path, capsys: pytest.CaptureFixture[str]) -> None:
