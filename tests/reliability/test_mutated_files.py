@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("resource", reason="memory is counted with the resource module")
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fuzz import run  # noqa: E402
+from fuzz import run
 
 COUNT = 2000 if os.environ.get("A2M2_LONG") else 300
 
