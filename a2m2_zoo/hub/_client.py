@@ -29,7 +29,7 @@ def calm() -> Iterator[list[str]]:
     level, hidden = logging.get_verbosity(), are_progress_bars_disabled()
     notes: list[str] = []
     logging.set_verbosity(ERROR)
-    if not hidden and not sys.stderr.isatty():
+    if not hidden and (sys.stderr is None or not sys.stderr.isatty()):
         disable_progress_bars()
     try:
         with warnings.catch_warnings(record=True) as caught:
