@@ -61,8 +61,7 @@ def _run(argv: Sequence[str] | None) -> int:
 def _misused(error: Exception) -> int:
     """The call is wrong in a way that Typer has found."""
     context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
-        print(context.get_help())
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help is shown
         return WRONG_CALL
     said = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
     more = f"; see `{context.command_path} --help`" if context is not None else ""

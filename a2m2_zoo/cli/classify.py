@@ -173,14 +173,11 @@ def show(rows: Sequence[tuple[object, Prediction | A2M2Error]], form: options.Fo
         if found:
             output.stdout().print(output.predictions_table(found))
         return
-    answers = [
-        output.failure_row(query, answer) if isinstance(answer, A2M2Error) else answer
-        for query, answer in rows
-    ]
+    answers = [output.answer_row(query, answer) for query, answer in rows]
     if form is options.Form.JSON:
-        output.write_json([a if isinstance(a, dict) else a.to_dict() for a in answers])
+        output.write_json(answers)
     else:
-        output.write_csv(output.prediction_rows(answers), ("query",))
+        output.write_csv(output.flat(answers), ("query",))
 
 
 def draw(

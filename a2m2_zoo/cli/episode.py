@@ -59,10 +59,8 @@ def episode(
             interrupted = True
     names = [drawn.class_names[label] for label in drawn.query_labels[: len(found)]]
     failures = [answer for answer in found if isinstance(answer, A2M2Error)]
-    rows = [
-        output.failure_row(query, answer) if isinstance(answer, A2M2Error) else answer
-        for query, answer in zip(drawn.queries, found, strict=False)
-    ]
+    asked = zip(names, drawn.queries, found, strict=False)
+    rows = [{"truth": name, **output.answer_row(query, answer)} for name, query, answer in asked]
     predictions = [answer for answer in found if not isinstance(answer, A2M2Error)]
     truths = [n for n, a in zip(names, found, strict=True) if not isinstance(a, A2M2Error)]
     right = sum(p.label == truth for p, truth in zip(predictions, truths, strict=True))
@@ -75,15 +73,11 @@ def episode(
                 "seed": seed,
                 "model": recogniser.id,
                 "accuracy": right / len(predictions) if predictions else None,
-                "predictions": [
-                    {"truth": truth, **(row if isinstance(row, dict) else row.to_dict())}
-                    for row, truth in zip(rows, names, strict=True)
-                ],
+                "predictions": rows,
             }
         )
     elif form is options.Form.CSV:
-        flat = output.prediction_rows(rows)
-        output.write_csv([{"truth": t, **row} for t, row in zip(names, flat, strict=True)])
+        output.write_csv(output.flat(rows))
     else:
         output.stdout().print(output.predictions_table(predictions, truths))
         output.stdout().print(f"{right} of {len(predictions)} right, {way}-way {shot}-shot")

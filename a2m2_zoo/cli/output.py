@@ -42,12 +42,12 @@ def escape(text: str) -> str:
 
 
 __all__ = [
+    "answer_row",
     "complain",
     "escape",
-    "failure_row",
+    "flat",
     "json_text",
     "lost",
-    "prediction_rows",
     "predictions_table",
     "progress",
     "put",
@@ -188,27 +188,28 @@ def predictions_table(
     return made
 
 
-def prediction_rows(answers: Iterable[Prediction | Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Predictions, and rows of failures in their place, as flat rows for CSV; one column per class."""
-    rows = []
-    for answer in answers:
-        if isinstance(answer, Mapping):
-            rows.append(dict(answer))
+def answer_row(query: object, answer: Prediction | A2M2Error) -> dict[str, Any]:
+    """An answer as plain values, or why there is none; the query by the name that finds it again."""
+    if isinstance(answer, A2M2Error):
+        return {"query": str(query), "error": str(answer)}
+    return {**answer.to_dict(), "query": str(query)}
+
+
+def flat(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Such rows for CSV: one column per class."""
+    found = []
+    for answer in rows:
+        row = dict(answer)
+        scores = row.pop("scores", {})
+        found.append(row)
+        if "error" in row:
             continue
-        row = answer.to_dict()
-        scores = row.pop("scores")
         row.pop("prompts", None)
         row["frames"] = " ".join(map(str, row["frames"]))
         row["warnings"] = "; ".join(row["warnings"])
         row["error"] = ""
         row.update({f"score:{name}": scores[name] for name in sorted(scores)})
-        rows.append(row)
-    return rows
-
-
-def failure_row(query: object, error: A2M2Error) -> dict[str, str]:
-    """What stands in the place of an answer."""
-    return {"query": str(query), "error": str(error)}
+    return found
 
 
 def _short(path: str, width: int = 48) -> str:
