@@ -78,7 +78,7 @@ def test_every_form_is_written_in_every_encoding(
     assert steering(machine + table + said) == set()
     assert [line[:6] for line in said.splitlines()] == ["a2m2: "] * 3
     answers, rest = json.JSONDecoder().raw_decode(machine)
-    assert [list(a) for a in answers][0] == ["query", "error"], "failures stand in their place"
+    assert list(answers[0]) == ["query", "error"], "failures stand in their place"
     assert "no such file" in answers[0]["error"]
     assert os.fsencode(answers[1]["query"]) == os.fsencode(work / QUERY)
     assert set(answers[1]["scores"]) == {FORMULA, STEERS, BYTES, HAN}
@@ -120,10 +120,11 @@ def test_pictures_pages_banks_and_clips_take_such_names(
 
 def test_wrong_calls_echo_nothing_that_steers(capsys: pytest.CaptureFixture[str]) -> None:
     for call in (
-        ["cl\x1b[2Jassify"], ["classify", "--\x1b[2Jx"], ["models", "show", "\x1b[2J"], ["bank", "show", "\x1b"],
+        ["cl\x1b[2Jassify"], ["classify", "--\x1b[2Jx"], ["models", "show", "\x1b[2J"],
         ["models", "list", "--method", "\x9bx"], ["classify", "q", "--supports", "\x1b[2J\nx"],
-        ["spot", "x", "--supports", "y", "--stride", "\x1b"], ["data", "synth", "--out", "x", "--style", "\x1b"],
-        ["compare", "x", "--shot", "\x1b[1m"], ["classify", "x", "--supports"], ["bank", "create", "\x1b", "--out"],
+        ["spot", "x", "--supports", "y", "--stride", "\x1b"], ["bank", "show", "\x1b"],
+        ["data", "synth", "--out", "x", "--style", "\x1b"], ["bank", "create", "\x1b", "--out"],
+        ["compare", "x", "--shot", "\x1b[1m"], ["classify", "x", "--supports"],
     ):  # fmt: skip
         assert main(call) == 2, call
         out, err = capsys.readouterr()
@@ -187,12 +188,25 @@ def test_real_processes_with_closed_and_full_streams() -> None:
 
 
 def test_spreadsheets_compute_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    cells = ["=1+1", "+1+1", "-x.mp4", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "-1.5", "+3e5", "plain"]
+    cells = [
+        "=1+1",
+        "+1+1",
+        "-x.mp4",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        "＝1",
+        "-1.5",
+        "+3e5",
+        "plain",
+    ]
     output.write_csv([{"n": -2.5, "text": cell} for cell in cells])
     text = capsys.readouterr().out
     rows = [row["text"] for row in csv.DictReader(io.StringIO(text))]
     assert rows == [
-        "'=1+1", "'+1+1", "'-x.mp4", "'@SUM(A1)", "'\\t=1", "'\\r=1", "'\\n=1", "'＝1", "-1.5", "+3e5", "plain",
+        "'=1+1", "'+1+1", "'-x.mp4", "'@SUM(A1)", "'\\t=1", "'\\r=1", "'\\n=1", "'＝1",
+        "-1.5", "+3e5", "plain",
     ]  # fmt: skip
     assert {row["n"] for row in csv.DictReader(io.StringIO(text))} == {"-2.5"}
     output.write_csv([{"=head": 1}])
