@@ -19,7 +19,7 @@ from makers import film, three_classes
 from a2m2_zoo import api, build_bank, load_model
 from a2m2_zoo.cli import main, signals
 
-SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+SIGNALS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 @pytest.fixture(scope="module")
