@@ -214,7 +214,11 @@ def test_spreadsheets_compute_nothing(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
-    value: dict[str, Any] = {"a": [float("nan"), float("inf"), 1.5], BYTES: STEERS + "\u2028", HAN: None}
+    value: dict[str, Any] = {
+        "a": [float("nan"), float("inf"), 1.5],
+        BYTES: STEERS + "\u2028",
+        HAN: None,
+    }
     output.write_json(value)
     text = capsys.readouterr().out
     assert steering(text) == set()
