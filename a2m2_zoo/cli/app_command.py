@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from a2m2_zoo.cli import options, output
+from a2m2_zoo.cli import options, output, signals
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
 
@@ -58,4 +58,5 @@ def app(
         print(address, flush=True)
         output.stderr.print("Ctrl-C ends it and deletes what was uploaded", highlight=False)
 
+    signals.give_back()  # the server has its own way to end
     serve(recogniser, host=host, port=port, supports=bank, limits=limits, on_ready=ready)

@@ -11,6 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from a2m2_zoo._files import write_atomically
+from a2m2_zoo._printable import escaped_json
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.errors import A2M2Error, ArgumentError, SaveError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
@@ -194,9 +195,11 @@ def progress_bars() -> Iterator[Tell]:
 def write_result(path: Path, text: str) -> None:
     """Write JSON to a file, or to stdout for ``-``."""
     if path == Path("-"):
-        typer.echo(text)
+        output.put(escaped_json(text) + "\n")
     else:
-        write_atomically(path, lambda scratch: scratch.write_text(text + "\n", encoding="utf-8"))
+        write_atomically(
+            path, lambda scratch: scratch.write_text(escaped_json(text) + "\n", encoding="utf-8")
+        )
 
 
 def complain(found: Comparison, listing: Listing) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from a2m2_zoo.cli import INTERRUPTED, options, output
 from a2m2_zoo.cli import compare as shared
+from a2m2_zoo.cli import options, output, signals
 from a2m2_zoo.errors import ArgumentError, SaveError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
@@ -91,7 +91,7 @@ def train(
 
     One Ctrl-C finishes the step and saves; --resume goes on. Several GPUs: torchrun -m a2m2_zoo train ...
 
-    Exit code 0: trained; 2: the call is wrong; 130: stopped by Ctrl-C, saved.
+    Exit code 0: trained; 2: the call is wrong; 130: stopped by Ctrl-C, saved; 143: the same by SIGTERM.
     """
     given = _settings(settings or [], steps=steps)
     if recipe is not None and (method is not None or from_scratch):
@@ -138,7 +138,9 @@ def train(
             f"stopped after step {found.step} and saved in {str(out)!r}; the same command with --resume "
             "goes on from there"
         )
-        raise typer.Exit(INTERRUPTED)
+        if found.signal:
+            signals.note(found.signal)
+        raise typer.Exit(signals.exit_code())
     if json is not None:
         shared.write_result(json, (out / "receipt.json").read_text(encoding="utf-8").rstrip())
     if json != Path("-"):

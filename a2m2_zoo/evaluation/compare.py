@@ -245,7 +245,9 @@ def _receipt(
             "name": name,
             "classes": len(classes),
             "clips": len(clips),
-            "names_sha256": hashlib.sha256("\n".join(clips).encode()).hexdigest(),
+            "names_sha256": hashlib.sha256(
+                "\n".join(clips).encode("utf-8", "surrogateescape")
+            ).hexdigest(),
         },
         "protocol": {**asdict(protocol), "shots": list(protocol.shots)},
         "methods": {

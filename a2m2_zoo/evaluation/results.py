@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from a2m2_zoo._printable import escaped_json
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.openset import OpenFigures
 
@@ -159,8 +160,10 @@ class Comparison:
 
     def to_json(self) -> str:
         """Strict JSON; ``from_json`` gives an equal comparison back."""
-        return json.dumps(
-            {"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False, allow_nan=False
+        return escaped_json(
+            json.dumps(
+                {"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False, allow_nan=False
+            )
         )
 
     @classmethod

@@ -8,8 +8,10 @@ import tempfile
 from pathlib import Path
 
 from a2m2_zoo._files import write_atomically
+from a2m2_zoo._printable import printable
 from a2m2_zoo.errors import ArgumentError, SaveError
 from a2m2_zoo.hub._client import calm, failures, reason
+from a2m2_zoo.hub._guard import OURS, guard, is_commit
 from a2m2_zoo.hub.publish import Bundle, is_receipt
 
 
@@ -59,8 +61,11 @@ def difference(bundle: Bundle) -> str:
 
     with calm(), tempfile.TemporaryDirectory() as cache:
         try:
-            api = HfApi()
+            guard()
+            api = HfApi(**OURS)
             info = api.model_info(bundle.repo_id, files_metadata=True, timeout=10)
+            if not is_commit(info.sha):
+                return f"not compared with the Hub: it names {str(info.sha)[:80]!r} as a commit"
             there = {sibling.rfilename: sibling for sibling in info.siblings or []}
             parts = [f"{bundle.repo_id} is at commit {info.sha}"]
             for name, content in bundle.files.items():
@@ -80,7 +85,7 @@ def difference(bundle: Bundle) -> str:
                     ).read_bytes()
                 parts.append(_text(name, before, content))
             gone = sorted(n for n in set(there) - set(bundle.files) if is_receipt(n))
-            parts += [f"{name}: would be removed" for name in gone]
+            parts += [f"{printable(name)}: would be removed" for name in gone]
         except RepositoryNotFoundError:
             return f"{bundle.repo_id} is not on the Hub yet, or hidden from you: all files are new"
         except failures() as error:

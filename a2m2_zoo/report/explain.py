@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from a2m2_zoo._files import write_atomically
+from a2m2_zoo._printable import printable
 from a2m2_zoo.errors import ArgumentError, DependencyError, SaveError
 
 if TYPE_CHECKING:
@@ -231,6 +232,6 @@ def _heat(axes: Any, name: str, plan: Plan, colour: str) -> None:
 
 
 def _short(text: str, width: int) -> str:
-    # A dollar sign would switch matplotlib to mathematics.
-    plain = text.replace("$", r"\$")
-    return plain if len(text) <= width else plain[: width - 3] + "..."
+    text = printable(text)
+    cut = text if len(text) <= width else text[: width - 3] + "..."
+    return cut.replace("$", r"\$")  # which would switch matplotlib to mathematics

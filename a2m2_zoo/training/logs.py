@@ -113,12 +113,13 @@ class LiveTable:
     """
 
     def __init__(self, steps: int) -> None:
-        from rich.console import Console
         from rich.live import Live
+
+        from a2m2_zoo._console import SafeConsole
 
         self._steps = steps
         self._facts: dict[str, str] = {}
-        console = Console(stderr=True)
+        console = SafeConsole(stderr=True)
         shown = console.is_terminal
         self._live = Live(console=console, refresh_per_second=4, transient=True) if shown else None
 

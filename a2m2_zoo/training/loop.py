@@ -43,6 +43,7 @@ class Trained:
         curve: Every validation: ``step``, and percent right by number of shots.
         skipped: Steps left out because a number was not finite.
         seconds: Over all sessions.
+        signal: What interrupted it; 0 for nothing.
     """
 
     step: int
@@ -52,6 +53,7 @@ class Trained:
     curve: tuple[Mapping[str, Any], ...]
     skipped: int
     seconds: float
+    signal: int = 0
 
 
 def train(
@@ -145,6 +147,7 @@ class _Loop:
     clock: float = field(default_factory=time.perf_counter)
     clips: int = 0
     busy: float = 0.0
+    signal: int = 0
 
     @property
     def config(self) -> TrainingConfig:
@@ -182,6 +185,7 @@ class _Loop:
                 if ended:
                     break
                 if asked:
+                    self.signal = stop.number
                     return "interrupted"
         return "patience" if at.step < config.steps else "steps"
 
@@ -266,6 +270,7 @@ def _finish(loop: _Loop, stopped: str) -> Trained:
         curve=tuple(at.curve),
         skipped=at.skipped,
         seconds=at.seconds,
+        signal=loop.signal,
     )
     if loop.ranks.first:
         write_receipt(run.out, _facts(loop, result))
@@ -273,6 +278,7 @@ def _finish(loop: _Loop, stopped: str) -> Trained:
 
 
 def _facts(loop: _Loop, result: Trained) -> dict[str, Any]:
+    ended = {key: value for key, value in vars(result).items() if key != "signal"}
     return {
         **loop.run.facts,
         "processes": loop.ranks.size,
@@ -281,7 +287,7 @@ def _facts(loop: _Loop, result: Trained) -> dict[str, Any]:
         "loss_parts": sorted(loop.run.method.extra),
         "classes": loop.source.classes,
         "held_out": [] if loop.validation is None else list(loop.validation.names),
-        "result": {**vars(result), "curve": list(result.curve)},
+        "result": {**ended, "curve": list(result.curve)},
     }
 
 

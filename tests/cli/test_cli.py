@@ -112,13 +112,17 @@ def test_every_broken_clip_has_one_line_and_the_good_ones_are_answered(
     queries = [str(p) for p in (good, *broken, one)]
     assert main(["classify", *queries, "--supports", str(bank), "--json"]) == 1
     out, err = capfd.readouterr()
-    answers = {Path(a["query"]).name: a for a in json.loads(out)}
+    rows = json.loads(out)
+    assert [row["query"] for row in rows] == queries, "failures stand in their place"
+    failed = {row["query"]: row["error"] for row in rows if "error" in row}
+    answers = {Path(a["query"]).name: a for a in rows if "error" not in a}
     assert answers["r1.mp4"]["label"] == "right"
     assert answers["one.mp4"]["warnings"] == ["only 1 frame; nearest frames repeated"]
     assert set(answers) <= {"r1.mp4", "one.mp4", "cut.mp4"}
     complaints = lines(err)
     assert all(line.startswith("a2m2: ") for line in complaints), err
-    assert len(complaints) == len(queries) - len(answers)
+    assert len(complaints) == len(queries) - len(answers) == len(failed)
+    assert [f"a2m2: {error}" for error in failed.values()] == complaints
     for path in broken:
         if path.name not in answers:
             assert sum(path.name in line for line in complaints) == 1, path.name
