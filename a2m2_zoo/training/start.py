@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from a2m2_zoo._files import sha256_of
+from a2m2_zoo._json import TooMuch, parse
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub import checkpoint
@@ -20,7 +22,7 @@ from a2m2_zoo.methods.base import Method
 from a2m2_zoo.model import Model
 from a2m2_zoo.training.augment import Augment
 from a2m2_zoo.training.config import TrainingConfig
-from a2m2_zoo.training.finish import Trunk, hash_of
+from a2m2_zoo.training.finish import Trunk
 from a2m2_zoo.training.recipes import recipe as find_recipe
 from a2m2_zoo.video import Preprocess
 
@@ -142,7 +144,7 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
     if changes:
         head = _seeded(found.method, _changed(head.config, changes), config.seed)
     if weights is not None:
-        trunk = Trunk(found.backbone, hash_of(weights), weights)
+        trunk = Trunk(found.backbone, sha256_of(weights), weights)
     else:
         assert listed is not None  # or the recipe would have asked for weights
         trunk = Trunk(listed.id, listed.sha256)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from a2m2_zoo._files import folder_to_make, new_folder
 from a2m2_zoo._typing import UInt8
 from a2m2_zoo.errors import ArgumentError, SaveError
 
@@ -227,24 +226,15 @@ def write_dataset(
         raise ArgumentError(f"size must be even and from 16 to 2048 pixels; got {size}")
     if not 1 <= fps <= 240:
         raise ArgumentError(f"fps must be from 1 to 240; got {fps}")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ArgumentError(f"{target} exists and is not an empty folder; name a new one")
+    try:
+        folder_to_make(target)
+    except SaveError as error:
+        raise ArgumentError(str(error)) from error
     plans = _plans(classes, named, seed, {"style": style, "studio": studio})
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
         raise SaveError(f"could not make {target}: {error}; choose another place") from error
-    try:
-        written = _fill(beside, plans, clips, (frames, fps, size), progress)
-        beside.chmod(0o755)  # mkdtemp makes folders nobody else may read
-        if target.exists():
-            target.rmdir()
-        beside.rename(target)
-    except OSError as error:
-        raise SaveError(
-            f"could not write {target}: {error}; free space or choose another place"
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with new_folder(target) as folder:
+        written = _fill(folder, plans, clips, (frames, fps, size), progress)
     return [target / name for name in written]
