@@ -65,6 +65,19 @@ def read_regular(path: str | os.PathLike[str], *, most: int) -> bytes:
     return data
 
 
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Refuse early what ``write_atomically`` would refuse after the work is done.
+
+    Raises:
+        SaveError: There is no folder for it, or something at ``path`` that is no regular file.
+    """
+    try:
+        target, _ = _file_to_write(Path(path))
+        target.parent.stat()
+    except OSError as error:
+        raise _no_file(path, error) from error
+
+
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """Return the sha256 of a regular file, read in pieces.
 
@@ -111,10 +124,12 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], objec
     except A2M2Error:
         raise
     except OSError as error:
-        raise SaveError(
-            f"cannot write {str(path)!r}: {error.strerror or error}; {_NEW_FILE}"
-        ) from error
+        raise _no_file(path, error) from error
     return Path(path)
+
+
+def _no_file(path: str | os.PathLike[str], error: OSError) -> SaveError:
+    return SaveError(f"cannot write {str(path)!r}: {error.strerror or error}; {_NEW_FILE}")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ _DIGITS = 18  # every whole number of so many digits is exact in 64 bits
 MAX_BYTES = 16 << 20
 
 
-class TooMuch(ValueError):
+class OutOfBoundsError(ValueError):
     """It is JSON, or nearly, and holds what no file of this package does."""
 
 
@@ -26,7 +26,7 @@ def parse(text: str | bytes) -> Any:
         text: UTF-8 if bytes.
 
     Raises:
-        TooMuch: It nests too deep, or has a number that is too large, infinite or none at all (``NaN``).
+        OutOfBoundsError: It nests too deep, or has a number that is too large or none (``NaN``).
         ValueError: It is no JSON.
 
     >>> parse('{"a": [1, 2.5]}')
@@ -37,12 +37,12 @@ def parse(text: str | bytes) -> Any:
             text = text.decode()
         found = json.loads(text, parse_int=_whole, parse_float=_real, parse_constant=_constant)
     except RecursionError:
-        raise TooMuch(f"it nests deeper than {_DEPTH} levels") from None
+        raise OutOfBoundsError(f"it nests deeper than {_DEPTH} levels") from None
     level, depth = [found], 0
     while level := [part for value in level for part in _parts(value)]:
         depth += 1
         if depth > _DEPTH:
-            raise TooMuch(f"it nests deeper than {_DEPTH} levels")
+            raise OutOfBoundsError(f"it nests deeper than {_DEPTH} levels")
     return found
 
 
@@ -68,16 +68,16 @@ def _parts(value: Any) -> list[Any]:
 
 def _whole(digits: str) -> int:
     if len(digits.lstrip("-")) > _DIGITS:
-        raise TooMuch(f"the number {digits[:12]}... has {len(digits)} digits")
+        raise OutOfBoundsError(f"the number {digits[:12]}... has {len(digits)} digits")
     return int(digits)
 
 
 def _real(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise TooMuch(f"the number {text[:24]} is too large")
+        raise OutOfBoundsError(f"the number {text[:24]} is too large")
     return value
 
 
 def _constant(name: str) -> float:
-    raise TooMuch(f"{name} is no number")
+    raise OutOfBoundsError(f"{name} is no number")

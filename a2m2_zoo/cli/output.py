@@ -56,7 +56,7 @@ def complain(line: object) -> None:
 
 def write_json(value: Any) -> None:
     """JSON on stdout."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
     print(flush=True)
 
 

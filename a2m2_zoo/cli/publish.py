@@ -94,4 +94,6 @@ def publish(
         return
     output.complain(f"published and read back: {made.url}")
     output.complain(f"use it: a2m2 classify QUERY --supports SUPPORTS --model {made.name}")
-    print(format_json.dumps(made.manifest, indent=1, ensure_ascii=False), flush=True)
+    print(
+        format_json.dumps(made.manifest, indent=1, ensure_ascii=False, allow_nan=False), flush=True
+    )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from a2m2_zoo._files import open_regular, write_atomically
 from a2m2_zoo._json import parse
+from a2m2_zoo._printable import printable
 from a2m2_zoo.errors import CheckpointError, SaveError
 from a2m2_zoo.hub._header import Header, read_header
 
@@ -117,7 +118,7 @@ def content_sha256(kind: str, record: Mapping[str, Any], tensors: Mapping[str, T
     for name in sorted(tensors):
         value = tensors[name].contiguous()
         digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -276,7 +277,7 @@ def _record(header: Header, name: str, kind: str) -> tuple[dict[str, Any], str |
         ) from error
     if version != FORMAT:
         raise CheckpointError(
-            f"{name!r} has format {version!r}; this version of a2m2_zoo reads {FORMAT}"
+            f"{name!r} has format {version!r:.40}; this version of a2m2_zoo reads {FORMAT}"
         )
     digest = own.get("sha256")
     # No other key: a flipped bit in the name of the hash must not do away with it.
@@ -286,5 +287,5 @@ def _record(header: Header, name: str, kind: str) -> tuple[dict[str, Any], str |
     if strange or not isinstance(found, str) or not isinstance(record, dict):
         raise CheckpointError(f"{name!r} has a broken a2m2_zoo record")
     if found != kind:
-        raise CheckpointError(f"{name!r} is a {found[:40]} file; expected a {kind} file")
+        raise CheckpointError(f"{name!r} is a {printable(found[:40])} file; expected a {kind} file")
     return record, digest

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from a2m2_zoo._files import sha256_of, write_atomically
+from a2m2_zoo._files import write_atomically
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.calibration import fitted_scale
 from a2m2_zoo.errors import EpisodeError

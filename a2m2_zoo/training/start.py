@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._files import sha256_of
-from a2m2_zoo._json import TooMuch, parse
+from a2m2_zoo._json import OutOfBoundsError, parse
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub import checkpoint
@@ -185,7 +184,7 @@ def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
     """``FIELD=VALUE`` as field → value; values are JSON, or plain words.
 
     Raises:
-        ArgumentError: There is no ``=``.
+        ArgumentError: There is no ``=``, or the value is out of all bounds.
 
     >>> read_settings(["lr=3e-4", "precision=bfloat16", "validate_shots=[1]"])
     {'lr': 0.0003, 'precision': 'bfloat16', 'validate_shots': [1]}
@@ -194,9 +193,13 @@ def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise ArgumentError(f"{pair!r} is no setting; expected FIELD=VALUE such as lr=3e-4")
+            raise ArgumentError(
+                f"{pair[:60]!r} is no setting; expected FIELD=VALUE such as lr=3e-4"
+            )
         try:
-            found[name] = json.loads(text)
+            found[name] = parse(text)
+        except OutOfBoundsError as error:
+            raise ArgumentError(f"{name}={text[:40]!r} is no setting: {error}") from error
         except ValueError:
             found[name] = text
     return found
