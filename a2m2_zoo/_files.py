@@ -45,7 +45,11 @@ def open_regular(path: str | os.PathLike[str], *, most: int | None = None) -> Bi
         if not stat.S_ISREG(state.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
         if most is not None and state.st_size > most:
-            raise OSError(errno.EFBIG, f"{state.st_size} bytes, more than {most}", os.fspath(path))
+            raise OSError(
+                errno.EFBIG,
+                f"it has {state.st_size:,} bytes; the limit is {most:,} bytes",
+                os.fspath(path),
+            )
         return os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)
@@ -61,7 +65,7 @@ def read_regular(path: str | os.PathLike[str], *, most: int) -> bytes:
     with open_regular(path, most=most) as file:
         data = file.read(most + 1)
     if len(data) > most:  # It grew, or its size is not told (/proc).
-        raise OSError(errno.EFBIG, f"more than {most} bytes", os.fspath(path))
+        raise OSError(errno.EFBIG, f"the limit is {most:,} bytes", os.fspath(path))
     return data
 
 
@@ -223,6 +227,7 @@ def locked(
     beside = target.with_name(f".a2m2-{name}.lock")
     lock = FileLock(beside)
     try:
+        target.parent.stat()  # or the library would make the folder
         try:
             lock.acquire(timeout=min(_QUIET_SECONDS, wait))
         except Timeout:

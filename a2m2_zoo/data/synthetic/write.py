@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from a2m2_zoo._files import folder_to_make, new_folder
+from a2m2_zoo._files import folder_to_make, new_folder, write_atomically
 from a2m2_zoo._typing import UInt8
 from a2m2_zoo.errors import ArgumentError, SaveError
 
@@ -67,8 +67,9 @@ def write_video(path: Path, frames: UInt8[np.ndarray, "t h w 3"], *, fps: int = 
     # the same frames then give different bytes from one call to the next.
     steady = {"threads": "1", "x264-params": "cpu-independent=1"}
     options = {"crf": "20", "preset": "veryfast"} | steady if wanted == "libx264" else {}
-    try:
-        with av.open(str(path), "w") as container:
+
+    def encode(scratch: Path) -> None:
+        with av.open(str(scratch), "w") as container:
             stream = container.add_stream(wanted, rate=fps, options=options)
             stream.height, stream.width = frames.shape[1:3]
             stream.pix_fmt = "yuv420p"
@@ -79,8 +80,10 @@ def write_video(path: Path, frames: UInt8[np.ndarray, "t h w 3"], *, fps: int = 
                 frame.pts, frame.time_base = index, Fraction(1, fps)
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
-    except (OSError, av.FFmpegError) as error:
-        path.unlink(missing_ok=True)
+
+    try:
+        write_atomically(path, encode)
+    except av.FFmpegError as error:
         raise SaveError(
             f"could not write {path.name}: {error}; free space or choose another place"
         ) from error
@@ -103,12 +106,8 @@ def write_picture(path: Path, picture: UInt8[np.ndarray, "h w 3"]) -> None:
     encoder.pix_fmt, encoder.time_base = "rgb24", Fraction(1, 1)
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
     packets = [*encoder.encode(frame), *encoder.encode(None)]
-    try:
-        path.write_bytes(b"".join(bytes(packet) for packet in packets))
-    except OSError as error:
-        raise SaveError(
-            f"could not write {path.name}: {error}; free space or choose another place"
-        ) from error
+    data = b"".join(bytes(packet) for packet in packets)
+    write_atomically(path, lambda scratch: scratch.write_bytes(data))
 
 
 def _plans(classes: int | None, named: bool, seed: int, look: dict[str, Any]) -> list[_Plan]:
