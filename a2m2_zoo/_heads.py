@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from a2m2_zoo.errors import ArgumentError, CheckpointError
 from a2m2_zoo.methods import Method, build_method
@@ -20,6 +22,7 @@ from a2m2_zoo.video import Preprocess
 _MOST_PIXELS = 1 << 25
 _LONGEST_NAME = 200
 _SCALES = (1e-6, 1e6)
+_SPARE, _SMALL = 4, 1 << 20  # weights that are shared are counted more than once
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,10 @@ def read_head(record: Mapping[str, Any], tensors: dict[str, Tensor], source: str
         method = _method(record, tensors, source)
     except CheckpointError:
         raise
-    except (KeyError, TypeError, LookupError, ValueError, AttributeError) as error:
+    except (TypeError, LookupError, ValueError, AttributeError) as error:
+        said = next(iter(str(error).splitlines()), "")
         raise CheckpointError(
-            f"the header of {source!r} does not describe a model: {error}"
+            f"the header of {source!r} does not describe a model: {said:.300}"
         ) from error
     return Head(name, method.eval(), preprocess, scales)
 
@@ -74,13 +78,32 @@ def _method(record: Mapping[str, Any], tensors: dict[str, Tensor], source: str) 
     name, config = record["method"], record["config"]
     if not isinstance(name, str):
         raise ArgumentError(f"method is {short(name)}; expected a name")
-    # First without memory: a header can describe far more weights than the file holds.
-    with suppress(NotImplementedError, RuntimeError), torch.device("meta"):
-        _check_fit(build_method(name, config), tensors, source)
-    method = build_method(name, config)
+    with _weights_of(sum(tensor.numel() for tensor in tensors.values()), source):
+        method = build_method(name, config)
     _check_fit(method, tensors, source)
     method.load_state_dict(tensors)
     return method
+
+
+@contextmanager
+def _weights_of(numbers: int, source: str) -> Iterator[None]:
+    """Stop a head that is being built when it has far more weights than the file, before they are filled."""
+    here, seen = threading.get_ident(), 0
+
+    def count(_: torch.nn.Module, __: str, weight: torch.nn.Parameter | None) -> None:
+        nonlocal seen
+        if weight is not None and threading.get_ident() == here:
+            seen += weight.numel()
+            if seen > _SPARE * numbers + _SMALL:
+                raise CheckpointError(
+                    f"{source!r} describes far more weights than it holds; it is another model's"
+                )
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _scales(given: Mapping[str, Any]) -> dict[int, float]:

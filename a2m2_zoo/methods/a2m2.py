@@ -62,20 +62,7 @@ class A2M2Config:
     one_cell: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.shots, str) or self.shots not in RULES:
-            raise ArgumentError(f"shots is {short(self.shots)}; expected one of {', '.join(RULES)}")
-        if not 1 <= len(self.m2) <= _MOST_STAGES:
-            raise ArgumentError(f"m2 names {len(self.m2)} stages; give 1 to {_MOST_STAGES}")
-        for name in ("centring", "pool"):
-            value = getattr(self, name)
-            if not is_number(value) or not 0 <= value <= LARGEST_NUMBER:
-                raise ArgumentError(
-                    f"{name} is {short(value)}; expected a number of 0 to {LARGEST_NUMBER:g}"
-                )
-        if not is_integer(self.frames) or not 1 <= self.frames <= MOST_FRAMES:
-            raise ArgumentError(
-                f"frames is {short(self.frames)}; expected a whole number of 1 to {MOST_FRAMES}"
-            )
+        _check(vars(self))
 
     @classmethod
     def for_backbone(cls, backbone: Backbone, *, frames: int) -> A2M2Config:
@@ -130,8 +117,7 @@ class A2M2Config:
         one_cell = data.get("one_cell", False)
         if not isinstance(one_cell, bool):
             raise ArgumentError(f"one_cell is {short(one_cell)}; expected true or false")
-        if not isinstance(data["m2"], Mapping):
-            raise ArgumentError(f"m2 is {short(data['m2'])}; expected stages and their blocks")
+        _check(data)
         return cls(
             m2={str(stage): M2Config.from_dict(config) for stage, config in data["m2"].items()},
             a2=A2Config.from_dict(data["a2"]),
@@ -140,6 +126,24 @@ class A2M2Config:
             frames=data["frames"],
             centring=data["centring"],
             one_cell=one_cell,
+        )
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """Refuse values that are out of bounds, or no values of such fields at all."""
+    m2, shots, frames = values["m2"], values["shots"], values["frames"]
+    if not isinstance(m2, Mapping) or not 1 <= len(m2) <= _MOST_STAGES:
+        raise ArgumentError(f"m2 is {short(m2)}; expected 1 to {_MOST_STAGES} stages")
+    if not isinstance(shots, str) or shots not in RULES:
+        raise ArgumentError(f"shots is {short(shots)}; expected one of {', '.join(RULES)}")
+    for name in ("centring", "pool"):
+        if not is_number(value := values[name]) or not 0 <= value <= LARGEST_NUMBER:
+            raise ArgumentError(
+                f"{name} is {short(value)}; expected a number of 0 or more, at most {LARGEST_NUMBER:g}"
+            )
+    if not is_integer(frames) or not 1 <= frames <= MOST_FRAMES:
+        raise ArgumentError(
+            f"frames is {short(frames)}; expected a whole number of 1 to {MOST_FRAMES}"
         )
 
 

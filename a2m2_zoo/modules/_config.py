@@ -13,6 +13,7 @@ C = TypeVar("C", bound="Config")
 #: What a field may be at most unless it says otherwise: far above any use, far below what hangs or fills a
 #: memory. Configurations come from files that anybody may have written.
 LARGEST, LARGEST_NUMBER, MOST_FRAMES, LONGEST_TEXT = 16_384, 1e9, 4096, 200
+LONGEST_LIST = 256
 
 
 class Config:
@@ -46,12 +47,18 @@ class Config:
         for name in sorted(texts & set(data)):
             if not isinstance(data[name], str) or len(data[name]) > LONGEST_TEXT:
                 raise ArgumentError(f"{name} is {short(data[name])}; expected a word")
+        for name, value in data.items():
+            if isinstance(value, list) and len(value) > LONGEST_LIST:
+                raise ArgumentError(
+                    f"{name} has {len(value)} entries; expected at most {LONGEST_LIST}"
+                )
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         try:
             return cls(**values)
         except TypeError as error:
             raise ArgumentError(
-                f"{cls.__name__} cannot be made of {sorted(data)}: {error}"
+                f"{cls.__name__} cannot be made of {', '.join(sorted(data))}: "
+                f"{next(iter(str(error).splitlines()), ''):.200}"
             ) from error
 
     def _choice(self, name: str, options: Sequence[str]) -> None:
