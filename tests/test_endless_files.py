@@ -59,7 +59,6 @@ COMMANDS = [
     ["classify", "x.mp4", "--supports", ".", "--model", "{}"],
     ["models", "convert", "molo", "{}", "--out", "new"],
     ["compare", ".", "--list", "{}"],
-    ["train", ".", "--out", "run", "--recipe", "molo-resnet50-hmdb51", "--backbone-weights", "{}"],
     ["classify", "x.mp4", "--supports", ".", "--text-weight", "0.5", "--class-names", "{}"],
 ]
 
