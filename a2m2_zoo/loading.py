@@ -41,7 +41,6 @@ from a2m2_zoo.hub.manifest import (
     read_manifest,
 )
 from a2m2_zoo.model import ORIGINS, Model
-from a2m2_zoo.modules._config import short
 from a2m2_zoo.text import TextTower
 
 #: How names of checkpoints on the Hugging Face Hub begin.
@@ -211,13 +210,13 @@ def assembled(found: checkpoint.Checkpoint, *, source: str, trunks: Trunks | Non
     origin = record.get("origin", "training-free")
     if not isinstance(origin, str) or origin not in ORIGINS:
         raise CheckpointError(
-            f"the header of {source!r} has the origin {short(origin)}; expected one of {', '.join(ORIGINS)}"
+            f"the header of {source!r} has the origin {origin!r:.60}; expected one of {', '.join(ORIGINS)}"
         )
     part = (trunks or Trunks(read_manifest())).find(record.get("backbone"), source)
     backbone = part.build().eval()
     if strange := [stage for stage in head.method.stages if stage not in backbone.stages]:
         raise CheckpointError(
-            f"{source!r} reads {short(strange[0])} of its backbone, which has {', '.join(backbone.stages)}"
+            f"{source!r} reads {strange[0]!r:.60} of its backbone, which has {', '.join(backbone.stages)}"
         )
     return Model(
         id=head.id,
