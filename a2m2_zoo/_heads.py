@@ -109,11 +109,11 @@ def _weights_of(numbers: int, source: str) -> Iterator[None]:
 def _scales(given: Mapping[str, Any]) -> dict[int, float]:
     """Factors by number of shots."""
     if not all(re.fullmatch(r"[1-9][0-9]{0,5}", shot, re.ASCII) for shot in given):
-        raise ArgumentError("its calibration scales are not sound; expected numbers of shots")
+        raise ArgumentError("it has no sound calibration scales; expected numbers of shots")
     low, high = _SCALES
     if not given or not all(is_number(v) and low <= v <= high for v in given.values()):
         raise ArgumentError(
-            f"its calibration scales are not sound; expected numbers of {low:g} to {high:g}"
+            f"it has no sound calibration scales; expected numbers of {low:g} to {high:g}"
         )
     return {int(shot): float(value) for shot, value in given.items()}
 

@@ -133,7 +133,8 @@ def _check(values: Mapping[str, Any]) -> None:
     """Refuse values that are out of bounds, or no values of such fields at all."""
     m2, shots, frames = values["m2"], values["shots"], values["frames"]
     if not isinstance(m2, Mapping) or not 1 <= len(m2) <= _MOST_STAGES:
-        raise ArgumentError(f"m2 is {short(m2)}; expected 1 to {_MOST_STAGES} stages")
+        said = f"m2 is {short(m2)}" if m2 else "m2 names no stage"
+        raise ArgumentError(f"{said}; give 1 to {_MOST_STAGES}")
     if not isinstance(shots, str) or shots not in RULES:
         raise ArgumentError(f"shots is {short(shots)}; expected one of {', '.join(RULES)}")
     for name in ("centring", "pool"):
