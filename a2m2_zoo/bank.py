@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+import warnings
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from a2m2_zoo._files import locked
 from a2m2_zoo._typing import Int, UInt8
 from a2m2_zoo.data.index import check_class_names
 from a2m2_zoo.errors import BankError, CheckpointError
@@ -23,7 +25,13 @@ if TYPE_CHECKING:
     from a2m2_zoo.model import Model
     from a2m2_zoo.video import Clip
 
+_LONGEST_NAME = 5000  # characters of a class or a file
+_LONGEST = 1e9  # seconds
 _THUMBNAIL = 80  # pixels at most; enough to recognise a frame in the explanation picture
+
+
+class UncheckedBankWarning(UserWarning):
+    """A bank has no hash of its content, for it was written by an earlier version."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class SupportBank:
         while batch := list(islice(coming, model.default_batch_size)):
             given += [name for name, _ in batch]
             sources += [clip.source for _, clip in batch]
-            durations += [clip.seconds for _, clip in batch]
+            durations += [_clock(clip.seconds) for _, clip in batch]
             thumbnails += [torch.from_numpy(_thumbnails(clip)) for _, clip in batch]
             parts.append(model.encode([clip for _, clip in batch]))
         if not given:
@@ -187,8 +195,11 @@ class SupportBank:
     def load(cls, path: str | os.PathLike[str]) -> SupportBank:
         """Read a bank that ``save`` wrote.
 
+        The header's hash is compared with the content. Banks of versions before there was one are read with
+        an `UncheckedBankWarning`; saved again they have one.
+
         Raises:
-            BankError: The file is missing, broken, or no bank.
+            BankError: The file is missing, damaged, or no bank.
         """
         try:
             found = checkpoint.load(path, kind="bank")
@@ -199,27 +210,60 @@ class SupportBank:
             raise BankError(
                 f"{Path(path).name!r} is not a sound support bank: {error}; create it again"
             ) from error
+        if not found.summed:
+            warnings.warn(
+                f"the bank {Path(path).name!r} is of an earlier version and has no hash of its content: "
+                "damage would not be noticed; `a2m2 bank add` or create it again",
+                UncheckedBankWarning,
+                stacklevel=2,
+            )
         return bank
+
+    @classmethod
+    def update(
+        cls,
+        path: str | os.PathLike[str],
+        change: Callable[[SupportBank], SupportBank],
+        *,
+        tell: Callable[[str], object] = lambda line: None,
+    ) -> SupportBank:
+        """Read a bank, change it and write it, while every other process that does the same waits.
+
+        Args:
+            path: The bank's file.
+            change: Gets the bank as it is in the file, gives it as it is to be.
+            tell: Called with one line if another process must be waited for.
+
+        Returns:
+            The bank that is in the file now.
+
+        Raises:
+            BankError: The file is missing, damaged, or no bank.
+            SaveError: It could not be written, or another process does not let go of it.
+        """
+        if not Path(path).exists():
+            cls.load(path)  # which says so
+        with locked(path, tell=tell):
+            after = change(cls.load(path))
+            after.save(path)
+        return after
 
     @classmethod
     def _parsed(cls, record: dict[str, Any], tensors: dict[str, Tensor]) -> SupportBank:
         thumbnails = tensors["thumbnails"]
         bank = cls(
-            class_names=tuple(str(name) for name in record["class_names"]),
-            labels=tuple(int(label) for label in record["labels"]),
+            class_names=_texts(record["class_names"], "class names"),
+            labels=_labels(record["labels"]),
             descriptors={
                 key.removeprefix("descriptor."): value
                 for key, value in tensors.items()
                 if key.startswith("descriptor.")
             },
             thumbnails=thumbnails,
-            sources=tuple(str(source) for source in record["sources"]),
-            model=str(record["model"]),
-            weights_hash=str(record["weights_hash"]),
-            durations=tuple(
-                None if seconds is None else float(seconds)
-                for seconds in record.get("durations", ())
-            ),
+            sources=_texts(record["sources"], "sources"),
+            model=_texts([record["model"]], "model")[0],
+            weights_hash=_texts([record["weights_hash"]], "weights_hash")[0],
+            durations=_durations(record.get("durations", [])),
         )
         n = len(bank.labels)
         if sorted(set(bank.labels)) != list(range(len(bank.class_names))):
@@ -227,10 +271,45 @@ class SupportBank:
         sizes = {len(bank.sources), *(len(t) for t in (thumbnails, *bank.descriptors.values()))}
         if sizes != {n} or not bank.descriptors or len(bank.durations) not in (0, n):
             raise ValueError("its tensors do not match its labels")
-        if thumbnails.dtype != torch.uint8 or thumbnails.ndim != 5 or thumbnails.shape[-1] != 3:
+        if (
+            thumbnails.dtype != torch.uint8
+            or thumbnails.ndim != 5
+            or thumbnails.shape[-1] != 3
+            or 0 in thumbnails.shape
+        ):
             raise ValueError("its thumbnails are not pictures")
+        if not all(t.is_floating_point() and t.ndim > 1 for t in bank.descriptors.values()):
+            raise ValueError("its descriptors are not vectors")
         check_class_names(bank.class_names)
         return bank
+
+
+def _texts(values: Any, what: str) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"its {what} are not texts")
+    if any(len(value) > _LONGEST_NAME for value in values):
+        raise ValueError(f"its {what} are longer than {_LONGEST_NAME} characters")
+    return tuple(values)
+
+
+def _labels(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise TypeError("its labels are not whole numbers")
+    return tuple(values)
+
+
+def _durations(values: Any) -> tuple[float | None, ...]:
+    if not isinstance(values, list) or not all(
+        value is None or (type(value) in (int, float) and 0 <= value <= _LONGEST)
+        for value in values
+    ):
+        raise TypeError("its durations are not seconds")
+    return tuple(None if value is None else float(value) for value in values)
+
+
+def _clock(seconds: float | None) -> float | None:
+    """The length of a clip; None where its file says what cannot be."""
+    return seconds if seconds is not None and 0 <= seconds <= _LONGEST else None
 
 
 def _thumbnails(clip: Clip) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -336,7 +336,8 @@ def computed_model(
     record = model(head, scales, "").record()
     tensors = head.weights()
     record["computed"] = {"key": key, "digest": _digest(record, tensors)}
-    data = checkpoint.serialised(tensors, kind="model", record=record)
+    # Its record has a hash already, and the hash of these bytes is part of the names of results.
+    data = checkpoint.serialised(tensors, kind="model", record=record, summed=False)
     try:
         kept.mkdir(parents=True, exist_ok=True)
         write_atomically(file, lambda scratch: scratch.write_bytes(data))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from torch.nn import functional
 from a2m2_zoo._typing import Float, Int
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.calibration import shipped_scale, support_scale
-from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, CheckpointError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Descriptors, Method, as_pairwise, concatenate, encoded_pieces
 from a2m2_zoo.text import TextTower
@@ -105,7 +106,8 @@ class Model:
             frames = torch.stack([torch.from_numpy(c.frames) for c in clips[start : start + size]])
             pixels = normalise(frames, self.preprocess)
             features = self.backbone(pixels, stages=self.method.stages)
-            parts += encoded_pieces(self.method, features)
+            with self._fitting():
+                parts += encoded_pieces(self.method, features)
             vectors.append(functional.normalize(features.pooled.float(), dim=-1).mean(1).cpu())
         return concatenate(parts), torch.cat(vectors)
 
@@ -132,8 +134,9 @@ class Model:
         score: Any = self.method.score
         if text is not None and self.method.reads_text:
             score = partial(score, text=text[None].to(self.device))
-        logits: Tensor = score(asked, known, labels=labels.to(self.device), way=way)
-        return logits[0].cpu()
+        with self._fitting():
+            logits: Tensor = score(asked, known, labels=labels.to(self.device), way=way)
+        return self._finite(logits[0].cpu())
 
     @torch.inference_mode()
     def scale(self, support: Descriptors, *, labels: Int[Tensor, " n"], way: int) -> float:
@@ -150,14 +153,17 @@ class Model:
         method = as_pairwise(self.method)
         if method is None:
             return None
-        return method.pairs(self._episode(query), self._episode(support))[0].cpu()
+        with self._fitting():
+            found = method.pairs(self._episode(query), self._episode(support))
+        return self._finite(found[0].cpu())
 
     @torch.inference_mode()
     def frame_plans(
         self, query: Descriptors, support: Descriptors
     ) -> tuple[Float[Tensor, "q n t t"], Float[Tensor, "q n t t"]] | None:
         """How the frames of every pair are matched, see ``Method.frame_plans``."""
-        found = self.method.frame_plans(self._episode(query), self._episode(support))
+        with self._fitting():
+            found = self.method.frame_plans(self._episode(query), self._episode(support))
         return found and (found[0][0].cpu(), found[1][0].cpu())
 
     def record(self) -> dict[str, Any]:
@@ -187,6 +193,29 @@ class Model:
             SaveError: It could not be written.
         """
         return checkpoint.save(path, self.method.weights(), kind="model", record=self.record())
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """What was never made by this model, such as a bank that somebody changed, is one clear error."""
+        try:
+            yield
+        except (A2M2Error, torch.cuda.OutOfMemoryError):
+            raise
+        except (KeyError, IndexError, RuntimeError, ValueError) as error:
+            said = next(iter(str(error).splitlines()), "")
+            raise BankError(
+                f"the descriptors are not what {self.id!r} computes ({said:.120}); create the bank again "
+                "from its clips, with this model"
+            ) from error
+
+    def _finite(self, scores: Tensor) -> Tensor:
+        """The scores, unless they say nothing."""
+        if not bool((scores < float("inf")).all()):
+            raise CheckpointError(
+                f"{self.id!r} gives scores that are not finite; its weights or its settings are not sound: "
+                "fetch or make it again"
+            )
+        return scores
 
     def _episode(self, descriptors: Descriptors) -> dict[str, Tensor]:
         """As the only episode, where the model computes."""

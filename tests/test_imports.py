@@ -12,20 +12,25 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "a2m2_zoo"
 
 # What each room may import; the drawing is in docs/architecture.md.
-BASE = {"errors", "_typing", "_files", "_cores", "_printable", "_version"}
+BASE = {
+    *("errors", "_typing", "_files", "_scratch", "_json", "_printable", "_cores", "_version"),
+}
 ALLOWED = {
     "errors": set(),
     "_typing": set(),
     "_version": set(),
     "_files": BASE,
-    "_cores": set(),
+    "_scratch": set(),
+    "_json": {"_files"},
     "_printable": set(),
+    "_heads": BASE | {"methods", "modules", "video"},
+    "_cores": set(),
     "ops": BASE,
     "video": BASE,
     "hub": BASE,
     "data": BASE | {"video"},
     "modules": BASE | {"ops"},
-    "backbones": BASE | {"ops"},
+    "backbones": BASE | {"ops", "hub"},
     "calibration": BASE,
     "methods": BASE | {"ops", "modules", "backbones"},
     "episode": BASE | {"data"},
@@ -37,7 +42,7 @@ ALLOWED = {
     | {"model", "modules", "text", "video"},
     "bank": BASE | {"model", "methods", "hub", "video", "data"},
     "convert": BASE | {"data", "methods", "modules", "backbones", "hub", "video", "model"},
-    "features": BASE | {"backbones", "methods", "video"},
+    "features": BASE | {"backbones", "hub", "methods", "video"},
     "evaluation": BASE
     | {
         "backbones",
@@ -55,7 +60,7 @@ ALLOWED = {
     "training": BASE
     | {"backbones", "methods", "modules", "hub", "video", "data", "evaluation"}
     | {"calibration", "features", "model"},
-    "loading": BASE | {"model", "methods", "backbones", "hub", "video", "text", "free"},
+    "loading": BASE | {"_heads", "model", "methods", "backbones", "hub", "video", "text", "free"},
     "pulling": BASE | {"hub", "loading"},
     "publishing": BASE | {"data", "hub", "loading", "model"},
     "api": BASE | {"data", "loading", "bank", "episode", "model", "rejection", "text", "video"},

@@ -219,16 +219,15 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
         path: A local file.
 
     Raises:
-        CheckpointError: If the file is missing or is not safetensors.
+        CheckpointError: If the file is missing, is not safetensors, or has numbers that are not finite.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from ..hub import checkpoint
 
     if not Path(path).is_file():
         raise CheckpointError(f"there is no weights file {path}; give the path of a local file")
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
+        return checkpoint.read_tensors(path, sha256=None)
+    except CheckpointError as error:
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({error}); convert or fetch it again"
         ) from error

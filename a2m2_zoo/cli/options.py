@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from a2m2_zoo._json import read
 
 if TYPE_CHECKING:
     from a2m2_zoo.model import Model
@@ -159,7 +160,7 @@ def _class_names(given: list[str]) -> dict[str, str | list[str] | None]:
 
 def _names_file(path: Path) -> dict[str, str | list[str] | None]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read(path)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(
             f"--class-names {str(path)!r} is neither CLASS=NAME nor a readable JSON file ({error})"

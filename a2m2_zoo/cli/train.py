@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from a2m2_zoo._files import check_file
 from a2m2_zoo.cli import compare as shared
 from a2m2_zoo.cli import options, output, signals
 from a2m2_zoo.errors import ArgumentError, SaveError
@@ -98,8 +99,10 @@ def train(
         raise ArgumentError(
             "--recipe names its own method and starts from scratch; leave those out"
         )
-    if json is not None and json != Path("-") and not json.parent.is_dir():
-        raise SaveError(f"cannot write {str(json)!r}: its folder does not exist; make it first")
+    if json is not None and json != Path("-"):
+        if not json.parent.is_dir():
+            raise SaveError(f"cannot write {str(json)!r}: its folder does not exist; make it first")
+        check_file(json)
     split = _split(data, validation, share, list_file, benchmark, seed=given.get("seed", 0))
     start = _start(model, device, method, recipe, backbone_weights, from_scratch, given)
     if tune_backbone and not start.config.backbone_lr:

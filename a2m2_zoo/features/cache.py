@@ -256,5 +256,10 @@ class FeatureCache:
         file = self.folder / "key.json"
         if not file.exists():
             make_folder(self.folder)
-            text = json.dumps({"backbone": self._backbone.name, **self._facts}, indent=2) + "\n"
+            text = (
+                json.dumps(
+                    {"backbone": self._backbone.name, **self._facts}, indent=2, allow_nan=False
+                )
+                + "\n"
+            )
             write_atomically(file, lambda scratch: scratch.write_text(text))

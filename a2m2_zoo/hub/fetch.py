@@ -7,7 +7,6 @@ answer in ``_guard``) and one line for everything that can go wrong.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from logging import ERROR, WARNING
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from a2m2_zoo._files import sha256_of
 from a2m2_zoo.errors import FetchError
 from a2m2_zoo.hub import _checks
 from a2m2_zoo.hub._faults import again, client_errors, explain, from_scratch, innermost
@@ -108,14 +108,10 @@ def file_sha256(path: Path) -> str:
     Raises:
         FetchError: It cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return sha256_of(path)
     except OSError as error:
         raise FetchError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
-    return digest.hexdigest()
 
 
 def _forbidden(offline: bool | None) -> str | None:

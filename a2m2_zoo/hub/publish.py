@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from a2m2_zoo._files import sha256_of
 from a2m2_zoo.errors import ArgumentError, PublishError
 from a2m2_zoo.hub._client import (
     SETTINGS,
@@ -115,11 +116,7 @@ def digest(content: bytes | Path) -> str:
     """sha256 of content or of a file's."""
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
-    found = hashlib.sha256()
-    with content.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            found.update(block)
-    return found.hexdigest()
+    return sha256_of(content)
 
 
 def _repository(api: HfApi, repo_id: str, *, private: bool) -> ModelInfo:

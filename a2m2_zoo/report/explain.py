@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a2m2_zoo._files import write_atomically
+from a2m2_zoo._files import check_file, write_atomically
 from a2m2_zoo._printable import printable
 from a2m2_zoo.errors import ArgumentError, DependencyError, SaveError
 
@@ -35,7 +35,7 @@ def check_ready(path: Path) -> None:
     Raises:
         DependencyError: matplotlib is not installed.
         ArgumentError: The picture's format is unknown.
-        SaveError: The folder is missing.
+        SaveError: The folder is missing, or there is something else than a file.
     """
     if path.suffix.lower() not in _FORMATS:
         raise ArgumentError(f"the picture {path.name!r} should end in {', '.join(_FORMATS)}")
@@ -43,6 +43,7 @@ def check_ready(path: Path) -> None:
         raise SaveError(
             f"the folder {str(path.parent)!r} for the picture does not exist; create it"
         )
+    check_file(path)
     matplotlib_pyplot()
 
 
