@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -13,6 +12,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from torch import Tensor
 
+from a2m2_zoo._workers import Lock, apart
 from a2m2_zoo.bank import SupportBank
 from a2m2_zoo.episode import Episode, Plan, Prediction, Source, Supports, as_mapping
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
@@ -22,7 +22,7 @@ from a2m2_zoo.rejection import Judge
 from a2m2_zoo.text import ClassNames, TextCue, check_weight, class_prompts
 from a2m2_zoo.video import Clip, Limits, read_clips
 
-_default_lock = threading.Lock()
+_default_lock = Lock()
 
 
 @cache
@@ -326,6 +326,7 @@ def _answers(
         held, started = [], time.perf_counter()
 
 
+@apart
 def _predict(
     clips: list[Clip],
     bank: SupportBank,

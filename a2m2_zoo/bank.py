@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._typing import Int, UInt8
+from a2m2_zoo._workers import apart
 from a2m2_zoo.data.index import check_class_names
 from a2m2_zoo.errors import BankError, CheckpointError
 from a2m2_zoo.hub import checkpoint
@@ -78,8 +79,8 @@ class SupportBank:
         return cls(
             class_names=names,
             labels=tuple(names.index(name) for name in given),
-            descriptors=concatenate(parts),
-            thumbnails=torch.stack(thumbnails),
+            descriptors=apart(concatenate)(parts),
+            thumbnails=apart(torch.stack)(thumbnails),
             sources=tuple(sources),
             model=model.id,
             weights_hash=model.weights_hash,
@@ -89,7 +90,7 @@ class SupportBank:
     @property
     def label_tensor(self) -> Int[Tensor, " n"]:
         """The labels as a tensor."""
-        return torch.tensor(self.labels)
+        return torch.tensor(self.labels, device="cpu")
 
     def counts(self) -> dict[str, int]:
         """Number of supports per class."""
@@ -108,6 +109,7 @@ class SupportBank:
                 "or create the bank again from the clips"
             )
 
+    @apart
     def add(self, other: SupportBank) -> SupportBank:
         """The supports of both banks; classes of the same name are joined.
 
@@ -133,6 +135,7 @@ class SupportBank:
             durations=self._clock() + other._clock(),
         )
 
+    @apart
     def remove(self, names: Collection[str]) -> SupportBank:
         """The bank without the classes ``names``.
 

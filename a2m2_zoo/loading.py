@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from a2m2_zoo._workers import apart
 from a2m2_zoo.backbones import (
     Backbone,
     ClipText,
@@ -248,6 +249,7 @@ class _Trunk:
     sha256: str
     beside: str | None = None
 
+    @apart
     def build(self) -> Backbone:
         return build_backbone(self.architecture, weights=self._weights(text=False), adopt=True)
 
@@ -255,6 +257,7 @@ class _Trunk:
         """The text tower in the same file, read when it is first asked."""
         return TextTower(self._build_text) if has_text(self.architecture) else None
 
+    @apart
     def _build_text(self) -> ClipText:
         return build_text(self.architecture, weights=self._weights(text=True), adopt=True)
 
@@ -338,6 +341,7 @@ class Trunks:
         )
 
 
+@apart
 def _load_strictly(method: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     own = method.state_dict()
     both = set(own) & set(tensors)

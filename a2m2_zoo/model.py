@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from a2m2_zoo._typing import Float, Int
+from a2m2_zoo._workers import apart
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.calibration import shipped_scale, support_scale
 from a2m2_zoo.errors import ArgumentError
@@ -70,6 +71,7 @@ class Model:
         """Clips encoded together: 1 on a CPU, where more gain nothing, and 16 elsewhere."""
         return 1 if self.device.type == "cpu" else 16
 
+    @apart
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Model:
         """The same model elsewhere; ``dtype`` is the backbone's precision, the head stays float32."""
         return replace(
@@ -78,6 +80,7 @@ class Model:
             method=self.method.to(device),
         )
 
+    @apart
     @torch.inference_mode()
     def encode(self, clips: Sequence[Clip], *, batch_size: int | None = None) -> dict[str, Tensor]:
         """Descriptors of clips, on the CPU, the same whatever the batch size.
@@ -91,6 +94,7 @@ class Model:
         """
         return self.encode_both(clips, batch_size=batch_size)[0]
 
+    @apart
     @torch.inference_mode()
     def encode_both(
         self, clips: Sequence[Clip], *, batch_size: int | None = None
@@ -109,6 +113,7 @@ class Model:
             vectors.append(functional.normalize(features.pooled.float(), dim=-1).mean(1).cpu())
         return concatenate(parts), torch.cat(vectors)
 
+    @apart
     @torch.inference_mode()
     def logits(
         self,
@@ -135,6 +140,7 @@ class Model:
         logits: Tensor = score(asked, known, labels=labels.to(self.device), way=way)
         return logits[0].cpu()
 
+    @apart
     @torch.inference_mode()
     def scale(self, support: Descriptors, *, labels: Int[Tensor, " n"], way: int) -> float:
         """Factor that turns logits into calibrated log-odds, see ``a2m2_zoo.calibration``."""
@@ -144,6 +150,7 @@ class Model:
             return prior
         return float(support_scale(pairs, labels, way=way, prior=prior))
 
+    @apart
     @torch.inference_mode()
     def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "q n"] | None:
         """Scores of every pair; None where a class's score is not their mean."""
@@ -152,6 +159,7 @@ class Model:
             return None
         return method.pairs(self._episode(query), self._episode(support))[0].cpu()
 
+    @apart
     @torch.inference_mode()
     def frame_plans(
         self, query: Descriptors, support: Descriptors

@@ -7,7 +7,6 @@ is that of Wang et al., "CLIP-guided Prototype Modulating for Few-shot Action Re
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from a2m2_zoo._typing import Float
+from a2m2_zoo._workers import Lock, apart
 from a2m2_zoo.backbones import ClipText
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.ops.fusion import fuse_text
@@ -43,14 +43,16 @@ class TextTower:
         self._build = build
         self._tower: ClipText | None = None
         self._embedded: dict[str, Tensor] = {}
-        self._lock = threading.Lock()
+        self._lock = Lock()  # taken in the package's own threads only
 
     @property
+    @apart
     def scale(self) -> float:
         """The model's own factor on cosines between images and texts."""
         with self._lock:
             return self._opened().scale
 
+    @apart
     @torch.inference_mode()
     def embed(self, prompts: Sequence[str]) -> Float[Tensor, "n c"]:
         """Embeddings of prompts, not normalised.
@@ -92,6 +94,7 @@ class TextCue:
     scale: float
 
     @classmethod
+    @apart
     def of(
         cls, tower: TextTower, prompts: Mapping[str, tuple[str, ...]], *, weight: float
     ) -> TextCue:

@@ -176,6 +176,12 @@ def _tensors(
     path: Path, keep: Callable[[list[str]], Iterable[str]] | None = None
 ) -> dict[str, Tensor]:
     """Copies of the tensors that are wanted, all of them if ``keep`` is None."""
+    from a2m2_zoo._workers import apart  # which loads torch
+
+    return apart(_copied)(path, keep)
+
+
+def _copied(path: Path, keep: Callable[[list[str]], Iterable[str]] | None) -> dict[str, Tensor]:
     with _mapped(path) as file:
         names = list(file.keys())
     wanted = list(dict.fromkeys(names if keep is None else keep(names)))

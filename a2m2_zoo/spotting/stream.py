@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from a2m2_zoo._workers import apart
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.rejection import Judge
@@ -209,13 +210,21 @@ class Stream:
         self._begin()
         return found
 
-    @torch.inference_mode()
     def _judge(self, lengths: Sequence[int]) -> list[Segment]:
         """Score all windows that end with the last slot."""
-        last = self._slots - 1
         ready = [length for length in lengths if length <= self._slots]
         if not ready:
             return []
+        windows = self._scored(ready)
+        self._judged = self._slots - 1
+        if self._on_windows is not None:
+            self._on_windows(windows)
+        return self._segmenter.push(windows, begun=self._sampler.origin)
+
+    @apart
+    @torch.inference_mode()
+    def _scored(self, ready: Sequence[int]) -> list[Window]:
+        last = self._slots - 1
         held = [[self._first[slot] for slot in self.grid.slots(last, n)] for n in ready]
         self._encode(sorted({slot for slots in held for slot in slots} & self._fresh.keys()))
         found = self._model.method.encode(self._ring.gather(held))
@@ -223,16 +232,12 @@ class Stream:
         probabilities = (scores * self._scale).softmax(-1).numpy()
         end = self._sampler.origin + (last + 0.5) * self.grid.step
         starts = [max(end - length * self.grid.step, self._sampler.origin) for length in ready]
-        windows = [
+        return [
             Window(start, end, chances, raw, sure)
             for start, chances, raw, sure in zip(
                 starts, probabilities, scores.numpy(), known, strict=True
             )
         ]
-        self._judged = last
-        if self._on_windows is not None:
-            self._on_windows(windows)
-        return self._segmenter.push(windows, begun=self._sampler.origin)
 
     def _scores(self, found: Descriptors) -> tuple[Tensor, list[float | None]]:
         """Class scores (b, w) of windows, and how probable each is of any class, None where nobody knows."""
