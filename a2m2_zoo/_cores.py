@@ -27,7 +27,7 @@ def set_threads(count: int | None) -> None:
     Raises:
         ArgumentError: It is no integer, below 1, or far above any machine.
     """
-    global _chosen  # noqa: PLW0603  # one setting for the process, as the cores are
+    global _chosen  # one setting for the process, as the cores are
     sound = isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= _MOST
     if count is not None and not sound:
         raise ArgumentError(f"threads is {count!r}; expected an integer from 1 to {_MOST}, or None")
@@ -82,7 +82,7 @@ def _groups(proc: Path) -> list[tuple[Path, Path]]:
         own = (proc / "cgroup").read_text(errors="surrogateescape").splitlines()
     except OSError:
         return []
-    paths = {}
+    paths: dict[str, str] = {}
     for line in own:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")

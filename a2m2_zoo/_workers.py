@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from functools import partial, wraps
@@ -24,6 +23,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from a2m2_zoo._cores import threads
+from a2m2_zoo._locks import Lock
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,27 +60,6 @@ class Float32(TorchFunctionMode):
         if func in _READERS and made.dtype == torch.get_default_dtype():
             return func(*args, **{**kwargs, "dtype": torch.float32})
         return made
-
-
-class Lock:
-    """A lock that is open in a forked child, whoever held it in the parent."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        _LOCKS.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def reset(self) -> None:
-        """Begin anew."""
-        self._lock = threading.Lock()
-
-
-_LOCKS: weakref.WeakSet[Lock] = weakref.WeakSet()
 
 
 class _Here(threading.local):
@@ -136,14 +115,8 @@ _here = _Here()
 _pool = _Pool()
 
 
-def _after_fork() -> None:
-    for lock in list(_LOCKS):
-        lock.reset()
-    _pool.forget()
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_pool.forget)
 
 
 def apart(function: Callable[P, R]) -> Callable[P, R]:

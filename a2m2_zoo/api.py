@@ -4,44 +4,74 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeAlias, overload
 
-import numpy as np
 from torch import Tensor
 
-from a2m2_zoo._workers import Lock, apart
+from a2m2_zoo._arguments import kind, real, whole
+from a2m2_zoo._locks import Lock
+from a2m2_zoo._workers import apart
 from a2m2_zoo.bank import SupportBank
+from a2m2_zoo.data.index import VIDEO_SUFFIXES
 from a2m2_zoo.episode import Episode, Plan, Prediction, Source, Supports, as_mapping
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
+from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 from a2m2_zoo.loading import load_model, models_with_text
 from a2m2_zoo.model import Model
 from a2m2_zoo.rejection import Judge
 from a2m2_zoo.text import ClassNames, TextCue, check_weight, class_prompts
 from a2m2_zoo.video import Clip, Limits, read_clips
+from a2m2_zoo.video.given import as_clips, as_limits, is_path, text_of
+from a2m2_zoo.video.images import SUFFIXES
+
+#: A model, its name or the path of its checkpoint; None is the default model.
+AnyModel: TypeAlias = "Model | str | os.PathLike[str] | None"
+#: Limits, some of them by name, or None for the usual ones.
+AnyLimits: TypeAlias = "Limits | Mapping[str, float] | None"
 
 _default_lock = Lock()
+_ORDER = "the clips in question come first, then the supports"
 
 
-@cache
-def _default_model_once() -> Model:
-    return load_model()
+@lru_cache(maxsize=2)
+def _loaded_once(name: str) -> Model:
+    return load_model(name)
 
 
 def default_model() -> Model:
     """The default model, loaded once per process even when several threads ask at once."""
+    return as_model(DEFAULT_MODEL)
+
+
+def as_model(model: AnyModel) -> Model:
+    """A model from what may stand for one; by name each is loaded once, while it is among the last two.
+
+    Raises:
+        ArgumentError: It is something else.
+    """
+    if isinstance(model, Model):
+        return model
+    if model is not None and not isinstance(model, (str, os.PathLike)):
+        raise ArgumentError(
+            f"model is {kind(model)}; expected what load_model gives, or a model's name or path"
+        )
+    name = DEFAULT_MODEL if model is None else os.fspath(model)
+    if Path(name).suffix == ".safetensors" or Path(name).exists():
+        return load_model(name)  # The file may be another one by now.
     with _default_lock:
-        return _default_model_once()
+        return _loaded_once(name)
 
 
 def build_bank(
     supports: str | os.PathLike[str] | Supports | Episode,
     *,
-    model: Model | None = None,
+    model: AnyModel = None,
     workers: int | None = None,
-    limits: Limits | None = None,
+    limits: AnyLimits = None,
     on_clip: Callable[[Source, A2M2Error | None], None] | None = None,
 ) -> SupportBank:
     """Decode and encode supports once, to classify many queries against them.
@@ -58,10 +88,10 @@ def build_bank(
         EpisodeError: A class is left without a clip.
         VideoError: A clip cannot be read and ``on_clip`` is not given.
     """
-    model = model or default_model()
+    model = as_model(model)
     labelled = _labelled(supports)
     sources = [clip for _, clip in labelled]
-    results = read_clips(sources, model.preprocess, workers=workers, limits=limits or Limits())
+    results = read_clips(sources, model.preprocess, workers=workers, limits=as_limits(limits))
     return SupportBank.build(_sound(labelled, results, on_clip), model)
 
 
@@ -92,12 +122,12 @@ def classify(  # type: ignore[overload-overlap]  # a str is a clip, not a sequen
     query: Source,
     supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
     *,
-    model: Model | None = ...,
+    model: AnyModel = ...,
     top_k: int | None = ...,
     reject_below: float | None = ...,
     batch_size: int | None = ...,
     workers: int | None = ...,
-    limits: Limits | None = ...,
+    limits: AnyLimits = ...,
     class_names: ClassNames | None = ...,
     text_weight: float = ...,
     templates: str | Sequence[str] | None = ...,
@@ -105,15 +135,15 @@ def classify(  # type: ignore[overload-overlap]  # a str is a clip, not a sequen
 ) -> Prediction: ...
 @overload
 def classify(
-    query: Sequence[Source],
+    query: Iterable[Source],
     supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
     *,
-    model: Model | None = ...,
+    model: AnyModel = ...,
     top_k: int | None = ...,
     reject_below: float | None = ...,
     batch_size: int | None = ...,
     workers: int | None = ...,
-    limits: Limits | None = ...,
+    limits: AnyLimits = ...,
     class_names: ClassNames | None = ...,
     text_weight: float = ...,
     templates: str | Sequence[str] | None = ...,
@@ -121,30 +151,30 @@ def classify(
 ) -> list[Prediction]: ...
 @overload
 def classify(
-    query: Sequence[Source],
+    query: Iterable[Source],
     supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
     *,
-    model: Model | None = ...,
+    model: AnyModel = ...,
     top_k: int | None = ...,
     reject_below: float | None = ...,
     batch_size: int | None = ...,
     workers: int | None = ...,
-    limits: Limits | None = ...,
+    limits: AnyLimits = ...,
     class_names: ClassNames | None = ...,
     text_weight: float = ...,
     templates: str | Sequence[str] | None = ...,
     on_error: Literal["return"],
 ) -> list[Prediction | A2M2Error]: ...
 def classify(
-    query: Source | Sequence[Source],
+    query: Source | Iterable[Source],
     supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
     *,
-    model: Model | None = None,
+    model: AnyModel = None,
     top_k: int | None = None,
     reject_below: float | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
-    limits: Limits | None = None,
+    limits: AnyLimits = None,
     class_names: ClassNames | None = None,
     text_weight: float = 0.0,
     templates: str | Sequence[str] | None = None,
@@ -153,17 +183,19 @@ def classify(
     """Name the action of one clip, or of many, given a few labelled clips per action.
 
     Args:
-        query: A clip (a video file, a folder of image frames, or a uint8 array (T, H, W, 3)), or a list
-            of clips.
+        query: A clip: a video file, a folder of image frames, a uint8 array (T, H, W, 3), or a list of
+            pictures (arrays (H, W, 3), or images of PIL) in the order they are shown. Or clips: a list, a
+            column of a table, a generator; of a generator no more is drawn than is being read.
         supports: A mapping {class: [clips]}, a folder with one folder per class, a saved bank's file, an
             ``Episode`` or a ``SupportBank``.
-        model: A model; the default model, loaded once per process, if None.
+        model: A model, its name or the path of its checkpoint; the default model if None. One that goes
+            by name is loaded once per process.
         top_k: Keep the probabilities of the k most probable classes only.
         reject_below: Mark a prediction as rejected when its ``confidence``, the probability that it is right
             in a world where half of the clips show none of the classes, is lower than this.
         batch_size: Clips that go through the backbone together. It changes speed, not answers.
         workers: Clips decoded in parallel.
-        limits: Bounds on each file.
+        limits: Bounds on each file; ``{"seconds": 5}`` sets one and leaves the others.
         class_names: Class → the name that goes into the templates, or a list of prompts that are taken as
             they are. A class that is not in it goes by its own name with ``_`` and ``-`` as spaces.
         text_weight: α in p ∝ p_text^α · p_supports^(1−α), for models with a text tower. 0 is the supports
@@ -185,10 +217,9 @@ def classify(
     """
     if on_error not in ("raise", "return"):
         raise ArgumentError(f"on_error is {on_error!r}; expected 'raise' or 'return'")
-    model = model or default_model()
+    model = as_model(model)
     bank = resolve_bank(supports, model=model, workers=workers, limits=limits)
-    single = isinstance(query, (str, os.PathLike, np.ndarray, Tensor))
-    queries: Sequence[Any] = [query] if single else query  # type: ignore[assignment]
+    single, queries = _asked(query)
     answers = iter_classify(
         queries,
         bank,
@@ -211,15 +242,15 @@ def classify(
 
 
 def iter_classify(
-    queries: Sequence[Source],
+    queries: Iterable[Source],
     bank: SupportBank,
     *,
-    model: Model,
+    model: AnyModel,
     top_k: int | None = None,
     reject_below: float | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
-    limits: Limits | None = None,
+    limits: AnyLimits = None,
     class_names: ClassNames | None = None,
     text_weight: float = 0.0,
     templates: str | Sequence[str] | None = None,
@@ -228,18 +259,19 @@ def iter_classify(
 
     Arguments are those of ``classify``. Memory does not grow with the number of queries.
     """
+    if not isinstance(bank, SupportBank):
+        raise ArgumentError(
+            f"the bank is {kind(bank)}; expected a SupportBank, as build_bank gives"
+        )
+    model, queries = as_model(model), _asked(queries)[1]
     bank.check(model)
     way = len(bank.class_names)
     if way < 2:
         raise EpisodeError(
             f"the supports have one class, {bank.class_names[0]!r}; expected two or more to choose from"
         )
-    if top_k is not None and top_k < 1:
-        raise ArgumentError(f"top_k is {top_k}; expected 1 or more")
-    if batch_size is not None and batch_size < 1:
-        raise ArgumentError(f"batch_size is {batch_size}; expected 1 or more")
-    if reject_below is not None and not 0 <= reject_below <= 1:
-        raise ArgumentError(f"reject_below is {reject_below}; expected a probability, 0 to 1")
+    top_k, batch_size = whole("top_k", top_k), whole("batch_size", batch_size)
+    reject_below = real("reject_below", reject_below, "a probability, 0 to 1", least=0, most=1)
     cue = _cue(model, bank, text_weight, class_names, templates)
     return _answers(
         queries,
@@ -249,9 +281,20 @@ def iter_classify(
         top_k,
         reject_below,
         batch_size or model.default_batch_size,
-        workers,
-        limits,
+        whole("workers", workers),
+        as_limits(limits),
     )
+
+
+def _asked(query: Any) -> tuple[bool, Iterable[Any]]:
+    """Whether one clip is in question, and the clips."""
+    if isinstance(query, Episode):
+        raise ArgumentError("query is an Episode; expected its clips: classify(e.queries, e)")
+    swapped = isinstance(query, (SupportBank, Mapping))
+    if swapped or (is_path(query) and text_of(query).endswith(".safetensors")):
+        what = repr(text_of(query)) if is_path(query) else kind(query)
+        raise ArgumentError(f"query is {what}; expected a clip or a list of clips: {_ORDER}")
+    return as_clips(query, "query")
 
 
 def _cue(
@@ -285,19 +328,27 @@ def resolve_bank(
     *,
     model: Model,
     workers: int | None = None,
-    limits: Limits | None = None,
+    limits: AnyLimits = None,
     on_clip: Callable[[Source, A2M2Error | None], None] | None = None,
 ) -> SupportBank:
     """A bank from anything that ``classify`` takes as supports."""
     if isinstance(supports, SupportBank):
         return supports
-    if isinstance(supports, (str, os.PathLike)) and not Path(supports).is_dir():
-        return SupportBank.load(supports)
-    return build_bank(supports, model=model, workers=workers, limits=limits, on_clip=on_clip)
+    if is_path(supports):
+        path = Path(text_of(supports, "the supports"))
+        if path.suffix.lower() in {*VIDEO_SUFFIXES, *SUFFIXES} and not path.is_dir():
+            raise ArgumentError(
+                f"supports is {str(path)!r}, a clip; expected a folder with one folder of clips per "
+                f"class, a mapping {{class: [clips]}} or a bank: {_ORDER}"
+            )
+        if not path.is_dir():
+            return SupportBank.load(path)
+    given: Any = supports
+    return build_bank(given, model=model, workers=workers, limits=limits, on_clip=on_clip)
 
 
 def _answers(
-    queries: Sequence[Source],
+    queries: Iterable[Source],
     bank: SupportBank,
     model: Model,
     cue: TextCue | None,
@@ -305,25 +356,25 @@ def _answers(
     reject_below: float | None,
     batch_size: int,
     workers: int | None,
-    limits: Limits | None,
+    limits: Limits,
 ) -> Iterator[Prediction | A2M2Error]:
     labels, way = bank.label_tensor, len(bank.class_names)
     scale = model.scale(bank.descriptors, labels=labels, way=way)
     judge = Judge.of(model, bank.descriptors, labels=labels, way=way)
-    clips = read_clips(queries, model.preprocess, workers=workers, limits=limits or Limits())
+    clips = read_clips(queries, model.preprocess, workers=workers, limits=as_limits(limits))
     started = time.perf_counter()
-    held: list[Clip | A2M2Error] = []
-    for position, clip in enumerate(clips, start=1):
-        held.append(clip)
-        if len(held) < batch_size and position < len(queries):
-            continue
+    while True:
+        # A generator of queries is drawn from as its clips are read, and its length never asked for.
+        held = list(islice(clips, batch_size))
+        if not held:
+            return
         sound = [c for c in held if not isinstance(c, A2M2Error)]
         answered = iter(
             _predict(sound, bank, model, cue, scale, judge, top_k, reject_below, started)
         )
         for item in held:
             yield item if isinstance(item, A2M2Error) else next(answered)
-        held, started = [], time.perf_counter()
+        started = time.perf_counter()
 
 
 @apart

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from a2m2_zoo._locks import Lock
 from a2m2_zoo._typing import Float
-from a2m2_zoo._workers import Lock, apart
+from a2m2_zoo._workers import apart
 from a2m2_zoo.backbones import ClipText
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.ops.fusion import fuse_text

@@ -12,13 +12,25 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "a2m2_zoo"
 
 # What each room may import; the drawing is in docs/architecture.md.
-BASE = {"errors", "_typing", "_files", "_cores", "_version"}
+BASE = {
+    "errors",
+    "_typing",
+    "_files",
+    "_cores",
+    "_version",
+    "_arguments",
+    "_locks",
+    "_workers",
+}
 ALLOWED = {
     "errors": set(),
     "_typing": set(),
     "_version": set(),
     "_files": BASE,
-    "_cores": set(),
+    "_arguments": {"errors"},
+    "_cores": {"errors"},
+    "_locks": set(),
+    "_workers": {"_cores", "_locks"},
     "ops": BASE,
     "video": BASE,
     "hub": BASE,
@@ -27,7 +39,7 @@ ALLOWED = {
     "backbones": BASE | {"ops"},
     "calibration": BASE,
     "methods": BASE | {"ops", "modules", "backbones"},
-    "episode": BASE | {"data"},
+    "episode": BASE | {"data", "video"},
     "text": BASE | {"backbones", "ops"},
     "model": BASE | {"backbones", "methods", "hub", "video", "calibration", "text"},
     "rejection": BASE | {"methods", "hub", "model"},
@@ -57,7 +69,8 @@ ALLOWED = {
     "loading": BASE | {"model", "methods", "backbones", "hub", "video", "text", "free"},
     "pulling": BASE | {"hub", "loading"},
     "publishing": BASE | {"data", "hub", "loading", "model"},
-    "api": BASE | {"loading", "bank", "episode", "model", "rejection", "text", "video"},
+    "api": BASE
+    | {"bank", "data", "episode", "hub", "loading", "model", "rejection", "text", "video"},
     "spotting": BASE
     | {"api", "backbones", "bank", "episode", "methods", "model", "rejection", "video"},
     "bank_check": BASE | {"bank", "calibration", "data", "model", "video"},

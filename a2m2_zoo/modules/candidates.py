@@ -111,7 +111,9 @@ def _partition(layout: Layout, mode: str, device: torch.device) -> Partition:
                 index[g, s, : len(parts)] = torch.tensor(parts, device="cpu")
                 grids = [layout.group[i] for i in parts]
                 shares = [1 / len(set(grids)) / grids.count(grid) for grid in grids]
-                share[g, s, : len(parts)] = torch.tensor(shares, dtype=torch.float32, device="cpu").sqrt()
+                share[g, s, : len(parts)] = torch.tensor(
+                    shares, dtype=torch.float32, device="cpu"
+                ).sqrt()
         mask = share[..., 0] > 0
         times = _times(layout)[index[..., 0]] * mask[..., None]
         return Partition(*(x.to(device) for x in (index, share, mask, times)))
