@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
@@ -13,14 +12,13 @@ from typing import Any, Literal, TypeAlias, overload
 from torch import Tensor
 
 from a2m2_zoo._arguments import kind, real, whole
-from a2m2_zoo._locks import Lock
 from a2m2_zoo._workers import apart
 from a2m2_zoo.bank import SupportBank
+from a2m2_zoo.choice import AnyModel, as_model, default_model
 from a2m2_zoo.data.index import VIDEO_SUFFIXES
 from a2m2_zoo.episode import Episode, Plan, Prediction, Source, Supports, as_mapping
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
-from a2m2_zoo.loading import load_model, models_with_text
+from a2m2_zoo.loading import models_with_text
 from a2m2_zoo.model import Model
 from a2m2_zoo.rejection import Judge
 from a2m2_zoo.text import ClassNames, TextCue, check_weight, class_prompts
@@ -28,42 +26,12 @@ from a2m2_zoo.video import Clip, Limits, read_clips
 from a2m2_zoo.video.given import as_clips, as_limits, is_path, text_of
 from a2m2_zoo.video.images import SUFFIXES
 
-#: A model, its name or the path of its checkpoint; None is the default model.
-AnyModel: TypeAlias = "Model | str | os.PathLike[str] | None"
+__all__ = ["build_bank", "classify", "default_model", "iter_classify", "resolve_bank"]
+
 #: Limits, some of them by name, or None for the usual ones.
 AnyLimits: TypeAlias = "Limits | Mapping[str, float] | None"
 
-_default_lock = Lock()
 _ORDER = "the clips in question come first, then the supports"
-
-
-@lru_cache(maxsize=2)
-def _loaded_once(name: str) -> Model:
-    return load_model(name)
-
-
-def default_model() -> Model:
-    """The default model, loaded once per process even when several threads ask at once."""
-    return as_model(DEFAULT_MODEL)
-
-
-def as_model(model: AnyModel) -> Model:
-    """A model from what may stand for one; by name each is loaded once, while it is among the last two.
-
-    Raises:
-        ArgumentError: It is something else.
-    """
-    if isinstance(model, Model):
-        return model
-    if model is not None and not isinstance(model, (str, os.PathLike)):
-        raise ArgumentError(
-            f"model is {kind(model)}; expected what load_model gives, or a model's name or path"
-        )
-    name = DEFAULT_MODEL if model is None else os.fspath(model)
-    if Path(name).suffix == ".safetensors" or Path(name).exists():
-        return load_model(name)  # The file may be another one by now.
-    with _default_lock:
-        return _loaded_once(name)
 
 
 def build_bank(

@@ -20,6 +20,7 @@ BASE = {
     "_version",
     "_arguments",
     "_locks",
+    "_printable",
     "_workers",
 }
 ALLOWED = {
@@ -30,6 +31,7 @@ ALLOWED = {
     "_arguments": {"errors"},
     "_cores": {"errors"},
     "_locks": set(),
+    "_printable": set(),
     "_workers": {"_cores", "_locks"},
     "ops": BASE,
     "video": BASE,
@@ -67,12 +69,13 @@ ALLOWED = {
     | {"backbones", "methods", "modules", "hub", "video", "data", "evaluation"}
     | {"calibration", "features", "model"},
     "loading": BASE | {"model", "methods", "backbones", "hub", "video", "text", "free"},
+    "choice": BASE | {"hub", "loading", "model"},
     "pulling": BASE | {"hub", "loading"},
     "publishing": BASE | {"data", "hub", "loading", "model"},
     "api": BASE
-    | {"bank", "data", "episode", "hub", "loading", "model", "rejection", "text", "video"},
+    | {"bank", "choice", "data", "episode", "loading", "model", "rejection", "text", "video"},
     "spotting": BASE
-    | {"api", "backbones", "bank", "episode", "methods", "model", "rejection", "video"},
+    | {"api", "backbones", "bank", "choice", "episode", "methods", "model", "rejection", "video"},
     "bank_check": BASE | {"bank", "calibration", "data", "model", "video"},
     "report": BASE | {"api", "bank", "episode", "evaluation", "model", "spotting", "video"},
     "export": BASE | {"backbones", "data", "methods", "model", "ops", "video"},

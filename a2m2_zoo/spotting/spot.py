@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from a2m2_zoo._arguments import path_text
-from a2m2_zoo.api import AnyLimits, AnyModel, as_model, resolve_bank
+from a2m2_zoo.api import AnyLimits, resolve_bank
+from a2m2_zoo.choice import AnyModel, as_model
 from a2m2_zoo.errors import VideoError
 from a2m2_zoo.spotting.segments import Rule, Segment
 from a2m2_zoo.spotting.sources import open_film

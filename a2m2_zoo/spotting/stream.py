@@ -14,9 +14,10 @@ from torch import Tensor
 
 from a2m2_zoo._arguments import kind, real
 from a2m2_zoo._workers import apart
-from a2m2_zoo.api import AnyLimits, AnyModel, as_model
+from a2m2_zoo.api import AnyLimits
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.bank import SupportBank
+from a2m2_zoo.choice import AnyModel, as_model
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.rejection import Judge
 from a2m2_zoo.spotting.sampling import Filled, Sampler
