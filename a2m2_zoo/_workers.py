@@ -96,7 +96,8 @@ def _started(size: int) -> ThreadPoolExecutor:
     before = torch.get_num_threads()
 
     def begin() -> None:
-        # Holds for the thread that says it, and for threads that come later.
+        # A thread takes the process's number when it is first asked for it, and may then have its own.
+        torch.get_num_threads()
         torch.set_num_threads(1)
         ready.wait()
 
@@ -107,7 +108,7 @@ def _started(size: int) -> ThreadPoolExecutor:
     except BaseException:  # Ctrl-C, or no more threads to be had
         ready.abort()
         raise
-    torch.set_num_threads(before)  # for those that come later
+    torch.set_num_threads(before)  # for the host's threads that come later
     return pool
 
 
