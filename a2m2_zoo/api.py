@@ -23,7 +23,7 @@ from a2m2_zoo.model import Model
 from a2m2_zoo.rejection import Judge
 from a2m2_zoo.text import ClassNames, TextCue, check_weight, class_prompts
 from a2m2_zoo.video import Clip, Limits, read_clips
-from a2m2_zoo.video.given import as_clips, as_limits, is_path, text_of
+from a2m2_zoo.video.given import as_clips, as_limits, is_path, missing, text_of
 from a2m2_zoo.video.images import SUFFIXES
 
 __all__ = ["build_bank", "classify", "default_model", "iter_classify", "resolve_bank"]
@@ -310,6 +310,8 @@ def resolve_bank(
                 f"class, a mapping {{class: [clips]}} or a bank: {_ORDER}"
             )
         if not path.is_dir():
+            if "://" in str(supports):
+                raise ArgumentError(f"supports is {str(supports)!r}: {missing(str(supports))}")
             return SupportBank.load(path)
     given: Any = supports
     return build_bank(given, model=model, workers=workers, limits=limits, on_clip=on_clip)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from a2m2_zoo._arguments import kind, real
 from a2m2_zoo._locks import Lock
 from a2m2_zoo._typing import Float
 from a2m2_zoo._workers import apart
@@ -28,6 +29,7 @@ TEMPLATES = ("a photo of {}",)
 #: Class → the name that goes into the templates, or prompts that are taken as they are.
 ClassNames: TypeAlias = Mapping[str, "str | Sequence[str] | None"]
 
+_SHARE = "0 (supports alone) to 1 (text alone)"
 _KEPT = 10_000  # embedded prompts, two kilobytes each; the oldest go first
 
 
@@ -153,7 +155,9 @@ def class_prompts(
     >>> class_prompts(["high_jump", "run"], class_names={"run": ["a person runs"]})
     {'high_jump': ('a photo of high jump',), 'run': ('a person runs',)}
     """
-    names = class_names or {}
+    names: ClassNames = {} if class_names is None else class_names
+    if not isinstance(names, Mapping):
+        raise ArgumentError(f"class_names is {kind(names)}; expected a mapping {{class: name}}")
     if strangers := sorted(set(names) - set(classes)):
         raise ArgumentError(
             f"class_names speaks of {', '.join(map(repr, strangers[:5]))}; the classes are "
@@ -197,7 +201,5 @@ def check_weight(weight: float) -> None:
     Raises:
         ArgumentError: It is not from 0 to 1.
     """
-    if not 0 <= weight <= 1:
-        raise ArgumentError(
-            f"text_weight is {weight}; expected 0 (supports alone) to 1 (text alone)"
-        )
+    if real("text_weight", weight, _SHARE, least=0, most=1) is None:
+        raise ArgumentError(f"text_weight is None; expected {_SHARE}")

@@ -23,8 +23,6 @@ from a2m2_zoo.methods import METHODS, build_method
 from a2m2_zoo.modules.m2 import _plan
 from a2m2_zoo.ops.vectors import _triangle
 
-CLIPS = Path(__file__).parent
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -82,8 +80,8 @@ def answers(data: Path) -> str:
     _triangle.cache_clear()  # as in a process that has computed nothing yet
     _plan.cache_clear()
     model = load_model()
-    bank = build_bank({p.name: sorted(p.glob("*.mp4"))[:2] for p in data.iterdir()}, model=model)
-    found = classify([data / "right" / "r2.mp4", data / "still" / "s2.mp4"], bank, model=model)
+    bank = build_bank({p.name: sorted(p.glob("*.mp4"))[:1] for p in data.iterdir()}, model=model)
+    found = classify([data / "right" / "r2.mp4"], bank, model=model)
     segments = spot(data / "back" / "b2.mp4", bank, model=model, window=0.5, stride=0.25)
     digest = hashlib.sha256()
     for name, tensor in sorted(bank.descriptors.items()):
@@ -111,7 +109,6 @@ def plain(data: Path) -> str:
         lambda: torch.autocast("cpu", dtype=torch.bfloat16),
         torch.inference_mode,
         torch.no_grad,
-        torch.enable_grad,
         strict_sums,
         lambda: torch_threads(3),
         lambda: own_threads(1),
@@ -125,7 +122,6 @@ def plain(data: Path) -> str:
         "autocast",
         "inference",
         "no_grad",
-        "grad",
         "deterministic",
         "torch_threads",
         "one_thread",
@@ -270,7 +266,7 @@ def test_what_goes_wrong_in_a_thread_comes_out_where_it_was_called() -> None:
 
 @pytest.mark.parametrize("count", [0, -1, 1.0, "2", True, 10**9])
 def test_a_number_of_threads_that_is_none(count: object) -> None:
-    with pytest.raises(ArgumentError, match="threads is .*; expected an integer from 1 to"):
+    with pytest.raises(ArgumentError, match=r"threads is .*; expected an integer from 1 to"):
         a2m2_zoo.set_threads(count)  # type: ignore[arg-type]
 
 

@@ -121,7 +121,7 @@ def missing(text: str) -> str:
         return "URLs are not read: give the path without file://"
     if scheme[1].lower() in ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "mms"):
         return "network streams are not read: let ffmpeg write it into a pipe, and watch the pipe"
-    return "URLs are not read: download the video and give the path of the file"
+    return "URLs are not read: download the file and give its path"
 
 
 def as_frames(source: Any, name: str) -> NDArray[np.uint8]:
