@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -60,6 +61,17 @@ class Float32(TorchFunctionMode):
         if func in _READERS and made.dtype == torch.get_default_dtype():
             return func(*args, **{**kwargs, "dtype": torch.float32})
         return made
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Float32 and the CPU where no type or device is named, for what computes in the caller's own thread."""
+    with ExitStack() as settings:
+        if torch.get_default_dtype() != torch.float32:
+            settings.enter_context(Float32())
+        if torch.empty(0).device.type != "cpu":
+            settings.enter_context(torch.device("cpu"))
+        yield
 
 
 class _Here(threading.local):
@@ -180,9 +192,7 @@ def each(function: Callable[[S], R], items: Iterable[S]) -> Iterator[R]:
 def _within(stop: threading.Event, work: Callable[[], R]) -> R:
     before, _here.stop = _here.stop, stop
     try:
-        if torch.get_default_dtype() == torch.float32:
-            return work()
-        with Float32():
+        with plain():
             return work()
     finally:
         _here.stop = before

@@ -11,6 +11,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
+from a2m2_zoo._workers import plain
 from a2m2_zoo.errors import ArgumentError, CheckpointError, SaveError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Conversion:
     sha256: dict[str, str]
 
 
+@plain()
 def convert(
     method: str,
     file: str | Path,

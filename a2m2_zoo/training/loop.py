@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from a2m2_zoo._workers import plain
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.draw import Draw
@@ -54,6 +55,7 @@ class Trained:
     seconds: float
 
 
+@plain()
 def train(
     method: Method,
     source: EpisodeSource,
