@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from a2m2_zoo._workers import apart
 from a2m2_zoo.errors import ArgumentError, CheckpointError
 from a2m2_zoo.methods import Method, build_method
 from a2m2_zoo.modules._config import is_number, short
@@ -42,6 +43,7 @@ class Head:
     scales: dict[int, float]
 
 
+@apart
 def read_head(record: Mapping[str, Any], tensors: dict[str, Tensor], source: str) -> Head:
     """The head of a record and its tensors.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,10 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from a2m2_zoo._arguments import kind, path_text
 from a2m2_zoo._files import locked
 from a2m2_zoo._typing import Int, UInt8
+from a2m2_zoo._workers import apart
 from a2m2_zoo.data.index import check_class_names
-from a2m2_zoo.errors import BankError, CheckpointError
+from a2m2_zoo.errors import ArgumentError, BankError, CheckpointError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Descriptors, concatenate, take
 
@@ -86,8 +88,8 @@ class SupportBank:
         return cls(
             class_names=names,
             labels=tuple(names.index(name) for name in given),
-            descriptors=concatenate(parts),
-            thumbnails=torch.stack(thumbnails),
+            descriptors=apart(concatenate)(parts),
+            thumbnails=apart(torch.stack)(thumbnails),
             sources=tuple(sources),
             model=model.id,
             weights_hash=model.weights_hash,
@@ -97,7 +99,7 @@ class SupportBank:
     @property
     def label_tensor(self) -> Int[Tensor, " n"]:
         """The labels as a tensor."""
-        return torch.tensor(self.labels)
+        return torch.tensor(self.labels, device="cpu")
 
     def counts(self) -> dict[str, int]:
         """Number of supports per class."""
@@ -116,13 +118,20 @@ class SupportBank:
                 "or create the bank again from the clips"
             )
 
+    @apart
     def add(self, other: SupportBank) -> SupportBank:
         """The supports of both banks; classes of the same name are joined.
 
         Raises:
+            ArgumentError: ``other`` is no bank.
             BankError: The banks were made by different models.
             EpisodeError: Two class names differ only in case or spacing.
         """
+        if not isinstance(other, SupportBank):
+            raise ArgumentError(
+                f"add was given {kind(other)}; expected a SupportBank: bank.add(build_bank(clips, "
+                "model=model)), with the clips in a folder or a mapping {class: [clips]}"
+            )
         if (self.model, self.weights_hash) != (other.model, other.weights_hash):
             raise BankError(
                 f"a bank of model {other.model!r} cannot be added to one of model {self.model!r}"
@@ -141,16 +150,21 @@ class SupportBank:
             durations=self._clock() + other._clock(),
         )
 
-    def remove(self, names: Collection[str]) -> SupportBank:
-        """The bank without the classes ``names``.
+    @apart
+    def remove(self, names: str | Iterable[str]) -> SupportBank:
+        """The bank without the class, or the classes, ``names``.
 
         Raises:
+            ArgumentError: ``names`` are no names.
             BankError: A class is not in the bank, or none would be left.
         """
-        strangers = sorted(set(names) - set(self.class_names))
-        if strangers:
+        given: Any = names
+        if isinstance(given, bytes) or not isinstance(given, Iterable):
+            raise ArgumentError(f"remove was given {kind(names)}; expected names of classes")
+        names = [names] if isinstance(names, str) else list(names)
+        if strangers := [name for name in names if name not in self.class_names]:
             raise BankError(
-                f"the bank has no class {', '.join(map(repr, strangers))}; it has "
+                f"the bank has no class {', '.join(sorted(map(repr, strangers)))}; it has "
                 f"{', '.join(self.class_names)}"
             )
         left = tuple(name for name in self.class_names if name not in set(names))
@@ -178,6 +192,7 @@ class SupportBank:
         Raises:
             SaveError: It could not be written; a bank that was there before is untouched.
         """
+        path = path_text("the bank's file", path, "a path")
         tensors = {f"descriptor.{name}": value for name, value in self.descriptors.items()}
         tensors["thumbnails"] = self.thumbnails
         record = {
@@ -201,6 +216,7 @@ class SupportBank:
         Raises:
             BankError: The file is missing, damaged, or no bank.
         """
+        path = path_text("the bank", path, "the path of its file")
         try:
             found = checkpoint.load(path, kind="bank")
             bank = cls._parsed(found.record, found.tensors)

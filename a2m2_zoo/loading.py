@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from a2m2_zoo._arguments import kind, path_text
 from a2m2_zoo._heads import read_head
+from a2m2_zoo._workers import apart
 from a2m2_zoo.backbones import (
     Backbone,
     ClipText,
@@ -88,7 +90,10 @@ def load_model(
     >>> load_model("a2m2-lite0").id
     'a2m2-lite0'
     """
-    text, place = os.fspath(name), find_device(device)
+    text = path_text("the model", name, "its name (see list_models) or the path of a checkpoint")
+    place = find_device(device)
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ArgumentError(f"dtype is {dtype!r}; expected torch.float32, float16 or bfloat16")
     listed = read_manifest(manifest)
     if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ArgumentError(f"sha256 is {sha256!r}; expected 64 lower-case hex digits")
@@ -258,6 +263,7 @@ class _Trunk:
     sha256: str
     beside: str | None = None
 
+    @apart
     def build(self) -> Backbone:
         return build_backbone(self.architecture, weights=self._weights(text=False), adopt=True)
 
@@ -265,6 +271,7 @@ class _Trunk:
         """The text tower in the same file, read when it is first asked."""
         return TextTower(self._build_text) if has_text(self.architecture) else None
 
+    @apart
     def _build_text(self) -> ClipText:
         return build_text(self.architecture, weights=self._weights(text=True), adopt=True)
 
@@ -354,6 +361,8 @@ def find_device(device: str | torch.device) -> torch.device:
     Raises:
         ArgumentError: It is not there.
     """
+    if not isinstance(device, (str, int, torch.device)):
+        raise ArgumentError(f"device is {kind(device)}; expected 'auto', 'cpu', 'cuda' ...")
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

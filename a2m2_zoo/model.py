@@ -13,8 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from a2m2_zoo._arguments import kind, whole
+from a2m2_zoo._cores import threads
 from a2m2_zoo._typing import Float, Int
+from a2m2_zoo._workers import apart
 from a2m2_zoo.backbones import Backbone
+from a2m2_zoo.backbones.base import CPU_FRAMES
 from a2m2_zoo.calibration import shipped_scale, support_scale
 from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, CheckpointError
 from a2m2_zoo.hub import checkpoint
@@ -68,9 +72,12 @@ class Model:
 
     @property
     def default_batch_size(self) -> int:
-        """Clips encoded together: 1 on a CPU, where more gain nothing, and 16 elsewhere."""
-        return 1 if self.device.type == "cpu" else 16
+        """Clips encoded together: on a CPU as many as keep its threads busy, and 16 elsewhere."""
+        if self.device.type != "cpu":
+            return 16
+        return max(1, threads() * CPU_FRAMES // self.preprocess.frames)
 
+    @apart
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Model:
         """The same model elsewhere; ``dtype`` is the backbone's precision, the head stays float32."""
         return replace(
@@ -79,6 +86,7 @@ class Model:
             method=self.method.to(device),
         )
 
+    @apart
     @torch.inference_mode()
     def encode(self, clips: Sequence[Clip], *, batch_size: int | None = None) -> dict[str, Tensor]:
         """Descriptors of clips, on the CPU, the same whatever the batch size.
@@ -88,18 +96,18 @@ class Model:
             batch_size: Clips that go through the backbone together; ``default_batch_size`` if None.
 
         Raises:
-            ArgumentError: ``batch_size`` is below 1.
+            ArgumentError: ``batch_size`` is below 1, or something else than decoded clips was given.
         """
         return self.encode_both(clips, batch_size=batch_size)[0]
 
+    @apart
     @torch.inference_mode()
     def encode_both(
         self, clips: Sequence[Clip], *, batch_size: int | None = None
     ) -> tuple[dict[str, Tensor], Float[Tensor, "b c"]]:
         """What ``encode`` gives, and each clip's mean unit frame vector, for class texts to compare with."""
-        size = self.default_batch_size if batch_size is None else batch_size
-        if size < 1:
-            raise ArgumentError(f"batch_size is {batch_size}; expected 1 or more")
+        size = whole("batch_size", batch_size) or self.default_batch_size
+        _check_clips(clips)
         parts: list[Descriptors] = []
         vectors: list[Tensor] = []
         for start in range(0, len(clips), size):
@@ -111,6 +119,7 @@ class Model:
             vectors.append(functional.normalize(features.pooled.float(), dim=-1).mean(1).cpu())
         return concatenate(parts), torch.cat(vectors)
 
+    @apart
     @torch.inference_mode()
     def logits(
         self,
@@ -138,6 +147,7 @@ class Model:
             logits: Tensor = score(asked, known, labels=labels.to(self.device), way=way)
         return self._finite(logits[0].cpu())
 
+    @apart
     @torch.inference_mode()
     def scale(self, support: Descriptors, *, labels: Int[Tensor, " n"], way: int) -> float:
         """Factor that turns logits into calibrated log-odds, see ``a2m2_zoo.calibration``."""
@@ -147,6 +157,7 @@ class Model:
             return prior
         return float(support_scale(pairs, labels, way=way, prior=prior))
 
+    @apart
     @torch.inference_mode()
     def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "q n"] | None:
         """Scores of every pair; None where a class's score is not their mean."""
@@ -157,6 +168,7 @@ class Model:
             found = method.pairs(self._episode(query), self._episode(support))
         return self._finite(found[0].cpu())
 
+    @apart
     @torch.inference_mode()
     def frame_plans(
         self, query: Descriptors, support: Descriptors
@@ -220,3 +232,23 @@ class Model:
     def _episode(self, descriptors: Descriptors) -> dict[str, Tensor]:
         """As the only episode, where the model computes."""
         return {name: tensor[None].to(self.device) for name, tensor in descriptors.items()}
+
+
+def _check_clips(clips: Any) -> None:
+    """Refuse what is no list of decoded clips, above all the path of one that is not decoded."""
+    expected = (
+        "decoded clips, [read_clip(path, model.preprocess)] with read_clip from a2m2_zoo.video; "
+        "build_bank and classify take paths"
+    )
+    if not isinstance(clips, (list, tuple)) or not clips:
+        raise ArgumentError(
+            f"encode was given {kind(clips) if clips else 'no clip'}; expected {expected}"
+        )
+    for clip in clips:
+        if not isinstance(clip, Clip):
+            raise ArgumentError(f"encode was given a list with {kind(clip)}; expected {expected}")
+    sizes = sorted({clip.frames.shape for clip in clips})
+    if len(sizes) > 1:
+        raise ArgumentError(
+            f"clips of shapes {sizes[0]} and {sizes[1]}; read all with one Preprocess"
+        )

@@ -197,7 +197,7 @@ def test_a_broken_query_is_raised_or_returned(
         ({"reject_below": 1.5}, "reject_below is 1.5"),
         ({"on_error": "shrug"}, "on_error is 'shrug'"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"workers": 0}, "workers=0"),
+        ({"workers": 0}, "workers is 0"),
     ],
 )
 def test_options_out_of_range(

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "a2m2_zoo"
 # What each room may import; the drawing is in docs/architecture.md.
 BASE = {
     *("errors", "_typing", "_files", "_scratch", "_json", "_printable", "_cores", "_version"),
+    *("_arguments", "_locks", "_workers"),
 }
 ALLOWED = {
     "errors": set(),
@@ -24,7 +25,10 @@ ALLOWED = {
     "_json": {"_files"},
     "_printable": set(),
     "_heads": BASE | {"methods", "modules", "video"},
-    "_cores": set(),
+    "_arguments": {"errors"},
+    "_cores": {"errors", "_files"},
+    "_locks": set(),
+    "_workers": {"_cores", "_locks"},
     "ops": BASE,
     "video": BASE,
     "hub": BASE,
@@ -33,7 +37,7 @@ ALLOWED = {
     "backbones": BASE | {"ops", "hub"},
     "calibration": BASE,
     "methods": BASE | {"ops", "modules", "backbones"},
-    "episode": BASE | {"data"},
+    "episode": BASE | {"data", "video"},
     "text": BASE | {"backbones", "ops"},
     "model": BASE | {"backbones", "methods", "hub", "video", "calibration", "text"},
     "rejection": BASE | {"methods", "hub", "model"},
@@ -61,11 +65,13 @@ ALLOWED = {
     | {"backbones", "methods", "modules", "hub", "video", "data", "evaluation"}
     | {"calibration", "features", "model"},
     "loading": BASE | {"_heads", "model", "methods", "backbones", "hub", "video", "text", "free"},
+    "choice": BASE | {"hub", "loading", "model"},
     "pulling": BASE | {"hub", "loading"},
     "publishing": BASE | {"data", "hub", "loading", "model"},
-    "api": BASE | {"data", "loading", "bank", "episode", "model", "rejection", "text", "video"},
+    "api": BASE
+    | {"bank", "choice", "data", "episode", "loading", "model", "rejection", "text", "video"},
     "spotting": BASE
-    | {"api", "backbones", "bank", "episode", "methods", "model", "rejection", "video"},
+    | {"api", "backbones", "bank", "choice", "episode", "methods", "model", "rejection", "video"},
     "bank_check": BASE | {"bank", "calibration", "data", "model", "video"},
     "report": BASE | {"api", "bank", "episode", "evaluation", "model", "spotting", "video"},
     "export": BASE | {"backbones", "data", "methods", "model", "ops", "video"},

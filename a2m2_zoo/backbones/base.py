@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .._typing import Float
+from .._workers import each
 from ..errors import ArgumentError, CheckpointError
 
 StateDict = Mapping[str, Tensor]
@@ -118,8 +119,12 @@ class Backbone(nn.Module, ABC):
         flat = frames.flatten(0, 1)
         if self.training and chunk is None:
             chunk = b * t
-        for piece in _pieces(b, t, chunk=chunk, cpu=weight.device.type == "cpu"):
-            some, vectors = self._encode(flat[piece].to(weight.device, weight.dtype))
+
+        def encode(piece: slice) -> tuple[dict[str, Tensor], Tensor]:
+            return self._encode(flat[piece].to(weight.device, weight.dtype))
+
+        pieces = _pieces(b, t, chunk=chunk, cpu=weight.device.type == "cpu")
+        for some, vectors in each(encode, pieces):
             pooled.append(vectors)
             for stage, parts in maps.items():
                 parts.append(some[stage].contiguous())

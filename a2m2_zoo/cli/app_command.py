@@ -29,6 +29,7 @@ def app(
         ),
     ] = None,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     max_upload_mb: Annotated[
         int, typer.Option("--max-upload-mb", min=1, max=10_000, help="Refuse larger files.")
     ] = 200,

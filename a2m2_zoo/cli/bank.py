@@ -32,6 +32,7 @@ def create(
     bank: Annotated[Path, typer.Option("--out", "-o", help="The file to write (.safetensors).")],
     model: options.ModelOption = DEFAULT_MODEL,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     workers: options.WorkersOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bank that is there.")] = False,
     max_megapixels: options.MegapixelsOption = 16.0,
@@ -59,6 +60,7 @@ def add(
     bank: BankArgument,
     data: DataArgument,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     model: Annotated[
         str | None, typer.Option("--model", help="Where the bank's model lies, if not by its name.")
     ] = None,
@@ -125,6 +127,7 @@ def check(
     ],
     model: options.ModelOption = DEFAULT_MODEL,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     workers: options.WorkersOption = None,
     json: options.JsonOption = False,
     max_megapixels: options.MegapixelsOption = 16.0,

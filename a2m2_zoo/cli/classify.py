@@ -42,6 +42,7 @@ def classify(
     class_names: options.ClassNamesOption = None,
     template: options.TemplateOption = None,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     batch_size: Annotated[
         int | None,
         typer.Option("--batch-size", min=1, help="Clips encoded together; changes speed only."),

@@ -79,6 +79,7 @@ def compare(
     seed: SeedOption = 0,
     model: options.ModelOption = DEFAULT_MODEL,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     list_file: ListOption = None,
     benchmark: BenchmarkOption = None,
     split: SplitOption = "test",

@@ -24,6 +24,7 @@ def demo(
     ] = Path("a2m2-demo"),
     model: options.ModelOption = DEFAULT_MODEL,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
 ) -> None:
     """Draw short clips of five actions, classify unseen ones against them, and show why.
 

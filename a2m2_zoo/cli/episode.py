@@ -23,6 +23,7 @@ def episode(
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same episode.")] = 0,
     model: options.ModelOption = DEFAULT_MODEL,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     workers: options.WorkersOption = None,
     json: options.JsonOption = False,
     csv: options.CsvOption = False,

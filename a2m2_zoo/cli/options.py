@@ -34,6 +34,26 @@ WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Clips decoded in parallel.", show_default="auto"),
 ]
+
+
+def _choose_threads(count: int | None) -> int | None:
+    from a2m2_zoo._cores import set_threads
+
+    set_threads(count)
+    return count
+
+
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        max=1024,
+        callback=_choose_threads,
+        help="Cores to compute on; changes speed only.",
+        show_default="all that may be used",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Write CSV to stdout.")]
 MegapixelsOption = Annotated[

@@ -56,6 +56,7 @@ def spot(
         Path | None, typer.Option("--cut", help="Write every segment as a clip into this folder.")
     ] = None,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     workers: options.WorkersOption = None,
     json: options.JsonOption = False,
     csv: options.CsvOption = False,

@@ -80,6 +80,7 @@ def train(
         bool, typer.Option("--half", help="Keep features in float16: half the memory.")
     ] = False,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     workers: options.WorkersOption = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Insist on TensorBoard's files.")
@@ -110,6 +111,10 @@ def train(
     from a2m2_zoo.training.distributed import joined
 
     place = next(start.backbone.parameters()).device
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)  # gradients are PyTorch's own, and so are its threads
     from a2m2_zoo.features import default_cache
     from a2m2_zoo.training.session import Session
     from a2m2_zoo.video import Limits

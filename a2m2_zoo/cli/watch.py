@@ -30,6 +30,7 @@ def watch(
     stride: StrideOption = 0.5,
     reject_below: RejectOption = None,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     workers: options.WorkersOption = None,
     json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object a line to stdout.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from a2m2_zoo._files import folder_to_make, new_folder
+from a2m2_zoo._workers import plain
 from a2m2_zoo.errors import ArgumentError, CheckpointError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Conversion:
     sha256: dict[str, str]
 
 
+@plain()
 def convert(
     method: str,
     file: str | Path,

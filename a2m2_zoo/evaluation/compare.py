@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from a2m2_zoo._version import __version__
+from a2m2_zoo._workers import plain
 from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError
 from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
 from a2m2_zoo.evaluation.results import Comparison, Difference, Failure, MethodResult
@@ -27,6 +28,7 @@ from a2m2_zoo.features import FeatureCache, default_cache
 from a2m2_zoo.model import Model
 
 
+@plain()
 def compare(
     model: Model,
     data: Mapping[str, Sequence[Path]],

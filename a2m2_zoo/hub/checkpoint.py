@@ -241,7 +241,12 @@ def _mapped(path: Path) -> Iterator[Any]:
 
 def _tensors(path: Path, names: Iterable[str]) -> dict[str, Tensor]:
     """Copies of the tensors that are wanted, every number of them finite."""
-    wanted = list(names)
+    from a2m2_zoo._workers import apart  # which loads torch
+
+    return apart(_copied)(path, list(names))
+
+
+def _copied(path: Path, wanted: list[str]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     while len(found) < len(wanted):
         held = 0

@@ -150,11 +150,11 @@ def pooling_matrix(windows: Sequence[Window], frames: int) -> Float[Tensor, "s a
             "windows or coarser grids"
         )
     start, length, cell = torch.tensor(
-        [(w.start, w.length, cells.index(w.cell)) for w in windows]
+        [(w.start, w.length, cells.index(w.cell)) for w in windows], device="cpu"
     ).T[..., None]
-    time = torch.arange(frames)
+    time = torch.arange(frames, device="cpu")
     inside = (time >= start) & (time < start + length)
-    here = torch.arange(len(cells)) == cell
+    here = torch.arange(len(cells), device="cpu") == cell
     matrix: Tensor = (inside[:, :, None] & here[:, None, :]).flatten(1).float()
     return matrix
 
@@ -175,5 +175,7 @@ def window_times(
             [0.7500, 0.5000]])
     """
     return torch.tensor(
-        [[(w.start + w.length / 2 + offset) / frames, w.length / frames] for w in windows]
+        [[(w.start + w.length / 2 + offset) / frames, w.length / frames] for w in windows],
+        dtype=torch.float32,
+        device="cpu",
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from a2m2_zoo._arguments import real
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.spotting.windows import Grid, Window
 
@@ -84,10 +85,7 @@ class Rule:
     known_share: float = 0.25
 
     def __post_init__(self) -> None:
-        if self.reject_below is not None and not 0 <= self.reject_below <= 1:
-            raise ArgumentError(
-                f"reject_below is {self.reject_below}; expected a probability, 0 to 1"
-            )
+        real("reject_below", self.reject_below, "a probability, 0 to 1", least=0, most=1)
         if not 0 < self.hold <= 1:
             raise ArgumentError(f"hold is {self.hold}; expected a part above 0 and at most 1")
         if not self.shortest >= 0:

@@ -18,6 +18,7 @@ from a2m2_zoo.video import Limits, Preprocess
 from a2m2_zoo.video.clip import Job, Watch, check_size
 from a2m2_zoo.video.container import FORMATS, decoder_pixels, demux, open_video, reason
 from a2m2_zoo.video.extent import Extent
+from a2m2_zoo.video.given import missing
 from a2m2_zoo.video.leftovers import LEFTOVERS
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def open_film(path: str | Path, limits: Limits | None = None) -> Film:
     """
     name, limits, path = str(path), limits or Limits(), Path(path)
     if not path.exists():
-        raise VideoNotFoundError(f"{name}: no such file: check the path")
+        raise VideoNotFoundError(f"{name}: {missing(name)}")
     if not path.is_file():
         raise VideoError(f"{name}: not a video file: give a file with moving pictures")
     job = Job(name, Preprocess(), limits, Watch(name, limits))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from a2m2_zoo._workers import plain
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.draw import Draw
@@ -56,6 +57,7 @@ class Trained:
     signal: int = 0
 
 
+@plain()
 def train(
     method: Method,
     source: EpisodeSource,

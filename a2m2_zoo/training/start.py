@@ -12,6 +12,7 @@ from torch import Tensor
 
 from a2m2_zoo._files import sha256_of
 from a2m2_zoo._json import OutOfBoundsError, parse
+from a2m2_zoo._workers import plain
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub import checkpoint
@@ -69,6 +70,7 @@ class Start:
             self.backbone.text = None  # type: ignore[assignment]
 
 
+@plain()
 def from_model(
     model: Model,
     *,
@@ -117,6 +119,7 @@ def from_model(
     return Start(name, head, model.backbone, trunk, model.preprocess, config, None, scales)
 
 
+@plain()
 def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any]) -> Start:
     """What a recipe says.
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from numbers import Real
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,8 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("megapixels", "frames", "seconds"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if not number or not float(value) > 0:
                 raise ArgumentError(f"{name}={value!r}: give a number above 0")
 
     @property

@@ -17,6 +17,7 @@ from a2m2_zoo._files import read_regular
 from a2m2_zoo.errors import VideoError, VideoLimitError
 from a2m2_zoo.video.clip import Clip, Job, check_size
 from a2m2_zoo.video.container import decoder_pixels
+from a2m2_zoo.video.given import as_frames
 from a2m2_zoo.video.preprocess import Resizer
 
 if TYPE_CHECKING:
@@ -86,18 +87,14 @@ def read_array(source: Any, job: Job) -> Clip:
     """Take the wanted frames of an array.
 
     Args:
-        source: (T, H, W, 3) uint8, RGB: a NumPy array, a torch tensor, or what turns into an array.
+        source: (T, H, W, 3) uint8, RGB: a NumPy array, a torch tensor, or a list of pictures.
         job: What is wanted of it.
 
     Raises:
         VideoError: If shape or type are others.
         VideoLimitError: If a frame is too large.
     """
-    array = as_array(source)
-    if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or 0 in array.shape:
-        raise VideoError(
-            f"{job.name}: shape {array.shape}, {array.dtype}: give RGB frames (T, H, W, 3), uint8"
-        )
+    array = as_frames(source, job.name)
     count, height, width, _ = array.shape
     check_size(job.name, width, height, job.limits)
     resize = Resizer(job.spec)
@@ -107,13 +104,6 @@ def read_array(source: Any, job: Job) -> Clip:
         for index in set(indices)
     }
     return _clip(job, indices, found, count, ())
-
-
-def as_array(source: Any) -> NDArray[Any]:
-    """Return a torch tensor (of any device), a list or an array as a NumPy array."""
-    if hasattr(source, "detach"):
-        source = source.detach().cpu().numpy()
-    return np.asarray(source)
 
 
 def in_order(paths: Iterable[Path]) -> list[Path]:
