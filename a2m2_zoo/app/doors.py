@@ -19,6 +19,7 @@ from urllib.parse import parse_qs
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
@@ -179,7 +180,7 @@ class Doors:
             )
         except ClientDisconnect:
             raise Refused(400, "it broke off") from None
-        except (HTTPException, ValueError, LookupError) as error:
+        except (HTTPException, MultiPartException, ValueError, LookupError) as error:
             if isinstance(error, VideoLimitError):
                 raise
             raise Malformed("what was sent is not a form with files") from None

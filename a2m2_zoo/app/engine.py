@@ -16,7 +16,7 @@ from a2m2_zoo.api import build_bank, iter_classify
 from a2m2_zoo.app.limits import AppLimits
 from a2m2_zoo.app.store import Store
 from a2m2_zoo.bank import SupportBank
-from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, DependencyError, VideoLimitError
+from a2m2_zoo.errors import A2M2Error, BankError, DependencyError, VideoLimitError
 from a2m2_zoo.report.explain import explain
 from a2m2_zoo.report.timeline import draw_timeline, frames_of
 from a2m2_zoo.spotting import Segment, Window, spot

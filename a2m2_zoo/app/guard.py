@@ -74,7 +74,7 @@ class Guard:
             return
         if scope["type"] != "http":
             return
-        answer = _Answer(send)
+        answer, receive = _Answer(send), _Heard(receive)
         try:
             headers = read_headers(scope["headers"])
             self._check_host(headers)
@@ -141,15 +141,30 @@ class _Answer:
         await self._send(message)
 
 
+class _Heard:
+    """Receives, and knows whether more will come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.all = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self.all = message["type"] != "http.request" or not message.get("more_body")
+        return message
+
+
 async def _refuse(
-    scope: Scope, receive: Receive, answer: _Answer, error: Malformed | Refused
+    scope: Scope, receive: _Heard, answer: _Answer, error: Malformed | Refused
 ) -> None:
     """Say why, and let somebody who is still sending read it before the connection is closed."""
     status = error.status if isinstance(error, Refused) else 400
-    answer.more = [(b"connection", b"close")] if scope["method"] == "POST" else []
+    if scope["method"] in ("GET", "HEAD"):
+        receive.all = True
+    answer.more = [] if receive.all else [(b"connection", b"close")]
 
     async def lingering(message: Message) -> None:
-        last = message["type"] == "http.response.body" and not message.get("more_body")
+        last = message["type"] == "http.response.body" and not receive.all
         await answer({**message, "more_body": True} if last else message)
         if last:
             with contextlib.suppress(asyncio.TimeoutError):
@@ -159,8 +174,6 @@ async def _refuse(
     await PlainTextResponse(str(error), status)(scope, receive, lingering)
 
 
-async def _read_on(receive: Receive) -> None:
-    while True:
-        message = await receive()
-        if message["type"] != "http.request" or not message.get("more_body"):
-            return
+async def _read_on(receive: _Heard) -> None:
+    while not receive.all:
+        await receive()

@@ -144,7 +144,7 @@ class PublicOrigin:
         except (ValueError, Malformed):
             origin = None
         path = "" if origin is None else parts.path.rstrip("/")
-        odd = origin is None or parts.query or parts.fragment
+        odd = origin is None or origin.place is None or parts.query or parts.fragment
         if origin is None or odd or not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", path) or "/." in path:
             raise ArgumentError(
                 f"the public origin is {text!r}; expected an address such as https://clips.example.org "

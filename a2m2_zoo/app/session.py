@@ -54,9 +54,8 @@ class Session:
         """
         paths: list[Path] = []
         try:
-            for file in files if isinstance(files, list) else [files]:
-                if file:
-                    paths.append(self._take(file))
+            given = files if isinstance(files, list) else [files]
+            paths.extend(self._take(file) for file in given if file)
             label = " ".join(str(name or "").split())
             if not label or len(label) > _NAME:
                 raise ArgumentError(

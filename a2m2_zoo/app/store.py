@@ -153,7 +153,7 @@ class Store:
     def readable(self, text: str, owner: str) -> Path | None:
         """The file that a visitor may be sent: an upload of theirs, or what the page made for them."""
         path = Path(text)
-        if path.parent.parent != self.folder or path.name in ("", ".", ".."):
+        if str(path) != text or path.parent.parent != self.folder:
             return None
         with self._lock:
             held = self._held.get(path.parent.name)

@@ -124,10 +124,9 @@ class Visitor:
     def send(self, *files: Path, chunked: bool = False) -> tuple[int, Any]:
         """Upload files: the status, and their places or what was said."""
         line = secrets.token_hex(8)
+        head = f'--{line}\r\nContent-Disposition: form-data; name="files"; filename='
         parts = [
-            f'--{line}\r\nContent-Disposition: form-data; name="files"; filename="{file.name}"\r\n\r\n'.encode()
-            + file.read_bytes()
-            + b"\r\n"
+            f'{head}"{file.name}"\r\n\r\n'.encode() + file.read_bytes() + b"\r\n"
             for file in files
         ]
         form = b"".join(parts) + f"--{line}--\r\n".encode()
