@@ -47,7 +47,7 @@ _JSON_BYTES = 4 * MEGABYTE
 _FORM_BYTES = MEGABYTE  # what a form has around its files
 _DEEP = 20
 _FILES = 200  # in one request
-_HASH = re.compile(r"[\w.-]{1,100}", re.ASCII)
+_HASH = re.compile(r"[\w-]{1,100}", re.ASCII)
 # What a browser may show of what was sent. Anything else, a page above all, is only saved.
 _SHOWN = re.compile(r"video/[\w.+-]+|image/(png|jpeg|gif|webp)")
 
