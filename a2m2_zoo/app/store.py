@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 import stat
@@ -234,9 +235,10 @@ def owner_of(session: str) -> str:
 def held_bytes(folder: Path) -> int:
     """Bytes of all files under ``folder``."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.lstat().st_size if path.is_file() else 0
+    for place, _, names in os.walk(folder):  # which passes over what goes meanwhile
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size
     return total
 
 

@@ -126,8 +126,7 @@ class Visitor:
         line = secrets.token_hex(8)
         head = f'--{line}\r\nContent-Disposition: form-data; name="files"; filename='
         parts = [
-            f'{head}"{file.name}"\r\n\r\n'.encode() + file.read_bytes() + b"\r\n"
-            for file in files
+            f'{head}"{file.name}"\r\n\r\n'.encode() + file.read_bytes() + b"\r\n" for file in files
         ]
         form = b"".join(parts) + f"--{line}--\r\n".encode()
         pieces = (form[i : i + 10_000] for i in range(0, len(form), 10_000))

@@ -232,7 +232,7 @@ def test_no_other_door_takes_anything(scene: Scene, door: str) -> None:
 def test_what_is_the_visitors_own_is_read(scene: Scene, tmp_path: Path) -> None:
     """The tests above could not fail if nothing were ever read."""
     clip = makers.film(tmp_path / "own.mp4", 22)
-    status, (place,) = scene.visitor.send(clip)
+    (place,) = scene.visitor.send(clip)[1]
     assert scene.visitor.fetch(place) == (200, clip.read_bytes())
     said = scene.visitor.name_action(filed(place, url="http://127.0.0.1:1/x.mp4"))
     assert _got(said)

@@ -249,9 +249,7 @@ def test_a_bank_that_would_break_the_page_is_refused(
     assert "\n" not in line
 
 
-def test_a_banks_paths_are_not_passed_on(
-    session: Session, shared: Engine, tmp_path: Path
-) -> None:
+def test_a_banks_paths_are_not_passed_on(session: Session, shared: Engine, tmp_path: Path) -> None:
     two_classes(session, shared)
     assert session.bank is not None
     private = replace(session.bank, sources=tuple(f"/home/her/{i}.mp4" for i in range(3)))
@@ -346,9 +344,7 @@ def test_what_was_never_used_goes_with_its_visitor(model: Model, tmp_path: Path)
         assert [Path(given["path"]).exists() for given in kept] == left
 
 
-def test_equal_clips_are_two_files_and_nobody_names_anothers(
-    model: Model, tmp_path: Path
-) -> None:
+def test_equal_clips_are_two_files_and_nobody_names_anothers(model: Model, tmp_path: Path) -> None:
     engine = Engine(model, tmp_path, limits=AppLimits())
     her, second, his = (Session(engine, key) for key in ("her.1", "her.2", "his.1"))
     two_classes_of = {"right": {}, "back": {"speed": -7}}
