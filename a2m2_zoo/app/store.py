@@ -238,7 +238,7 @@ def held_bytes(folder: Path) -> int:
     for place, _, names in os.walk(folder):  # which passes over what goes meanwhile
         for name in names:
             with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(place, name)).st_size
+                total += Path(place, name).lstat().st_size
     return total
 
 

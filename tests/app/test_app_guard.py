@@ -7,6 +7,8 @@ import io
 import json
 import logging
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -366,6 +368,19 @@ def test_a_public_origin_that_is_none_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(ArgumentError, match="the public origin is") as caught:
         PublicOrigin.parse(text)
     assert "\n" not in str(caught.value)
+
+
+def test_the_command_refuses_a_public_origin_that_is_none() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "a2m2_zoo", "app", "--public-origin", "clips.example.org"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode != 0
+    assert "the public origin is 'clips.example.org'" in " ".join(ran.stderr.split())
+    assert "Traceback" not in ran.stderr
 
 
 def test_what_is_sent_is_bounded(tmp_path: Path) -> None:
