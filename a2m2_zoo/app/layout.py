@@ -256,7 +256,7 @@ def _connect(
     query: _Query,
     film: _Film,
 ) -> None:
-    # Files are checked by `Engine.uploaded`, not by Gradio: it would fetch whatever address is named.
+    # Files are checked by `Store.claim`, not by Gradio: it would fetch whatever address is named.
     plain = {"preprocess": False, "api_visibility": "private"}
     heavy = {**plain, "concurrency_id": _TURN, "concurrency_limit": 1}
     # After an error no answer is left that could be taken for the one that was asked.
