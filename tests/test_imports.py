@@ -26,6 +26,8 @@ ALLOWED = {
     "_printable": set(),
     "_heads": BASE | {"methods", "modules", "video"},
     "_arguments": {"errors"},
+    "_streams": {"_printable"},
+    "_console": {"_printable", "_streams"},
     "_cores": {"errors", "_files"},
     "_locks": set(),
     "_workers": {"_cores", "_locks"},
@@ -63,7 +65,7 @@ ALLOWED = {
     },
     "training": BASE
     | {"backbones", "methods", "modules", "hub", "video", "data", "evaluation"}
-    | {"calibration", "features", "model"},
+    | {"_console", "calibration", "features", "model"},
     "loading": BASE | {"_heads", "model", "methods", "backbones", "hub", "video", "text", "free"},
     "choice": BASE | {"hub", "loading", "model"},
     "pulling": BASE | {"hub", "loading"},

@@ -46,12 +46,22 @@ class Checkpoint:
         sha256: Hash of the bytes that were parsed.
         summed: Whether the header has a hash of the content, which was compared; files of versions before
             there was one have none.
+        kind: What the file is.
     """
 
     record: dict[str, Any]
     tensors: dict[str, Tensor]
     sha256: str
     summed: bool = True
+    kind: str = "model"
+
+    @property
+    def identity(self) -> str:
+        """sha256 of the file without the hash in its header: one model has one, whichever version wrote it."""
+        if not self.summed:
+            return self.sha256
+        data = serialised(self.tensors, kind=self.kind, record=self.record, summed=False)
+        return hashlib.sha256(data).hexdigest()
 
 
 def save(
@@ -149,7 +159,7 @@ def load(
                 f"{path.name!r} is damaged: its content does not have the hash that its header gives; make "
                 "or fetch it again"
             )
-        return Checkpoint(record, tensors, digest, summed=announced is not None)
+        return Checkpoint(record, tensors, digest, announced is not None, kind)
 
 
 def read_tensors(
