@@ -195,4 +195,6 @@ def _name(source: Any) -> str:
         return text if text.isprintable() and text else repr(text)
     if is_array(source) and source.ndim:
         return f"array of {source.shape[0]} frames"
-    return f"list of {len(source)} pictures" if is_clip(source) else kind(source)
+    if isinstance(source, (list, tuple)) and is_clip(source):
+        return f"list of {len(source)} pictures"
+    return kind(source)
