@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
@@ -206,10 +207,10 @@ def classify(
     """
     if on_error not in ("raise", "return"):
         raise ArgumentError(f"on_error is {on_error!r}; expected 'raise' or 'return'")
-    model = as_model(model)
-    bank = resolve_bank(supports, model=model, workers=workers, limits=limits)
     inside = _clips_inside(query)
     single, queries = _asked(query) if inside is None else (False, inside)
+    model = as_model(model)
+    bank = resolve_bank(supports, model=model, workers=workers, limits=limits)
     answers = iter_classify(
         queries,
         bank,
@@ -401,6 +402,32 @@ def _predict(
     if not clips:
         return []
     encoded, vectors = model.encode_both(clips, batch_size=len(clips))
+    # Kernels may sum in another order for another number of clips: on a CPU they are scored one by one.
+    size = 1 if model.device.type == "cpu" else len(clips)
+    found: list[Prediction] = []
+    for start in range(0, len(clips), size):
+        some = slice(start, start + size)
+        part = {name: tensor[some].clone() for name, tensor in encoded.items()}
+        found += _scored(
+            clips[some], part, vectors[some], bank, model, cue, scale, judge, top_k, reject_below
+        )
+    seconds = (time.perf_counter() - started) / len(clips)
+    return [replace(answer, seconds=seconds) for answer in found]
+
+
+def _scored(
+    clips: list[Clip],
+    encoded: dict[str, Tensor],
+    vectors: Tensor,
+    bank: SupportBank,
+    model: Model,
+    cue: TextCue | None,
+    scale: float,
+    judge: Judge | None,
+    top_k: int | None,
+    reject_below: float | None,
+) -> list[Prediction]:
+    """The answers of encoded clips, without the time they took."""
     labels, way = bank.label_tensor, len(bank.class_names)
     texts = None if cue is None else cue.texts
     pairs = None if judge is None else model.pairs(encoded, bank.descriptors)
@@ -415,7 +442,6 @@ def _predict(
     if cue is not None and model.method.own_text_weight is None:
         probabilities = cue.mixed(probabilities, vectors)
     plans = model.frame_plans(encoded, bank.descriptors)
-    seconds = (time.perf_counter() - started) / len(clips)
     found = []
     for q, clip in enumerate(clips):
         ranked = sorted(
@@ -432,7 +458,7 @@ def _predict(
                 rejected=reject_below is not None and sure < reject_below,
                 frames=clip.indices,
                 model=model.id,
-                seconds=seconds,
+                seconds=0.0,
                 warnings=clip.warnings,
                 plans=_plans(plans, q, bank) if plans else {},
                 text_weight=0.0 if cue is None else cue.weight,

@@ -240,10 +240,10 @@ def _check_clips(clips: Any) -> None:
         "decoded clips, [read_clip(path, model.preprocess)] with read_clip from a2m2_zoo.video; "
         "build_bank and classify take paths"
     )
-    if not isinstance(clips, (list, tuple)) or not clips:
-        raise ArgumentError(
-            f"encode was given {kind(clips) if clips else 'no clip'}; expected {expected}"
-        )
+    if not isinstance(clips, (list, tuple)):
+        raise ArgumentError(f"encode was given {kind(clips)}; expected {expected}")
+    if not clips:
+        raise ArgumentError(f"encode was given no clip; expected {expected}")
     for clip in clips:
         if not isinstance(clip, Clip):
             raise ArgumentError(f"encode was given a list with {kind(clip)}; expected {expected}")

@@ -57,7 +57,7 @@ class Checkpoint:
 
     @property
     def identity(self) -> str:
-        """sha256 of the file without the hash in its header: one model has one, whichever version wrote it."""
+        """sha256 of the file without the hash in its header: the same for one model saved by any version."""
         if not self.summed:
             return self.sha256
         data = serialised(self.tensors, kind=self.kind, record=self.record, summed=False)

@@ -221,6 +221,8 @@ def _name(source: Any) -> str:
     try:
         if is_array(source) and source.ndim:
             return f"array of {source.shape[0]} frames"
-        return f"list of {len(source)} pictures" if is_clip(source) else kind(source)
+        if isinstance(source, (list, tuple)) and is_clip(source):
+            return f"list of {len(source)} pictures"
+        return kind(source)
     except Exception:  # Whatever it is, it needs a name for the message that says so.
         return f"array ({type(source).__name__})"

@@ -151,7 +151,8 @@ def _stacked(pictures: list[Any] | tuple[Any, ...], name: str) -> NDArray[np.uin
     for array in arrays:
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3 or 0 in array.shape:
             raise VideoError(
-                f"{name}: a picture with {_described(array)}: give RGB pictures (H, W, 3), uint8"
+                f"{name}: a picture with {_described(array, picture=True)}: "
+                "give RGB pictures (H, W, 3), uint8"
             )
         if array.shape != arrays[0].shape:
             raise VideoError(
@@ -170,7 +171,7 @@ def _numbers(source: Any, name: str) -> NDArray[Any]:
         raise VideoError(f"{name}: {kind(source)} that is no array ({reason})") from error
 
 
-def _described(value: Any) -> str:
+def _described(value: Any, *, picture: bool = False) -> str:
     """Shape and type, and which layout that would be."""
     shape, words = tuple(value.shape), ""
     if len(shape) == 4 and shape[-1] != 3:
@@ -182,7 +183,7 @@ def _described(value: Any) -> str:
             words = ", with four channels: leave out the last"
         elif shape[-1] == 1:
             words = ", which is grey: repeat the channel three times"
-    elif len(shape) == 3:
+    elif len(shape) == 3 and not picture:
         words = (
             ", one picture" if shape[-1] == 3 else ", pictures without channels or one of (C, H, W)"
         )
