@@ -17,7 +17,7 @@ BASE = {
     *("_arguments", "_locks", "_workers"),
 }
 ALLOWED = {
-    "errors": set(),
+    "errors": {"_printable"},
     "_typing": set(),
     "_version": set(),
     "_files": BASE,
