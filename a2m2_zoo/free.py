@@ -342,15 +342,17 @@ def computed_model(
     if found is not None:
         head = apart(A2M2)(config)
         apart(head.load_state_dict)(found.tensors)
-        return model(head, {int(k): v for k, v in found.record["scales"].items()}, found.sha256)
+        return model(
+            head, {int(k): v for k, v in found.record["scales"].items()}, found.plain_sha256
+        )
     head, scales = training_free(
         backbone, preprocess=preprocess, amounts=amounts, progress=progress
     )
     record = model(head, scales, "").record()
     tensors = head.weights()
     record["computed"] = {"key": key, "digest": _digest(record, tensors)}
-    # Its record has a hash already, and the hash of these bytes is part of the names of results.
-    data = checkpoint.serialised(tensors, kind="model", record=record, summed=False)
+    data = checkpoint.serialised(tensors, kind="model", record=record)
+    plain = checkpoint.serialised(tensors, kind="model", record=record, summed=False)
     try:
         kept.mkdir(parents=True, exist_ok=True)
         write_atomically(file, lambda scratch: scratch.write_bytes(data))
@@ -360,7 +362,7 @@ def computed_model(
             "unless A2M2_CACHE names a folder that can be written",
             stacklevel=2,
         )
-    return model(head, scales, hashlib.sha256(data).hexdigest())
+    return model(head, scales, hashlib.sha256(plain).hexdigest())
 
 
 def _kept(file: Path, key: str) -> checkpoint.Checkpoint | None:

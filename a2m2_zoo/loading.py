@@ -225,7 +225,7 @@ def assembled(found: checkpoint.Checkpoint, *, source: str, trunks: Trunks | Non
         )
     return Model(
         id=head.id,
-        weights_hash=hashlib.sha256(f"{found.identity}{part.sha256}".encode()).hexdigest(),
+        weights_hash=hashlib.sha256(f"{found.plain_sha256}{part.sha256}".encode()).hexdigest(),
         backbone_hash=part.sha256,
         method_name=str(record["method"]),
         backbone_name=part.name,

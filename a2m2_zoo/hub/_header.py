@@ -24,10 +24,12 @@ class Header:
     Attributes:
         metadata: The texts beside the tensors.
         names: Of the tensors.
+        raw: The header as it stands in the file, after its length.
     """
 
     metadata: dict[str, str]
     names: tuple[str, ...]
+    raw: bytes
 
 
 def read_header(file: BinaryIO, size: int) -> Header:
@@ -65,7 +67,7 @@ def read_header(file: BinaryIO, size: int) -> Header:
         end = last
     if 8 + length + end != size:
         raise ValueError(f"it has {size:,} bytes where its tensors need {8 + length + end:,}")
-    return Header(metadata, tuple(found))
+    return Header(metadata, tuple(found), raw)
 
 
 def _span(name: str, entry: Any) -> tuple[int, int]:

@@ -44,24 +44,17 @@ class Checkpoint:
         record: What the header says.
         tensors: The tensors, on the CPU.
         sha256: Hash of the bytes that were parsed.
+        plain_sha256: Hash of the same file without the hash of its content in its header. What computes with
+            the weights is known by it, so that a model that is saved again stays the one it was.
         summed: Whether the header has a hash of the content, which was compared; files of versions before
             there was one have none.
-        kind: What the file is.
     """
 
     record: dict[str, Any]
     tensors: dict[str, Tensor]
     sha256: str
+    plain_sha256: str
     summed: bool = True
-    kind: str = "model"
-
-    @property
-    def identity(self) -> str:
-        """sha256 of the file without the hash in its header: the same for one model saved by any version."""
-        if not self.summed:
-            return self.sha256
-        data = serialised(self.tensors, kind=self.kind, record=self.record, summed=False)
-        return hashlib.sha256(data).hexdigest()
 
 
 def save(
@@ -99,6 +92,8 @@ def serialised(
         tensors: Tensors by name.
         kind: What the file is.
         record: Plain JSON values.
+        plain_sha256: Hash of the same file without the hash of its content in its header. What computes with
+            the weights is known by it, so that a model that is saved again stays the one it was.
         summed: Whether the header gets a hash of the content.
 
     Raises:
@@ -159,7 +154,8 @@ def load(
                 f"{path.name!r} is damaged: its content does not have the hash that its header gives; make "
                 "or fetch it again"
             )
-        return Checkpoint(record, tensors, digest, announced is not None, kind)
+        plain = digest if announced is None else _plain_sha256(path, header, announced)
+        return Checkpoint(record, tensors, digest, plain, summed=announced is not None)
 
 
 def read_tensors(
@@ -226,6 +222,19 @@ def _hash(file: BinaryIO) -> str:
     digest = hashlib.sha256()
     while piece := file.read(_PIECE):
         digest.update(piece)
+    return digest.hexdigest()
+
+
+def _plain_sha256(path: Path, header: Header, announced: str) -> str:
+    """Hash of the file as it would be had the header no hash of the content."""
+    entry = json.dumps(f', "sha256": "{announced}"')[1:-1].encode()  # JSON inside JSON
+    text = header.raw.replace(entry, b"", 1).rstrip(b" ")
+    text += b" " * (-len(text) % 8)
+    digest = hashlib.sha256(len(text).to_bytes(8, "little") + text)
+    with open_regular(path) as file:
+        file.seek(8 + len(header.raw))
+        while piece := file.read(_PIECE):
+            digest.update(piece)
     return digest.hexdigest()
 
 

@@ -140,7 +140,7 @@ def _check(values: Mapping[str, Any]) -> None:
     for name in ("centring", "pool"):
         if not is_number(value := values[name]) or not 0 <= value <= LARGEST_NUMBER:
             raise ArgumentError(
-                f"{name} is {short(value)}; expected a number of 0 or more, at most {LARGEST_NUMBER:g}"
+                f"{name} is {short(value)}; it must be 0 or more, and at most {LARGEST_NUMBER:g}"
             )
     if not is_integer(frames) or not 1 <= frames <= MOST_FRAMES:
         raise ArgumentError(

@@ -85,6 +85,12 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, speed in (("right", 3), ("left", -4)):
         for i in range(2):
             film(folder / "data" / name / f"{i}.mp4", 12 + i, size=(64, 80), speed=speed)
+            film(
+                folder / "other" / f"{name} fast" / f"{i}.mp4",
+                12 + i,
+                size=(64, 80),
+                speed=2 * speed,
+            )
     film(folder / "film.mp4", 60, size=(64, 80))
     return folder
 
@@ -165,7 +171,7 @@ COMMANDS = {
     ),
     "train": Command(
         lambda w, o: [
-            *("train", w / "data", "--validation", w / "data", "--out", o / "run", "--method"),
+            *("train", w / "data", "--validation", w / "other", "--out", o / "run", "--method"),
             *("protonet", "--steps", 3, "--set", "way=2", "--set", "query=1", "--set", "warmup=1"),
             *("--set", "validate_shots=[1]", "--set", "validate_episodes=5"),
             *("--set", "checkpoint_every=1", "--resume"),
