@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from a2m2_zoo.cli import main
-from a2m2_zoo.hub.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -66,41 +65,3 @@ def test_the_examples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert expected in done.stdout
         assert done.stderr == ""
-
-
-def test_every_link_leads_somewhere() -> None:
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    for page in pages:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
-def test_the_tables_of_models_are_the_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    import zoo_table
-
-    made = zoo_table.table(read_manifest())
-    for path in zoo_table.FILES:
-        text = path.read_text()
-        assert zoo_table.filled(text, made) == text, "run tools/zoo_table.py"
-
-
-def test_the_tables_of_results_are_the_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    import results_tables
-
-    text = results_tables.PAGE.read_text()
-    assert set(results_tables.TABLES) == {
-        name for _, name, _ in results_tables.MARKED.findall(text)
-    }
-    assert results_tables.filled(text) == text, "run tools/results_tables.py"
-
-
-@pytest.mark.parametrize(
-    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda p: p.name
-)
-def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target
