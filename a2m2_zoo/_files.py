@@ -35,9 +35,7 @@ def open_regular(path: str | os.PathLike[str], *, most: int | None = None) -> Bi
         if not stat.S_ISREG(state.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
         if most is not None and state.st_size > most:
-            raise OSError(
-                errno.EFBIG, f"{state.st_size} bytes, more than {most}", os.fspath(path)
-            )
+            raise OSError(errno.EFBIG, f"{state.st_size} bytes, more than {most}", os.fspath(path))
         return os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)

@@ -36,7 +36,7 @@ def entry(parameter: Any) -> list[str]:
         shown = ", ".join(f"{name} {kind}".strip() for name in both)
     told = (parameter.help or "").strip()
     if parameter.param_type_name == "option" and parameter.multiple:
-        told += " May be repeated."
+        told += "" if "repeat" in told or "again" in told else " May be repeated."
     default = parameter.default
     if isinstance(default, (str, int, float)) and not isinstance(default, bool) and default != "":
         told += f" Default: `{default}`."
@@ -49,7 +49,7 @@ def _kind(parameter: Any) -> str:
     """What stands after an option's name; nothing for a switch."""
     if parameter.is_flag or parameter.count:
         return ""
-    return str(parameter.metavar or parameter.name.replace("_", "-").upper())
+    return str(parameter.metavar or parameter.name.strip("_").replace("_", "-").upper())
 
 
 def page(command: Any) -> str:

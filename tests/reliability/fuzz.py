@@ -226,9 +226,7 @@ def run(count: int, seed: int = 0, kinds: tuple[str, ...] = KINDS) -> dict[str, 
     return {"count": count, "seed": seed, "outcomes": outcomes, "peak_mb": peak, "faults": faults}
 
 
-def _lines(
-    seed: int, start: int, count: int, kinds: tuple[str, ...]
-) -> Iterator[dict[str, Any]]:
+def _lines(seed: int, start: int, count: int, kinds: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     command = [sys.executable, "-W", "error", __file__, "--child", str(start)]
     command += ["--seed", str(seed), "--count", str(count), "--kinds", *kinds]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -257,7 +255,9 @@ def _lines(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)

@@ -129,5 +129,7 @@ def hostile_safetensors(data: bytes, dice: random.Random) -> bytes:
         odd = struct.pack("<f", dice.choice([float("nan"), float("inf"), 3e38, 1e-45]))
         return data[: 8 + length] + body[:at] + odd + body[at + 4 :]
     packed = text.encode("utf-8", "surrogatepass")
-    size = len(packed) if dice.random() < 0.9 else dice.choice([0, 7, 2**40, 2**63, len(packed) - 1])
+    size = (
+        len(packed) if dice.random() < 0.9 else dice.choice([0, 7, 2**40, 2**63, len(packed) - 1])
+    )
     return struct.pack("<Q", size) + packed + body
