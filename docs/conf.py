@@ -25,6 +25,7 @@ extensions = [
 ]
 exclude_patterns = ["_ext", "receipts"]
 default_role = "code"
+maximum_signature_line_length = 88
 # Names in the docstrings that other packages own: their sites cannot be asked while this one is built.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!a2m2_zoo\.).*"),
@@ -104,11 +105,25 @@ def _escaped(
     ]
 
 
+def _plain(
+    _app: object,
+    _what: str,
+    _name: str,
+    _of: object,
+    _options: object,
+    signature: str,
+    returned: str,
+) -> tuple[str | None, str | None] | None:
+    """Drop the module's name where a dataclass's signature has it before a type."""
+    return signature and re.sub(r"~(?:\w+\.)+", "", signature), returned
+
+
 def _backslash(found: re.Match[str]) -> str:
     return re.sub(r"([*|])", r"\\\1", found[0])
 
 
 def setup(app: object) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-process-signature", _plain)  # type: ignore[attr-defined]
     app.connect("source-read", _prepared)  # type: ignore[attr-defined]
     app.connect("autodoc-process-docstring", _escaped)  # type: ignore[attr-defined]

@@ -25,6 +25,7 @@ def receipt(name: str) -> dict[str, Any]:
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> str:
-    """A table."""
+    """A table; a figure and its interval stay on one line."""
     lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
+    lines = [line.replace(" ± ", "\u00a0±\u00a0") for line in lines]
     return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])

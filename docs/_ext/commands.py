@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,7 +35,7 @@ def entry(parameter: Any) -> list[str]:
         kind = _kind(parameter)
         both = [*sorted(names, key=len, reverse=True), *parameter.secondary_opts]
         shown = ", ".join(f"{name} {kind}".strip() for name in both)
-    told = (parameter.help or "").strip()
+    told = _options_as_code((parameter.help or "").strip())
     if parameter.param_type_name == "option" and parameter.multiple:
         told += "" if "repeat" in told or "again" in told else " May be repeated."
     default = parameter.default
@@ -43,6 +44,11 @@ def entry(parameter: Any) -> list[str]:
     if parameter.required and parameter.param_type_name == "option":
         told += " Required."
     return [f":::{{option}} {shown}", told.strip(), ":::", ""]
+
+
+def _options_as_code(text: str) -> str:
+    """Options that a help text names, set as code: two hyphens would become a dash."""
+    return re.sub(r"(?<![`\w-])(--[a-z][\w-]*)", r"`\1`", text)
 
 
 def _kind(parameter: Any) -> str:
@@ -56,7 +62,7 @@ def page(command: Any) -> str:
     """The whole reference, in MyST."""
     lines: list[str] = []
     for path, found in walk(command, PROGRAM):
-        lines += [f"## {path}", "", (found.help or "").strip(), ""]
+        lines += [f"## {path}", "", _options_as_code((found.help or "").strip()), ""]
         if hasattr(found, "commands"):
             continue
         shown = [p for p in found.params if not getattr(p, "hidden", False) and p.name != "help"]
