@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .PHONY: demo test lint types unit doctest hub-range package benchmarks clean
+.PHONY: docs docs-links figures
 
 .PHONY: setup
 setup: $(READY)
@@ -30,6 +31,18 @@ unit: $(READY)
 # The docstrings' examples; the README's run among the tests.
 doctest: $(READY)
 	$(BIN)/pytest -q --doctest-modules a2m2_zoo
+
+# The site, in build/docs; a warning is an error. Links inside it are checked on the way.
+docs: $(READY)
+	$(BIN)/sphinx-build -W --keep-going -n -q -b html -d build/doctrees docs build/docs
+
+# Links that lead out of the site; needs the network.
+docs-links: $(READY)
+	$(BIN)/sphinx-build -W --keep-going -q -b linkcheck -d build/doctrees docs build/links
+
+# The figures of README.md and docs/, written from the receipts.
+figures: $(READY)
+	$(BIN)/python tools/figures.py
 
 # Fetching with the oldest huggingface_hub that setup.cfg allows; `make unit` has the newest tested one.
 hub-range: $(READY)

@@ -5,7 +5,7 @@
 
 SUPPORTS is a folder with one folder of example clips per class. For clips of a constant frame rate that
 need not be turned. With one clip per class the probabilities are the package's own; with more, the package
-also fits their sharpness to the supports (docs/export.md).
+also fits their sharpness to the supports (docs/howto/export.md).
 """
 
 import json

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "a2m2_zoo"
 
-# What each room may import; the drawing is in docs/architecture.md.
+# What each room may import; the drawing is in docs/explanation/architecture.md.
 BASE = {
     *("errors", "_typing", "_files", "_scratch", "_json", "_printable", "_cores", "_version"),
     *("_arguments", "_locks", "_workers"),

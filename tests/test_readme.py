@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pages import ROOT, blocks, run_page
 
 from a2m2_zoo.cli import main
-from a2m2_zoo.hub.manifest import read_manifest
 
-ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+PAGE = ROOT / "README.md"
+README = PAGE.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -28,29 +23,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_the_python_examples(
+def test_the_examples_of_the_page(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
-    found = blocks("python")
-    assert len(found) == 2
-    for code in found:
-        exec(compile(code, "README.md", "exec"), {})
+    languages = [block.language for block in blocks(PAGE)]
+    assert (languages.count("python"), languages.count("console")) == (2, 1)
+    run_page(PAGE)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(("kick 0.", "kick 1.00"))
-    assert lines[-1].count("'") == 6  # three labels
+    assert [line.split()[1] for line in lines[1:]] == ["wave", "jump"]
+    assert (folder / "demo" / "timeline.png").is_file()
 
 
-def test_the_command_line_examples(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(folder)
-    commands = [line[2:] for block in blocks("console") for line in block.splitlines()]
-    assert len(commands) >= 5
-    for command in commands:
-        program, *arguments = shlex.split(command)
-        assert program == "a2m2"
-        assert main(arguments) == 0, (command, capsys.readouterr().err)
+def test_the_first_command_does_the_main_job_and_the_second_passes_the_tests() -> None:
+    first = blocks(PAGE)[0]
+    assert [line.split("#")[0].strip() for line in first.code.splitlines()] == [
+        "make demo",
+        "make test",
+    ]
+    makefile = (ROOT / "Makefile").read_text()
+    assert re.search(r"^demo:.*\n(?:\t.*\n)*\t\S*a2m2 demo --out demo\n", makefile, re.MULTILINE)
+    assert re.search(r"^test:.* unit", makefile, re.MULTILINE)
+    # Read aloud in under a minute: about 130 words.
+    before = README.partition("make demo")[0]
+    assert len(re.sub(r"\]\(.*?\)|<!--.*?-->", "]", before).split()) < 130
+    assert README.count("\n") < 110
 
 
 def test_the_examples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,41 +64,3 @@ def test_the_examples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert expected in done.stdout
         assert done.stderr == ""
-
-
-def test_every_link_leads_somewhere() -> None:
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    for page in pages:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
-def test_the_tables_of_models_are_the_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    import zoo_table
-
-    made = zoo_table.table(read_manifest())
-    for path in zoo_table.FILES:
-        text = path.read_text()
-        assert zoo_table.filled(text, made) == text, "run tools/zoo_table.py"
-
-
-def test_the_tables_of_results_are_the_receipts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(ROOT / "tools")
-    import results_tables
-
-    text = results_tables.PAGE.read_text()
-    assert set(results_tables.TABLES) == {
-        name for _, name, _ in results_tables.MARKED.findall(text)
-    }
-    assert results_tables.filled(text) == text, "run tools/results_tables.py"
-
-
-@pytest.mark.parametrize(
-    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda p: p.name
-)
-def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
-        if "://" not in target:
-            assert (page.parent / target).exists(), target

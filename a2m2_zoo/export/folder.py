@@ -25,7 +25,7 @@ from a2m2_zoo.video import Clip
 
 CONFIG = "config.json"
 
-# What a program must do around the graphs; docs/export.md says the same at length.
+# What a program must do around the graphs; docs/howto/export.md says the same at length.
 _SAMPLING = {
     "centres": "the frame on the screen at (k + 1/2) / frames of the clip's length, k = 0 .. frames - 1; "
     "at a constant rate that is frame floor((k + 1/2) * count / frames)",

@@ -1,8 +1,8 @@
 """A²M²-Net: multi-scale second moments (M²), adaptively aligned (A²).
 
 Gao, Wang, Zhang, Hu and Li, "A²M²-Net: Adaptively Aligned Multi-Scale Moment for Few-Shot Action
-Recognition" (IJCV 2025). A reconstruction: no official code or weights are public; ``docs/method.md`` says
-what is known and what is ours.
+Recognition" (IJCV 2025). A reconstruction: no official code or weights are public;
+``docs/explanation/method.md`` says what is known and what is ours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """CLIP-FSAR: prototypes modulated by the text of their class, aligned in order.
 
 Wang et al., "CLIP-guided Prototype Modulating for Few-shot Action Recognition" (IJCV 2024), after the
-official code. ``docs/methods/clip-fsar.md`` has the equations, the recipes and what differs.
+official code. ``docs/reference/methods/clip-fsar.md`` has the equations, the recipes and what differs.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Wang et al., "Hybrid Relation Guided Set Matching for Few-shot Action Recognition" (CVPR 2022), and
 "HyRSM++: Hybrid Relation Guided Temporal Set Matching for Few-shot Action Recognition" (2023), after the
-official code. ``docs/methods/hyrsm.md`` has the equations, the recipes and what differs.
+official code. ``docs/reference/methods/hyrsm.md`` has the equations, the recipes and what differs.
 """
 
 from __future__ import annotations

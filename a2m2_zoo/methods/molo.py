@@ -2,8 +2,8 @@
 
 Wang et al., "MoLo: Motion-augmented Long-short Contrastive Learning for Few-shot Action Recognition" (CVPR
 2023). Frames, and the changes between them, each pass a temporal encoder with a global token; clips are
-compared by set matching of the local tokens of both. ``docs/methods/molo.md`` says what differs from the
-official code.
+compared by set matching of the local tokens of both. ``docs/reference/methods/molo.md`` says what
+differs from the official code.
 """
 
 from __future__ import annotations

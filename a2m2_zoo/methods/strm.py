@@ -1,7 +1,8 @@
 """STRM: patches and frames are enriched before TRX compares their tuples.
 
 Thatipelli, Narayan, Khan, Anwer, Khan and Ghanem, "Spatio-temporal Relation Modeling for Few-shot Action
-Recognition" (CVPR 2022). The page ``docs/methods/strm.md`` says what differs from the authors' code.
+Recognition" (CVPR 2022). The page ``docs/reference/methods/strm.md`` says what differs from the authors'
+code.
 """
 
 from __future__ import annotations

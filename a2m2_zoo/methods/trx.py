@@ -1,7 +1,8 @@
 """TRX: every ordered tuple of a query's frames looks for itself in the tuples of a class.
 
 Perrett, Masullo, Burghardt, Mirmehdi and Damen, "Temporal-Relational CrossTransformers for Few-Shot
-Action Recognition" (CVPR 2021). The page ``docs/methods/trx.md`` says what differs from the authors' code.
+Action Recognition" (CVPR 2021). The page ``docs/reference/methods/trx.md`` says what differs from the
+authors' code.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The A² module: candidates of a query and of supports are aligned by instance-guided transport.
 
-A reconstruction: the paper's code is not public. ``docs/method.md`` says what is known and what is
-ours.
+A reconstruction: the paper's code is not public. ``docs/explanation/method.md`` says what is known and
+what is ours.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The M² block: multi-scale second-moment descriptors of a clip's feature maps.
 
-A reconstruction: the paper's code is not public. ``docs/method.md`` says what is known and what is
-ours.
+A reconstruction: the paper's code is not public. ``docs/explanation/method.md`` says what is known and
+what is ours.
 """
 
 from __future__ import annotations

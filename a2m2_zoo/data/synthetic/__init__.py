@@ -1,7 +1,7 @@
 """A generator of moving figures: unlimited classes of human-like motion, drawn from seeds.
 
 A class is a random motion program, an instance one way to carry it out and to film it; see
-``docs/synthetic.md``. Everything is a pure function of (seed, class, instance).
+``docs/explanation/synthetic.md``. Everything is a pure function of (seed, class, instance).
 """
 
 from __future__ import annotations
