@@ -8,6 +8,9 @@ READY := $(VENV)/.ready
 .PHONY: demo test lint types unit doctest hub-range package benchmarks clean
 .PHONY: docs docs-links figures
 
+.PHONY: setup
+setup: $(READY)
+
 demo: $(READY)
 	rm -rf demo
 	$(BIN)/a2m2 demo --out demo

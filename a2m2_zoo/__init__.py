@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from a2m2_zoo._version import __version__
 
 if TYPE_CHECKING:
+    from a2m2_zoo._cores import set_threads
     from a2m2_zoo.api import build_bank, classify
     from a2m2_zoo.bank import SupportBank
     from a2m2_zoo.episode import Episode, Prediction, build_episode
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from a2m2_zoo.spotting import Segment, Stream, spot
 
 _HOMES = {
+    "set_threads": "a2m2_zoo._cores",
     "load_model": "a2m2_zoo.loading",
     "classify": "a2m2_zoo.api",
     "build_bank": "a2m2_zoo.api",
@@ -49,6 +51,7 @@ __all__ = [
     "classify",
     "list_models",
     "load_model",
+    "set_threads",
     "spot",
 ]
 

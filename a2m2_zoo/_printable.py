@@ -30,3 +30,13 @@ def _shown(character: str) -> str:
 
 def _surrogate(code: int) -> bool:
     return 0xD800 <= code < 0xE000
+
+
+def escaped_json(text: str) -> str:
+    r"""JSON with what ``printable`` escapes as JSON's own escapes, so that its value is the same.
+
+    >>> escaped_json('"Händewaschen \x9b\udcff"')
+    '"Händewaschen \\u009b\\udcff"'
+    """
+    # All of them stand inside strings: outside of these JSON has spaces and line ends only.
+    return "".join(c if c in "\n\t" or printable(c) == c else f"\\u{ord(c):04x}" for c in text)

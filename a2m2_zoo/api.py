@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
+from a2m2_zoo._arguments import kind, real, whole
+from a2m2_zoo._workers import apart
 from a2m2_zoo.bank import SupportBank
+from a2m2_zoo.choice import AnyModel, as_model, default_model
+from a2m2_zoo.data.index import VIDEO_SUFFIXES, find_clips, name_left_out
 from a2m2_zoo.episode import Episode, Plan, Prediction, Source, Supports, as_mapping
-from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
-from a2m2_zoo.loading import load_model, models_with_text
+from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError, VideoNotFoundError
+from a2m2_zoo.loading import models_with_text
 from a2m2_zoo.model import Model
 from a2m2_zoo.rejection import Judge
 from a2m2_zoo.text import ClassNames, TextCue, check_weight, class_prompts
 from a2m2_zoo.video import Clip, Limits, read_clips
+from a2m2_zoo.video.given import as_clips, as_limits, is_path, missing, text_of
+from a2m2_zoo.video.images import SUFFIXES
 
-_default_lock = threading.Lock()
+__all__ = ["build_bank", "classify", "default_model", "iter_classify", "resolve_bank"]
 
+#: Limits, some of them by name, or None for the usual ones.
+AnyLimits: TypeAlias = "Limits | Mapping[str, float] | None"
 
-@cache
-def _default_model_once() -> Model:
-    return load_model()
-
-
-def default_model() -> Model:
-    """The default model, loaded once per process even when several threads ask at once."""
-    with _default_lock:
-        return _default_model_once()
+_ORDER = "the clips in question come first, then the supports"
 
 
 def build_bank(
     supports: str | os.PathLike[str] | Supports | Episode,
     *,
-    model: Model | None = None,
+    model: AnyModel = None,
     workers: int | None = None,
-    limits: Limits | None = None,
+    limits: AnyLimits = None,
     on_clip: Callable[[Source, A2M2Error | None], None] | None = None,
 ) -> SupportBank:
     """Decode and encode supports once, to classify many queries against them.
@@ -58,10 +59,10 @@ def build_bank(
         EpisodeError: A class is left without a clip.
         VideoError: A clip cannot be read and ``on_clip`` is not given.
     """
-    model = model or default_model()
+    model = as_model(model)
     labelled = _labelled(supports)
     sources = [clip for _, clip in labelled]
-    results = read_clips(sources, model.preprocess, workers=workers, limits=limits or Limits())
+    results = read_clips(sources, model.preprocess, workers=workers, limits=as_limits(limits))
     return SupportBank.build(_sound(labelled, results, on_clip), model)
 
 
@@ -87,9 +88,10 @@ def _sound(
         )
 
 
+# Of a path nobody knows before it is looked at whether one clip is there, or a folder of clips.
 @overload
-def classify(  # type: ignore[overload-overlap]  # a str is a clip, not a sequence of clips
-    query: Source,
+def classify(  # type: ignore[overload-overlap]  # a str is a path, not a sequence of clips
+    query: str | os.PathLike[str],
     supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
     *,
     model: Model | None = ...,
@@ -102,18 +104,34 @@ def classify(  # type: ignore[overload-overlap]  # a str is a clip, not a sequen
     text_weight: float = ...,
     templates: str | Sequence[str] | None = ...,
     on_error: Literal["raise", "return"] = ...,
-) -> Prediction: ...
+) -> Prediction | Any: ...
 @overload
-def classify(
-    query: Sequence[Source],
+def classify(  # type: ignore[overload-overlap]  # an array is a clip, not clips
+    query: npt.NDArray[np.uint8] | Tensor,
     supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
     *,
-    model: Model | None = ...,
+    model: AnyModel = ...,
     top_k: int | None = ...,
     reject_below: float | None = ...,
     batch_size: int | None = ...,
     workers: int | None = ...,
-    limits: Limits | None = ...,
+    limits: AnyLimits = ...,
+    class_names: ClassNames | None = ...,
+    text_weight: float = ...,
+    templates: str | Sequence[str] | None = ...,
+    on_error: Literal["raise", "return"] = ...,
+) -> Prediction: ...
+@overload
+def classify(
+    query: Iterable[Source],
+    supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
+    *,
+    model: AnyModel = ...,
+    top_k: int | None = ...,
+    reject_below: float | None = ...,
+    batch_size: int | None = ...,
+    workers: int | None = ...,
+    limits: AnyLimits = ...,
     class_names: ClassNames | None = ...,
     text_weight: float = ...,
     templates: str | Sequence[str] | None = ...,
@@ -121,30 +139,30 @@ def classify(
 ) -> list[Prediction]: ...
 @overload
 def classify(
-    query: Sequence[Source],
+    query: Iterable[Source],
     supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
     *,
-    model: Model | None = ...,
+    model: AnyModel = ...,
     top_k: int | None = ...,
     reject_below: float | None = ...,
     batch_size: int | None = ...,
     workers: int | None = ...,
-    limits: Limits | None = ...,
+    limits: AnyLimits = ...,
     class_names: ClassNames | None = ...,
     text_weight: float = ...,
     templates: str | Sequence[str] | None = ...,
     on_error: Literal["return"],
 ) -> list[Prediction | A2M2Error]: ...
 def classify(
-    query: Source | Sequence[Source],
+    query: Source | Tensor | Iterable[Source],
     supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
     *,
-    model: Model | None = None,
+    model: AnyModel = None,
     top_k: int | None = None,
     reject_below: float | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
-    limits: Limits | None = None,
+    limits: AnyLimits = None,
     class_names: ClassNames | None = None,
     text_weight: float = 0.0,
     templates: str | Sequence[str] | None = None,
@@ -153,17 +171,20 @@ def classify(
     """Name the action of one clip, or of many, given a few labelled clips per action.
 
     Args:
-        query: A clip (a video file, a folder of image frames, or a uint8 array (T, H, W, 3)), or a list
-            of clips.
+        query: A clip: a video file, a folder of image frames, a uint8 array (T, H, W, 3), or a list of
+            pictures (arrays (H, W, 3), or images of PIL) in the order they are shown. Or clips: a list, a
+            column of a table, a generator (of which no more is drawn than is being read), or a folder of
+            clips, which stands for those in it at any depth, see ``a2m2_zoo.data.index.find_clips``.
         supports: A mapping {class: [clips]}, a folder with one folder per class, a saved bank's file, an
             ``Episode`` or a ``SupportBank``.
-        model: A model; the default model, loaded once per process, if None.
+        model: A model, its name or the path of its checkpoint; the default model if None. One that goes
+            by name is loaded once per process.
         top_k: Keep the probabilities of the k most probable classes only.
         reject_below: Mark a prediction as rejected when its ``confidence``, the probability that it is right
             in a world where half of the clips show none of the classes, is lower than this.
         batch_size: Clips that go through the backbone together. It changes speed, not answers.
         workers: Clips decoded in parallel.
-        limits: Bounds on each file.
+        limits: Bounds on each file; ``{"seconds": 5}`` sets one and leaves the others.
         class_names: Class → the name that goes into the templates, or a list of prompts that are taken as
             they are. A class that is not in it goes by its own name with ``_`` and ``-`` as spaces.
         text_weight: α in p ∝ p_text^α · p_supports^(1−α), for models with a text tower. 0 is the supports
@@ -174,7 +195,8 @@ def classify(
             that the others are still answered.
 
     Returns:
-        A ``Prediction`` for one clip, a list in the order given for many.
+        A ``Prediction`` for one clip, a list in the order given for many, and for a folder of clips in the
+        order of their names.
 
     Raises:
         VideoError: A clip cannot be read and ``on_error`` is ``raise``.
@@ -185,10 +207,10 @@ def classify(
     """
     if on_error not in ("raise", "return"):
         raise ArgumentError(f"on_error is {on_error!r}; expected 'raise' or 'return'")
-    model = model or default_model()
+    inside = _clips_inside(query)
+    single, queries = _asked(query) if inside is None else (False, inside)
+    model = as_model(model)
     bank = resolve_bank(supports, model=model, workers=workers, limits=limits)
-    single = isinstance(query, (str, os.PathLike, np.ndarray, Tensor))
-    queries: Sequence[Any] = [query] if single else query  # type: ignore[assignment]
     answers = iter_classify(
         queries,
         bank,
@@ -210,16 +232,33 @@ def classify(
     return found[0] if single else found
 
 
+def _clips_inside(query: object) -> Sequence[Path] | None:
+    """The clips of a folder of clips; None for anything else, a single clip included.
+
+    Raises:
+        VideoNotFoundError: There are none.
+    """
+    if not isinstance(query, (str, os.PathLike)) or not os.fspath(query):
+        return None
+    found = find_clips(query)
+    if found.clips == (Path(query),):
+        return None
+    name_left_out(query, found.left_out)
+    if not found.clips:
+        raise VideoNotFoundError(f"the folder {os.fspath(query)!r} holds no clip")
+    return found.clips
+
+
 def iter_classify(
-    queries: Sequence[Source],
+    queries: Iterable[Source],
     bank: SupportBank,
     *,
-    model: Model,
+    model: AnyModel,
     top_k: int | None = None,
     reject_below: float | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
-    limits: Limits | None = None,
+    limits: AnyLimits = None,
     class_names: ClassNames | None = None,
     text_weight: float = 0.0,
     templates: str | Sequence[str] | None = None,
@@ -228,18 +267,19 @@ def iter_classify(
 
     Arguments are those of ``classify``. Memory does not grow with the number of queries.
     """
+    if not isinstance(bank, SupportBank):
+        raise ArgumentError(
+            f"the bank is {kind(bank)}; expected a SupportBank, as build_bank gives"
+        )
+    model, queries = as_model(model), _asked(queries)[1]
     bank.check(model)
     way = len(bank.class_names)
     if way < 2:
         raise EpisodeError(
             f"the supports have one class, {bank.class_names[0]!r}; expected two or more to choose from"
         )
-    if top_k is not None and top_k < 1:
-        raise ArgumentError(f"top_k is {top_k}; expected 1 or more")
-    if batch_size is not None and batch_size < 1:
-        raise ArgumentError(f"batch_size is {batch_size}; expected 1 or more")
-    if reject_below is not None and not 0 <= reject_below <= 1:
-        raise ArgumentError(f"reject_below is {reject_below}; expected a probability, 0 to 1")
+    top_k, batch_size = whole("top_k", top_k), whole("batch_size", batch_size)
+    reject_below = real("reject_below", reject_below, "a probability, 0 to 1", least=0, most=1)
     cue = _cue(model, bank, text_weight, class_names, templates)
     return _answers(
         queries,
@@ -249,9 +289,20 @@ def iter_classify(
         top_k,
         reject_below,
         batch_size or model.default_batch_size,
-        workers,
-        limits,
+        whole("workers", workers),
+        as_limits(limits),
     )
+
+
+def _asked(query: Any) -> tuple[bool, Iterable[Any]]:
+    """Whether one clip is in question, and the clips."""
+    if isinstance(query, Episode):
+        raise ArgumentError("query is an Episode; expected its clips: classify(e.queries, e)")
+    swapped = isinstance(query, (SupportBank, Mapping))
+    if swapped or (is_path(query) and text_of(query).endswith(".safetensors")):
+        what = repr(text_of(query)) if is_path(query) else kind(query)
+        raise ArgumentError(f"query is {what}; expected a clip or a list of clips: {_ORDER}")
+    return as_clips(query, "query")
 
 
 def _cue(
@@ -285,19 +336,29 @@ def resolve_bank(
     *,
     model: Model,
     workers: int | None = None,
-    limits: Limits | None = None,
+    limits: AnyLimits = None,
     on_clip: Callable[[Source, A2M2Error | None], None] | None = None,
 ) -> SupportBank:
     """A bank from anything that ``classify`` takes as supports."""
     if isinstance(supports, SupportBank):
         return supports
-    if isinstance(supports, (str, os.PathLike)) and not Path(supports).is_dir():
-        return SupportBank.load(supports)
-    return build_bank(supports, model=model, workers=workers, limits=limits, on_clip=on_clip)
+    if is_path(supports):
+        path = Path(text_of(supports, "the supports"))
+        if path.suffix.lower() in {*VIDEO_SUFFIXES, *SUFFIXES} and not path.is_dir():
+            raise ArgumentError(
+                f"supports is {str(path)!r}, a clip; expected a folder with one folder of clips per "
+                f"class, a mapping {{class: [clips]}} or a bank: {_ORDER}"
+            )
+        if not path.is_dir():
+            if "://" in str(supports):
+                raise ArgumentError(f"supports is {str(supports)!r}: {missing(str(supports))}")
+            return SupportBank.load(path)
+    given: Any = supports
+    return build_bank(given, model=model, workers=workers, limits=limits, on_clip=on_clip)
 
 
 def _answers(
-    queries: Sequence[Source],
+    queries: Iterable[Source],
     bank: SupportBank,
     model: Model,
     cue: TextCue | None,
@@ -305,27 +366,28 @@ def _answers(
     reject_below: float | None,
     batch_size: int,
     workers: int | None,
-    limits: Limits | None,
+    limits: Limits,
 ) -> Iterator[Prediction | A2M2Error]:
     labels, way = bank.label_tensor, len(bank.class_names)
     scale = model.scale(bank.descriptors, labels=labels, way=way)
     judge = Judge.of(model, bank.descriptors, labels=labels, way=way)
-    clips = read_clips(queries, model.preprocess, workers=workers, limits=limits or Limits())
+    clips = read_clips(queries, model.preprocess, workers=workers, limits=as_limits(limits))
     started = time.perf_counter()
-    held: list[Clip | A2M2Error] = []
-    for position, clip in enumerate(clips, start=1):
-        held.append(clip)
-        if len(held) < batch_size and position < len(queries):
-            continue
+    while True:
+        # A generator of queries is drawn from as its clips are read, and its length never asked for.
+        held = list(islice(clips, batch_size))
+        if not held:
+            return
         sound = [c for c in held if not isinstance(c, A2M2Error)]
         answered = iter(
             _predict(sound, bank, model, cue, scale, judge, top_k, reject_below, started)
         )
         for item in held:
             yield item if isinstance(item, A2M2Error) else next(answered)
-        held, started = [], time.perf_counter()
+        started = time.perf_counter()
 
 
+@apart
 def _predict(
     clips: list[Clip],
     bank: SupportBank,
@@ -340,6 +402,32 @@ def _predict(
     if not clips:
         return []
     encoded, vectors = model.encode_both(clips, batch_size=len(clips))
+    # Kernels may sum in another order for another number of clips: on a CPU they are scored one by one.
+    size = 1 if model.device.type == "cpu" else len(clips)
+    found: list[Prediction] = []
+    for start in range(0, len(clips), size):
+        some = slice(start, start + size)
+        part = {name: tensor[some].clone() for name, tensor in encoded.items()}
+        found += _scored(
+            clips[some], part, vectors[some], bank, model, cue, scale, judge, top_k, reject_below
+        )
+    seconds = (time.perf_counter() - started) / len(clips)
+    return [replace(answer, seconds=seconds) for answer in found]
+
+
+def _scored(
+    clips: list[Clip],
+    encoded: dict[str, Tensor],
+    vectors: Tensor,
+    bank: SupportBank,
+    model: Model,
+    cue: TextCue | None,
+    scale: float,
+    judge: Judge | None,
+    top_k: int | None,
+    reject_below: float | None,
+) -> list[Prediction]:
+    """The answers of encoded clips, without the time they took."""
     labels, way = bank.label_tensor, len(bank.class_names)
     texts = None if cue is None else cue.texts
     pairs = None if judge is None else model.pairs(encoded, bank.descriptors)
@@ -354,7 +442,6 @@ def _predict(
     if cue is not None and model.method.own_text_weight is None:
         probabilities = cue.mixed(probabilities, vectors)
     plans = model.frame_plans(encoded, bank.descriptors)
-    seconds = (time.perf_counter() - started) / len(clips)
     found = []
     for q, clip in enumerate(clips):
         ranked = sorted(
@@ -371,7 +458,7 @@ def _predict(
                 rejected=reject_below is not None and sure < reject_below,
                 frames=clip.indices,
                 model=model.id,
-                seconds=seconds,
+                seconds=0.0,
                 warnings=clip.warnings,
                 plans=_plans(plans, q, bank) if plans else {},
                 text_weight=0.0 if cue is None else cue.weight,

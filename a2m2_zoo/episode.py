@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from a2m2_zoo._arguments import kind, whole
 from a2m2_zoo.data.index import check_class_names, class_folders
 from a2m2_zoo.data.plans import EpisodePlan
 from a2m2_zoo.errors import ArgumentError, EpisodeError
+from a2m2_zoo.video.given import as_clips, is_path, text_of
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from torch import Tensor
 
     from a2m2_zoo._typing import Float
 
-    #: A clip: a video file, a folder of image frames, or an array (T, H, W, 3) of uint8.
-    Source: TypeAlias = str | os.PathLike[str] | npt.NDArray[np.uint8]
+    #: A clip: a video file, a folder of image frames, an array (T, H, W, 3) of uint8, or a list of pictures.
+    Source: TypeAlias = str | bytes | os.PathLike[Any] | npt.NDArray[np.uint8] | Tensor
 else:
     Source: TypeAlias = Any
 
 #: Class name → its labelled clips.
-Supports: TypeAlias = Mapping[str, Sequence[Source]]
+Supports: TypeAlias = Mapping[str, Iterable[Source]]
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ def build_episode(
     query: int = 1,
     seed: int = 0,
     supports: str | os.PathLike[str] | Supports | None = None,
-    queries: Sequence[Source] | Supports | None = None,
+    queries: Iterable[Source] | Supports | None = None,
 ) -> Episode:
     """Draw an episode from a data set, or put one together from explicit clips.
 
@@ -210,12 +213,20 @@ def build_episode(
         raise ArgumentError(
             "give either data to draw an episode from, or supports (and queries) to use as they are"
         )
+    way, shot, query = (_size(n, v) for n, v in (("way", way), ("shot", shot), ("query", query)))
     if supports is not None:
         return _explicit(as_mapping(supports), queries)
     if queries is not None:
         raise ArgumentError("queries go with supports; an episode drawn from data has its own")
     assert data is not None
     return _drawn(as_mapping(data), way=way, shot=shot, query=query, seed=seed)
+
+
+def _size(name: str, value: object) -> int:
+    found = whole(name, value)
+    if found is None:
+        raise ArgumentError(f"{name} is None; expected an integer of 1 or more")
+    return found
 
 
 def as_mapping(data: str | os.PathLike[str] | Supports) -> dict[str, list[Source]]:
@@ -225,44 +236,52 @@ def as_mapping(data: str | os.PathLike[str] | Supports) -> dict[str, list[Source
         ArgumentError: It is neither.
         EpisodeError: A class has no clip, or two names clash.
     """
-    if isinstance(data, (str, os.PathLike)):
-        return {name: list(clips) for name, clips in class_folders(Path(data)).items()}
+    if is_path(data):
+        folder = Path(text_of(data, "the folder"))
+        return {name: list(clips) for name, clips in class_folders(folder).items()}
     if not isinstance(data, Mapping):
         raise ArgumentError(
-            f"clips are given as {type(data).__name__}; expected a folder with one folder per class, "
+            f"clips are given as {kind(data)}; expected a folder with one folder per class, "
             "or a mapping {class: [clips]}"
         )
     found: dict[str, list[Source]] = {}
-    for name in sorted(data):
-        clips = data[name]
-        if isinstance(clips, (str, os.PathLike)) or not isinstance(clips, Sequence):
+    for name in data:
+        if not isinstance(name, str):
             raise ArgumentError(
-                f"class {name!r} maps to {type(clips).__name__}; expected a list of clips"
+                f"a class is named by {kind(name)}; expected text, {{class: [clips]}}"
             )
+    for name in sorted(data):
+        if is_path(data[name]):
+            raise ArgumentError(
+                f"class {name!r} maps to {kind(data[name])}; expected a list of clips"
+            )
+        clips = list(as_clips(data[name], f"class {name!r}")[1])
         if not clips:
             raise EpisodeError(f"class {name!r} has no clip; give it at least one")
-        found[name] = list(clips)
+        found[name] = clips
     check_class_names(found)
     return found
 
 
 def _explicit(
-    supports: dict[str, list[Source]], queries: Sequence[Source] | Supports | None
+    supports: dict[str, list[Source]], queries: Iterable[Source] | Supports | None
 ) -> Episode:
     names = tuple(sorted(supports))
     clips = [(clip, label) for label, name in enumerate(names) for clip in supports[name]]
     asked: list[tuple[Source, int]] = []
-    if isinstance(queries, Mapping):
-        strangers = sorted(set(queries) - set(names))
+    given: Any = queries
+    if isinstance(given, Mapping):
+        by_class = {n: list(as_clips(given[n], f"class {n!r}")[1]) for n in given}
+        strangers = sorted(set(by_class) - set(names))
         if strangers:
             raise EpisodeError(
                 f"queries of class {', '.join(map(repr, strangers))} have no supports; add supports "
                 "of that class, or give the queries as a plain list"
             )
-        asked = [(q, names.index(name)) for name in sorted(queries) for q in queries[name]]
+        asked = [(q, names.index(name)) for name in sorted(by_class) for q in by_class[name]]
         labels = tuple(label for _, label in asked)
     else:
-        asked = [(q, -1) for q in queries or ()]
+        asked = [(q, -1) for q in (() if queries is None else as_clips(queries, "queries")[1])]
         labels = ()
     return Episode(
         class_names=names,

@@ -7,9 +7,20 @@ else.
 
 from __future__ import annotations
 
+from a2m2_zoo._printable import printable
+
 
 class A2M2Error(Exception):
-    """Base of every error this package raises on purpose."""
+    r"""Base of every error this package raises on purpose.
+
+    Names from files and arguments are in many messages; none can add a line or steer a terminal.
+
+    >>> str(A2M2Error("no class 'a\nb'"))
+    "no class 'a\\nb'"
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ArgumentError(A2M2Error, ValueError):

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from a2m2_zoo._files import write_atomically
 from a2m2_zoo._typing import Float
+from a2m2_zoo._workers import apart
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.calibration import fitted_scale
 from a2m2_zoo.data.plans import EpisodePlan
@@ -33,7 +34,7 @@ from a2m2_zoo.methods.base import Descriptors, concatenate, encoded_pieces, take
 from a2m2_zoo.model import Model
 from a2m2_zoo.modules import M2Block
 from a2m2_zoo.text import TextTower
-from a2m2_zoo.video import Preprocess, normalise, read_clip
+from a2m2_zoo.video import Clip, Preprocess, normalise, read_clip
 
 #: To be raised with every change that gives other heads: those on disk are then computed anew.
 RECIPE = 1
@@ -103,7 +104,7 @@ def training_free(
     """
     _check(backbone)
     preprocess, amounts = preprocess or own_preprocess(backbone), amounts or Amounts()
-    head = A2M2(_config(backbone, preprocess.frames)).eval()
+    head = apart(A2M2)(_config(backbone, preprocess.frames)).eval()
     done = 0
 
     def drawn(classes: range, clips: int, studio: int | None) -> Iterator[Features]:
@@ -128,8 +129,7 @@ def training_free(
     for studio in _STUDIOS:
         encoded: list[Descriptors] = []
         for made in drawn(held, amounts.clips, studio):
-            with torch.inference_mode():
-                encoded += encoded_pieces(head, made)
+            encoded += encoded_pieces(head, made)
         parts.append(concatenate(encoded))
     shots = [shot for shot in (1, 2, 5, 10) if shot < amounts.clips]
     return head, {shot: _scale(head, parts, amounts, shot, seed) for shot in shots}
@@ -198,11 +198,22 @@ def drawn_features(
             studio=studio,
         )
         clip = read_clip(frames, preprocess)
-        with torch.inference_mode():
-            pixels = normalise(torch.from_numpy(clip.frames)[None], preprocess)
-            made = backbone(pixels, stages=stages)
-            maps = {stage: _on_grid(value.cpu(), grid) for stage, value in made.maps.items()}
-        yield Features(maps, made.pooled.cpu())
+        yield _features(backbone, preprocess, clip, stages, grid)
+
+
+@apart
+@torch.inference_mode()
+def _features(
+    backbone: Backbone,
+    preprocess: Preprocess,
+    clip: Clip,
+    stages: Sequence[str] | None,
+    grid: int,
+) -> Features:
+    pixels = normalise(torch.from_numpy(clip.frames)[None], preprocess)
+    made = backbone(pixels, stages=stages)
+    maps = {stage: _on_grid(value.cpu(), grid) for stage, value in made.maps.items()}
+    return Features(maps, made.pooled.cpu())
 
 
 def _on_grid(maps: Tensor, grid: int) -> Tensor:
@@ -211,6 +222,7 @@ def _on_grid(maps: Tensor, grid: int) -> Tensor:
     return functional.adaptive_avg_pool2d(maps[0], grid)[None]
 
 
+@apart
 def set_statistics(block: M2Block, maps: Float[Tensor, "b t c h w"]) -> None:
     """Make a block project onto the principal components of standardised maps, and centre on their mean.
 
@@ -235,6 +247,7 @@ def set_statistics(block: M2Block, maps: Float[Tensor, "b t c h w"]) -> None:
     block.centre.copy_(means.mean(0))
 
 
+@apart
 @torch.inference_mode()
 def _scale(
     head: A2M2, parts: list[dict[str, Tensor]], amounts: Amounts, shot: int, seed: int
@@ -327,9 +340,11 @@ def computed_model(
 
     found = _kept(file, key)
     if found is not None:
-        head = A2M2(config)
-        head.load_state_dict(found.tensors)
-        return model(head, {int(k): v for k, v in found.record["scales"].items()}, found.sha256)
+        head = apart(A2M2)(config)
+        apart(head.load_state_dict)(found.tensors)
+        return model(
+            head, {int(k): v for k, v in found.record["scales"].items()}, found.plain_sha256
+        )
     head, scales = training_free(
         backbone, preprocess=preprocess, amounts=amounts, progress=progress
     )
@@ -337,6 +352,7 @@ def computed_model(
     tensors = head.weights()
     record["computed"] = {"key": key, "digest": _digest(record, tensors)}
     data = checkpoint.serialised(tensors, kind="model", record=record)
+    plain = checkpoint.serialised(tensors, kind="model", record=record, summed=False)
     try:
         kept.mkdir(parents=True, exist_ok=True)
         write_atomically(file, lambda scratch: scratch.write_bytes(data))
@@ -346,7 +362,7 @@ def computed_model(
             "unless A2M2_CACHE names a folder that can be written",
             stacklevel=2,
         )
-    return model(head, scales, hashlib.sha256(data).hexdigest())
+    return model(head, scales, hashlib.sha256(plain).hexdigest())
 
 
 def _kept(file: Path, key: str) -> checkpoint.Checkpoint | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from a2m2_zoo._arguments import kind, path_text
+from a2m2_zoo._heads import read_head
+from a2m2_zoo._workers import apart
 from a2m2_zoo.backbones import (
     Backbone,
     ClipText,
@@ -38,13 +42,15 @@ from a2m2_zoo.hub.manifest import (
     list_models,
     read_manifest,
 )
-from a2m2_zoo.methods import build_method
 from a2m2_zoo.model import ORIGINS, Model
 from a2m2_zoo.text import TextTower
-from a2m2_zoo.video import Preprocess
 
 #: How names of checkpoints on the Hugging Face Hub begin.
 HUB = "hf-hub:"
+
+
+class UncheckedFileWarning(UserWarning):
+    """A checkpoint has no hash that damage would be noticed by: it was written by an earlier version."""
 
 
 def load_model(
@@ -84,7 +90,10 @@ def load_model(
     >>> load_model("a2m2-lite0").id
     'a2m2-lite0'
     """
-    text, place = os.fspath(name), find_device(device)
+    text = path_text("the model", name, "its name (see list_models) or the path of a checkpoint")
+    place = find_device(device)
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ArgumentError(f"dtype is {dtype!r}; expected torch.float32, float16 or bfloat16")
     listed = read_manifest(manifest)
     if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ArgumentError(f"sha256 is {sha256!r}; expected 64 lower-case hex digits")
@@ -100,6 +109,13 @@ def load_model(
     elif Path(text).suffix == ".safetensors" or Path(text).exists():
         file = _checkpoint_file(Path(text))
         found = checkpoint.load(file, kind="model", sha256=sha256)
+        if not found.summed and found.sha256 not in {sha256, *_announced()}:
+            warnings.warn(
+                f"the checkpoint {file.name!r} is of an earlier version and has no hash of its content: "
+                "damage would not be noticed; give its sha256, or save it again",
+                UncheckedFileWarning,
+                stacklevel=2,
+            )
 
         def beside(other: str, digest: str) -> Path:
             return file.parent / other
@@ -164,12 +180,17 @@ def hub_source(name: str) -> Source:
     return Source("model.safetensors", repo_id, commit)
 
 
+def _announced() -> set[str | None]:
+    """Hashes of the heads that the package's own manifest names, however they came here."""
+    return {entry.sha256 for entry in read_manifest().models.values()}
+
+
 def _checkpoint_file(path: Path) -> Path:
     if not path.is_dir():
         return path
     if (named := path / "model.safetensors").is_file():
         return named
-    files = sorted(path.glob("*.safetensors"))
+    files = sorted(file for file in path.glob("*.safetensors") if not file.name.startswith("."))
     if len(files) != 1:
         raise CheckpointError(
             f"the folder {str(path)!r} holds {len(files)} .safetensors files; expected one or a "
@@ -190,34 +211,28 @@ def assembled(found: checkpoint.Checkpoint, *, source: str, trunks: Trunks | Non
         CheckpointError: The record does not describe a model, or the tensors are another model's.
     """
     record = found.record
-    try:
-        method = build_method(record["method"], record["config"])
-        preprocess = Preprocess.from_dict(record["preprocess"])
-        scales = {int(shot): float(value) for shot, value in record["scales"].items()}
-        name, trunk = str(record["id"]), record["backbone"]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"the header of {source!r} does not describe a model: {error}"
-        ) from error
-    if not scales or min(scales) < 1 or not all(0 < v < float("inf") for v in scales.values()):
-        raise CheckpointError(f"the header of {source!r} has no sound calibration scales")
+    head = read_head(record, found.tensors, source)
     origin = record.get("origin", "training-free")
-    if origin not in ORIGINS:
+    if not isinstance(origin, str) or origin not in ORIGINS:
         raise CheckpointError(
-            f"the header of {source!r} has the origin {origin!r}; expected one of {', '.join(ORIGINS)}"
+            f"the header of {source!r} has the origin {origin!r:.60}; expected one of {', '.join(ORIGINS)}"
         )
-    _load_strictly(method, found.tensors, source)
-    part = (trunks or Trunks(read_manifest())).find(trunk, source)
+    part = (trunks or Trunks(read_manifest())).find(record.get("backbone"), source)
+    backbone = part.build().eval()
+    if strange := [stage for stage in head.method.stages if stage not in backbone.stages]:
+        raise CheckpointError(
+            f"{source!r} reads {strange[0]!r:.60} of its backbone, which has {', '.join(backbone.stages)}"
+        )
     return Model(
-        id=name,
-        weights_hash=hashlib.sha256(f"{found.sha256}{part.sha256}".encode()).hexdigest(),
+        id=head.id,
+        weights_hash=hashlib.sha256(f"{found.plain_sha256}{part.sha256}".encode()).hexdigest(),
         backbone_hash=part.sha256,
         method_name=str(record["method"]),
         backbone_name=part.name,
-        backbone=part.build().eval(),
-        method=method.eval(),
-        preprocess=preprocess,
-        scales=scales,
+        backbone=backbone,
+        method=head.method,
+        preprocess=head.preprocess,
+        scales=head.scales,
         backbone_file=part.beside,
         origin=origin,
         text=part.text(),
@@ -248,6 +263,7 @@ class _Trunk:
     sha256: str
     beside: str | None = None
 
+    @apart
     def build(self) -> Backbone:
         return build_backbone(self.architecture, weights=self._weights(text=False), adopt=True)
 
@@ -255,6 +271,7 @@ class _Trunk:
         """The text tower in the same file, read when it is first asked."""
         return TextTower(self._build_text) if has_text(self.architecture) else None
 
+    @apart
     def _build_text(self) -> ClipText:
         return build_text(self.architecture, weights=self._weights(text=True), adopt=True)
 
@@ -338,30 +355,14 @@ class Trunks:
         )
 
 
-def _load_strictly(method: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    own = method.state_dict()
-    both = set(own) & set(tensors)
-    for problem, names in (
-        ("lacks", sorted(set(own) - set(tensors))),
-        ("has the unknown", sorted(set(tensors) - set(own))),
-        (
-            "has the wrong shape of",
-            sorted(n for n in both if own[n].shape != tensors[n].shape),
-        ),
-    ):
-        if names:
-            raise CheckpointError(
-                f"{source!r} {problem} {', '.join(names[:8])}; it is another model's"
-            )
-    method.load_state_dict(tensors)
-
-
 def find_device(device: str | torch.device) -> torch.device:
     """The device called so; ``auto`` takes CUDA where there is one.
 
     Raises:
         ArgumentError: It is not there.
     """
+    if not isinstance(device, (str, int, torch.device)):
+        raise ArgumentError(f"device is {kind(device)}; expected 'auto', 'cpu', 'cuda' ...")
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,10 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from a2m2_zoo._arguments import kind, whole
+from a2m2_zoo._cores import threads
 from a2m2_zoo._typing import Float, Int
+from a2m2_zoo._workers import apart
 from a2m2_zoo.backbones import Backbone
+from a2m2_zoo.backbones.base import CPU_FRAMES
 from a2m2_zoo.calibration import shipped_scale, support_scale
-from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, CheckpointError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Descriptors, Method, as_pairwise, concatenate, encoded_pieces
 from a2m2_zoo.text import TextTower
@@ -67,9 +72,12 @@ class Model:
 
     @property
     def default_batch_size(self) -> int:
-        """Clips encoded together: 1 on a CPU, where more gain nothing, and 16 elsewhere."""
-        return 1 if self.device.type == "cpu" else 16
+        """Clips encoded together: on a CPU as many as keep its threads busy, and 16 elsewhere."""
+        if self.device.type != "cpu":
+            return 16
+        return max(1, threads() * CPU_FRAMES // self.preprocess.frames)
 
+    @apart
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Model:
         """The same model elsewhere; ``dtype`` is the backbone's precision, the head stays float32."""
         return replace(
@@ -78,6 +86,7 @@ class Model:
             method=self.method.to(device),
         )
 
+    @apart
     @torch.inference_mode()
     def encode(self, clips: Sequence[Clip], *, batch_size: int | None = None) -> dict[str, Tensor]:
         """Descriptors of clips, on the CPU, the same whatever the batch size.
@@ -87,28 +96,30 @@ class Model:
             batch_size: Clips that go through the backbone together; ``default_batch_size`` if None.
 
         Raises:
-            ArgumentError: ``batch_size`` is below 1.
+            ArgumentError: ``batch_size`` is below 1, or something else than decoded clips was given.
         """
         return self.encode_both(clips, batch_size=batch_size)[0]
 
+    @apart
     @torch.inference_mode()
     def encode_both(
         self, clips: Sequence[Clip], *, batch_size: int | None = None
     ) -> tuple[dict[str, Tensor], Float[Tensor, "b c"]]:
         """What ``encode`` gives, and each clip's mean unit frame vector, for class texts to compare with."""
-        size = self.default_batch_size if batch_size is None else batch_size
-        if size < 1:
-            raise ArgumentError(f"batch_size is {batch_size}; expected 1 or more")
+        size = whole("batch_size", batch_size) or self.default_batch_size
+        _check_clips(clips)
         parts: list[Descriptors] = []
         vectors: list[Tensor] = []
         for start in range(0, len(clips), size):
             frames = torch.stack([torch.from_numpy(c.frames) for c in clips[start : start + size]])
             pixels = normalise(frames, self.preprocess)
             features = self.backbone(pixels, stages=self.method.stages)
-            parts += encoded_pieces(self.method, features)
+            with self._fitting():
+                parts += encoded_pieces(self.method, features)
             vectors.append(functional.normalize(features.pooled.float(), dim=-1).mean(1).cpu())
         return concatenate(parts), torch.cat(vectors)
 
+    @apart
     @torch.inference_mode()
     def logits(
         self,
@@ -132,9 +143,11 @@ class Model:
         score: Any = self.method.score
         if text is not None and self.method.reads_text:
             score = partial(score, text=text[None].to(self.device))
-        logits: Tensor = score(asked, known, labels=labels.to(self.device), way=way)
-        return logits[0].cpu()
+        with self._fitting():
+            logits: Tensor = score(asked, known, labels=labels.to(self.device), way=way)
+        return self._finite(logits[0].cpu())
 
+    @apart
     @torch.inference_mode()
     def scale(self, support: Descriptors, *, labels: Int[Tensor, " n"], way: int) -> float:
         """Factor that turns logits into calibrated log-odds, see ``a2m2_zoo.calibration``."""
@@ -144,20 +157,25 @@ class Model:
             return prior
         return float(support_scale(pairs, labels, way=way, prior=prior))
 
+    @apart
     @torch.inference_mode()
     def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "q n"] | None:
         """Scores of every pair; None where a class's score is not their mean."""
         method = as_pairwise(self.method)
         if method is None:
             return None
-        return method.pairs(self._episode(query), self._episode(support))[0].cpu()
+        with self._fitting():
+            found = method.pairs(self._episode(query), self._episode(support))
+        return self._finite(found[0].cpu())
 
+    @apart
     @torch.inference_mode()
     def frame_plans(
         self, query: Descriptors, support: Descriptors
     ) -> tuple[Float[Tensor, "q n t t"], Float[Tensor, "q n t t"]] | None:
         """How the frames of every pair are matched, see ``Method.frame_plans``."""
-        found = self.method.frame_plans(self._episode(query), self._episode(support))
+        with self._fitting():
+            found = self.method.frame_plans(self._episode(query), self._episode(support))
         return found and (found[0][0].cpu(), found[1][0].cpu())
 
     def record(self) -> dict[str, Any]:
@@ -188,6 +206,49 @@ class Model:
         """
         return checkpoint.save(path, self.method.weights(), kind="model", record=self.record())
 
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """What was never made by this model, such as a bank that somebody changed, is one clear error."""
+        try:
+            yield
+        except (A2M2Error, torch.cuda.OutOfMemoryError):
+            raise
+        except (KeyError, IndexError, RuntimeError, ValueError) as error:
+            said = next(iter(str(error).splitlines()), "")
+            raise BankError(
+                f"the descriptors are not what {self.id!r} computes ({said:.120}); create the bank again "
+                "from its clips, with this model"
+            ) from error
+
+    def _finite(self, scores: Tensor) -> Tensor:
+        """The scores, unless they say nothing."""
+        if not bool((scores < float("inf")).all()):
+            raise CheckpointError(
+                f"{self.id!r} gives scores that are not finite; its weights or its settings are not sound: "
+                "fetch or make it again"
+            )
+        return scores
+
     def _episode(self, descriptors: Descriptors) -> dict[str, Tensor]:
         """As the only episode, where the model computes."""
         return {name: tensor[None].to(self.device) for name, tensor in descriptors.items()}
+
+
+def _check_clips(clips: Any) -> None:
+    """Refuse what is no list of decoded clips, above all the path of one that is not decoded."""
+    expected = (
+        "decoded clips, [read_clip(path, model.preprocess)] with read_clip from a2m2_zoo.video; "
+        "build_bank and classify take paths"
+    )
+    if not isinstance(clips, (list, tuple)):
+        raise ArgumentError(f"encode was given {kind(clips)}; expected {expected}")
+    if not clips:
+        raise ArgumentError(f"encode was given no clip; expected {expected}")
+    for clip in clips:
+        if not isinstance(clip, Clip):
+            raise ArgumentError(f"encode was given a list with {kind(clip)}; expected {expected}")
+    sizes = sorted({clip.frames.shape for clip in clips})
+    if len(sizes) > 1:
+        raise ArgumentError(
+            f"clips of shapes {sizes[0]} and {sizes[1]}; read all with one Preprocess"
+        )

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from a2m2_zoo._files import read_regular
+from a2m2_zoo._json import MAX_BYTES, read
 from a2m2_zoo.data.benchmarks import benchmark as known_benchmark
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub import checkpoint as files
@@ -117,7 +119,7 @@ def publish(
     file = checkpoint / MODEL if checkpoint.is_dir() else checkpoint
     found = files.load(file, kind="model")
     model = load_model(file, device="cpu", sha256=found.sha256)
-    known = [e for e in read_manifest().models.values() if e.sha256 == found.sha256]
+    known = [e for e in read_manifest().models.values() if e.sha256 == found.plain_sha256]
     data = plain(description.data or (known[0].data if known else ""))
     if not data:
         raise ArgumentError(
@@ -183,11 +185,11 @@ def _bundle(
     receipts: dict[str, Path],
 ) -> Bundle:
     header = {"library_name": "a2m2_zoo", "sha256": found.sha256, "record": found.record}
-    config = json.dumps(header, indent=1, sort_keys=True) + "\n"
+    config = json.dumps(header, indent=1, sort_keys=True, allow_nan=False) + "\n"
     content: dict[str, bytes | Path] = {
         CARD: model_card(facts).encode(),
         CONFIG: config.encode(),
-        **{name: path.read_bytes() for name, path in receipts.items()},
+        **{name: read_regular(path, most=MAX_BYTES) for name, path in receipts.items()},
         MODEL: file,
     }
     hashes = {MODEL: found.sha256}
@@ -201,7 +203,7 @@ def _bundle(
 def _training(folder: Path, model: Model) -> tuple[tuple[str, str], ...]:
     """Settings from the run's receipt, if it lies beside the checkpoint and is about such a model."""
     try:
-        raw = json.loads((folder / "receipt.json").read_bytes())
+        raw = read(folder / "receipt.json")
         config, data, result = raw["config"], raw["data"], raw["result"]
         own = model.method.config.to_dict()
         if raw["method_config"] != own or data["backbone"] not in (None, model.backbone_hash):
@@ -215,7 +217,7 @@ def _training(folder: Path, model: Model) -> tuple[tuple[str, str], ...]:
             "optimiser": f"{config['optimiser']}, learning rate {config['lr']:g}",
             "seed": config["seed"],
         }
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return ()
     return tuple((name, plain(str(value))) for name, value in rows.items() if value is not None)
 

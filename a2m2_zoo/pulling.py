@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from secrets import token_hex
 
-from a2m2_zoo.errors import ArgumentError, FetchError, SaveError, WeightsNotReleased
+from a2m2_zoo._files import new_folder
+from a2m2_zoo.errors import ArgumentError, WeightsNotReleased
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.fetch import compared, fetch, file_sha256, local
 from a2m2_zoo.hub.manifest import Manifest, Source, read_manifest
@@ -103,7 +102,7 @@ def pull(
     if to is None:
         _walk(name, listed, take)
         return list(found.values())
-    with _new_folder(to) as scratch:
+    with new_folder(to) as scratch:
         architecture = _walk(name, listed, take)
         head = found.get(HEAD)
         if head is None:
@@ -231,27 +230,3 @@ def _file(
 def _written(role: str, path: Path) -> File:
     digest = file_sha256(path)
     return File(role, str(path), path, path.stat().st_size, digest, digest, remote=False)
-
-
-@contextmanager
-def _new_folder(target: Path) -> Iterator[Path]:
-    """A folder beside ``target`` that takes its name at the end, if all went well."""
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise SaveError(f"{str(target)!r} exists; give a new folder, or remove it first")
-    scratch = target.with_name(f".{target.name}-{token_hex(4)}")
-    try:
-        scratch.mkdir()
-        yield scratch
-        if target.exists():
-            target.rmdir()
-        scratch.rename(target)
-    except FetchError:
-        raise
-    except OSError as error:
-        why = error.__cause__ if isinstance(error, SaveError) else error
-        raise SaveError(
-            f"cannot write {str(target)!r}: {getattr(why, 'strerror', None) or error}; name a folder inside "
-            "one that exists, is writable and has room"
-        ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

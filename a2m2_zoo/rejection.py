@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from a2m2_zoo._typing import Float, Int
+from a2m2_zoo._workers import apart
 from a2m2_zoo.hub.manifest import package_file
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ class Judge:
     table: Table
 
     @classmethod
+    @apart
     def of(
         cls, model: Model, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
     ) -> Judge | None:

@@ -7,7 +7,6 @@ is that of Wang et al., "CLIP-guided Prototype Modulating for Few-shot Action Re
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -16,7 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from a2m2_zoo._arguments import kind, real
+from a2m2_zoo._locks import Lock
 from a2m2_zoo._typing import Float
+from a2m2_zoo._workers import apart
 from a2m2_zoo.backbones import ClipText
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.ops.fusion import fuse_text
@@ -27,6 +29,7 @@ TEMPLATES = ("a photo of {}",)
 #: Class → the name that goes into the templates, or prompts that are taken as they are.
 ClassNames: TypeAlias = Mapping[str, "str | Sequence[str] | None"]
 
+_SHARE = "0 (supports alone) to 1 (text alone)"
 _KEPT = 10_000  # embedded prompts, two kilobytes each; the oldest go first
 
 
@@ -43,14 +46,16 @@ class TextTower:
         self._build = build
         self._tower: ClipText | None = None
         self._embedded: dict[str, Tensor] = {}
-        self._lock = threading.Lock()
+        self._lock = Lock()  # taken in the package's own threads only
 
     @property
+    @apart
     def scale(self) -> float:
         """The model's own factor on cosines between images and texts."""
         with self._lock:
             return self._opened().scale
 
+    @apart
     @torch.inference_mode()
     def embed(self, prompts: Sequence[str]) -> Float[Tensor, "n c"]:
         """Embeddings of prompts, not normalised.
@@ -92,6 +97,7 @@ class TextCue:
     scale: float
 
     @classmethod
+    @apart
     def of(
         cls, tower: TextTower, prompts: Mapping[str, tuple[str, ...]], *, weight: float
     ) -> TextCue:
@@ -149,7 +155,9 @@ def class_prompts(
     >>> class_prompts(["high_jump", "run"], class_names={"run": ["a person runs"]})
     {'high_jump': ('a photo of high jump',), 'run': ('a person runs',)}
     """
-    names = class_names or {}
+    names: ClassNames = {} if class_names is None else class_names
+    if not isinstance(names, Mapping):
+        raise ArgumentError(f"class_names is {kind(names)}; expected a mapping {{class: name}}")
     if strangers := sorted(set(names) - set(classes)):
         raise ArgumentError(
             f"class_names speaks of {', '.join(map(repr, strangers[:5]))}; the classes are "
@@ -193,7 +201,5 @@ def check_weight(weight: float) -> None:
     Raises:
         ArgumentError: It is not from 0 to 1.
     """
-    if not 0 <= weight <= 1:
-        raise ArgumentError(
-            f"text_weight is {weight}; expected 0 (supports alone) to 1 (text alone)"
-        )
+    if real("text_weight", weight, _SHARE, least=0, most=1) is None:
+        raise ArgumentError(f"text_weight is None; expected {_SHARE}")

@@ -125,7 +125,8 @@ def run(
 def baseline(model: Model, bank: SupportBank, frames: Iterator[Any], fps: float) -> list[Segment]:
     """Windows of 2 s classified one by one; equal neighbours above the threshold are one segment."""
     windows: list[Window] = []
-    stream = Stream(model, bank, window=BASELINE_SECONDS, on_windows=windows.extend)
+    alike = Rule(known_share=0.5)  # as `classify` takes it
+    stream = Stream(model, bank, window=BASELINE_SECONDS, rule=alike, on_windows=windows.extend)
     for i, frame in enumerate(frames):
         stream.push(frame, i / fps)
     stream.close()

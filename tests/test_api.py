@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from a2m2_zoo import (
     load_model,
 )
 from a2m2_zoo.api import default_model, iter_classify
+from a2m2_zoo.cli import main
+from a2m2_zoo.data.index import find_clips
 from a2m2_zoo.data.synthetic import draw_named
+from a2m2_zoo.data.synthetic.write import write_picture
 from a2m2_zoo.errors import (
     A2M2Error,
     ArgumentError,
@@ -100,6 +104,47 @@ def test_arrays_files_and_frame_folders_agree(data: Path, bank: SupportBank, mod
     assert answer.query == "array of 12 frames"
 
 
+def test_a_folder_of_clips_is_answered_clip_by_clip_as_on_the_command_line(
+    data: Path,
+    bank: SupportBank,
+    model: Model,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queries, saved = tmp_path / "queries", bank.save(tmp_path / "bank.safetensors")
+    for folder in data.iterdir():
+        shutil.copytree(folder, queries / folder.name)
+    write_picture(queries / "contact_sheet.png", np.zeros((96, 96, 3), np.uint8))
+    (queries / "notes.txt").write_text("x")
+    (queries / "back" / "loop").symlink_to(queries)
+    found = classify(queries, bank, model=model)
+    clips = find_clips(queries).clips
+    assert [p.query for p in found] == [str(clip) for clip in clips]
+    assert len(clips) == len(list(data.rglob("*.mp4")))
+    assert answers(found) == answers(classify(clips, bank, model=model))
+    assert main(["classify", str(queries), "--supports", str(saved), "--json"]) == 0
+    said = capsys.readouterr()
+    assert [p["query"] for p in json.loads(said.out)] == [p.query for p in found]
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"a2m2: left out of {queries}: ")
+    for part in ("notes.txt (no video by its name)", "back/loop (a link to a folder around it)"):
+        assert part in line
+        assert part in caplog.text
+    # A list has an answer for each of its items, so a folder of clips in it is an error in its place.
+    first, second = classify([queries, clips[0]], bank, model=model, on_error="return")
+    assert isinstance(first, VideoError)
+    assert "a folder of clips, and no clip itself" in str(first)
+    assert isinstance(second, Prediction)
+    with pytest.raises(VideoError, match="a folder of clips, and no clip itself"):
+        build_bank({"a": [queries], "b": [clips[0]]}, model=model)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(VideoNotFoundError, match="holds no clip"):
+        classify(tmp_path / "none", bank, model=model)
+    with pytest.raises(VideoNotFoundError, match="an empty path"):
+        classify("", bank, model=model)
+
+
 def test_answers_do_not_depend_on_batch_size_or_workers(
     data: Path, bank: SupportBank, model: Model
 ) -> None:
@@ -107,10 +152,7 @@ def test_answers_do_not_depend_on_batch_size_or_workers(
     reference = classify(queries, bank, model=model, batch_size=1, workers=1)
     for batch_size, workers in ((1, 4), (4, 2), (100, 3)):
         found = classify(queries, bank, model=model, batch_size=batch_size, workers=workers)
-        assert [p.label for p in found] == [p.label for p in reference]
-        for ours, theirs in zip(found, reference, strict=True):
-            for name, value in theirs.probabilities.items():
-                assert ours.probabilities[name] == pytest.approx(value, abs=1e-5)
+        assert answers(found) == answers(reference)
 
 
 def test_many_threads_get_the_answers_of_one(data: Path, bank: SupportBank, model: Model) -> None:
@@ -152,7 +194,7 @@ def test_a_broken_query_is_raised_or_returned(
         ({"reject_below": 1.5}, "reject_below is 1.5"),
         ({"on_error": "shrug"}, "on_error is 'shrug'"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"workers": 0}, "workers=0"),
+        ({"workers": 0}, "workers is 0"),
     ],
 )
 def test_options_out_of_range(

@@ -51,9 +51,9 @@ def test_explicit_supports_and_queries() -> None:
         (
             lambda: build_episode({"a": "x.mp4"}),
             ArgumentError,
-            "class 'a' maps to str; expected a list",
+            "class 'a' maps to a str; expected a list",
         ),
-        (lambda: build_episode(["a.mp4"]), ArgumentError, "clips are given as list"),
+        (lambda: build_episode(["a.mp4"]), ArgumentError, "clips are given as a list"),
         (
             lambda: build_episode(supports={"a": ["1"], "b": []}),
             EpisodeError,

@@ -12,22 +12,34 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "a2m2_zoo"
 
 # What each room may import; the drawing is in docs/explanation/architecture.md.
-BASE = {"errors", "_typing", "_files", "_cores", "_version"}
+BASE = {
+    *("errors", "_typing", "_files", "_scratch", "_json", "_printable", "_cores", "_version"),
+    *("_arguments", "_locks", "_workers"),
+}
 ALLOWED = {
-    "errors": set(),
+    "errors": {"_printable"},
     "_typing": set(),
     "_version": set(),
     "_files": BASE,
-    "_cores": set(),
+    "_scratch": set(),
+    "_json": {"_files"},
+    "_printable": set(),
+    "_heads": BASE | {"methods", "modules", "video"},
+    "_arguments": {"errors"},
+    "_streams": {"_printable"},
+    "_console": {"_printable", "_streams"},
+    "_cores": {"errors", "_files"},
+    "_locks": set(),
+    "_workers": {"_cores", "_locks"},
     "ops": BASE,
     "video": BASE,
     "hub": BASE,
     "data": BASE | {"video"},
     "modules": BASE | {"ops"},
-    "backbones": BASE | {"ops"},
+    "backbones": BASE | {"ops", "hub"},
     "calibration": BASE,
     "methods": BASE | {"ops", "modules", "backbones"},
-    "episode": BASE | {"data"},
+    "episode": BASE | {"data", "video"},
     "text": BASE | {"backbones", "ops"},
     "model": BASE | {"backbones", "methods", "hub", "video", "calibration", "text"},
     "rejection": BASE | {"methods", "hub", "model"},
@@ -36,7 +48,7 @@ ALLOWED = {
     | {"model", "modules", "text", "video"},
     "bank": BASE | {"model", "methods", "hub", "video", "data"},
     "convert": BASE | {"data", "methods", "modules", "backbones", "hub", "video", "model"},
-    "features": BASE | {"backbones", "methods", "video"},
+    "features": BASE | {"backbones", "hub", "methods", "video"},
     "evaluation": BASE
     | {
         "backbones",
@@ -53,13 +65,15 @@ ALLOWED = {
     },
     "training": BASE
     | {"backbones", "methods", "modules", "hub", "video", "data", "evaluation"}
-    | {"calibration", "features", "model"},
-    "loading": BASE | {"model", "methods", "backbones", "hub", "video", "text", "free"},
+    | {"_console", "calibration", "features", "model"},
+    "loading": BASE | {"_heads", "model", "methods", "backbones", "hub", "video", "text", "free"},
+    "choice": BASE | {"hub", "loading", "model"},
     "pulling": BASE | {"hub", "loading"},
     "publishing": BASE | {"data", "hub", "loading", "model"},
-    "api": BASE | {"loading", "bank", "episode", "model", "rejection", "text", "video"},
+    "api": BASE
+    | {"bank", "choice", "data", "episode", "loading", "model", "rejection", "text", "video"},
     "spotting": BASE
-    | {"api", "backbones", "bank", "episode", "methods", "model", "rejection", "video"},
+    | {"api", "backbones", "bank", "choice", "episode", "methods", "model", "rejection", "video"},
     "bank_check": BASE | {"bank", "calibration", "data", "model", "video"},
     "report": BASE | {"api", "bank", "episode", "evaluation", "model", "spotting", "video"},
     "export": BASE | {"backbones", "data", "methods", "model", "ops", "video"},

@@ -34,6 +34,7 @@ from a2m2_zoo.model import Model
 from a2m2_zoo.modules import A2Config, M2Config
 from a2m2_zoo.video import Preprocess
 
+ROOT = Path(__file__).resolve().parent.parent
 SEED = 11
 STATISTICS = (range(150), 4)  # classes, clips of each
 CALIBRATION = (range(5000, 5080, 4), 12)  # one class of each family of sisters
@@ -236,7 +237,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--receipt", type=Path)
     options = parser.parse_args()
-    path = package_file("weights_manifest.json").resolve()
+    path = package_file("weights_manifest.json")
     if options.receipt:
         manifest = with_metrics(json.loads(path.read_text()), options.receipt)
     else:
@@ -254,12 +255,16 @@ def with_models(manifest: dict[str, Any], models: list[Model]) -> dict[str, Any]
 
 
 def write_manifest(manifest: dict[str, Any]) -> None:
-    """Check the manifest and write it."""
+    """Check the manifest and write it: the package's own, and the copy of it at the top of the tree.
+
+    Two plain files, since a link is a text file in a checkout on Windows; a test holds them equal.
+    """
     parse_manifest(manifest)
-    path = package_file("weights_manifest.json").resolve()
-    write_atomically(
-        path, lambda scratch: scratch.write_text(json.dumps(manifest, indent=2) + "\n")
-    )
+    data = (json.dumps(manifest, indent=2) + "\n").encode()
+    for folder in (package_file(""), ROOT):
+        write_atomically(
+            folder / "weights_manifest.json", lambda scratch: scratch.write_bytes(data)
+        )
 
 
 if __name__ == "__main__":

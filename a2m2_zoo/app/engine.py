@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from a2m2_zoo.api import build_bank, iter_classify
-from a2m2_zoo.app.limits import MEGABYTE, AppLimits
+from a2m2_zoo.app.limits import AppLimits
+from a2m2_zoo.app.store import Store
 from a2m2_zoo.bank import SupportBank
-from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, DependencyError, VideoLimitError
+from a2m2_zoo.errors import A2M2Error, BankError, DependencyError, VideoLimitError
 from a2m2_zoo.report.explain import explain
 from a2m2_zoo.report.timeline import draw_timeline, frames_of
 from a2m2_zoo.spotting import Segment, Window, spot
@@ -93,6 +94,7 @@ class Engine:
         self.folder = folder.resolve()
         self.files = self.folder / "files"
         self.files.mkdir(parents=True, exist_ok=True)
+        self.store = Store(self.files, limits)
         self._one = threading.Lock()
         self._drawing = threading.Lock()
         self._ended = threading.Event()
@@ -100,26 +102,6 @@ class Engine:
     def end(self) -> None:
         """Break off what is being computed, and compute no more."""
         self._ended.set()
-
-    def uploaded(self, given: object) -> Path:
-        """The file that a visitor's browser has sent, from what the page says of it.
-
-        Raises:
-            ArgumentError: It is none of the visitors' files, whatever is there.
-            VideoLimitError: It is too large.
-        """
-        text = given.get("path") if isinstance(given, dict) else None
-        try:
-            path = Path(text).resolve(strict=True) if isinstance(text, str) else None
-        except (OSError, ValueError):
-            path = None
-        if path is None or not path.is_file() or not path.is_relative_to(self.files):
-            raise ArgumentError("that file is no longer here; drop it again")
-        if path.stat().st_size > self.limits.upload_mb * MEGABYTE:
-            raise VideoLimitError(
-                f"{path.name} is larger than {self.limits.upload_mb} MB; shorten it"
-            )
-        return path
 
     def encode(
         self, name: str, files: Sequence[Path]

@@ -1,29 +1,27 @@
-"""What stands before the page: only the addresses it needs, only from itself, only so many bytes."""
+"""What stands before the page: who may ask, under which name, and what every answer carries."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, MutableMapping
-from pathlib import Path
-from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
 
-from a2m2_zoo.app.limits import MEGABYTE, AppLimits
-from a2m2_zoo.app.session import held_bytes
+from starlette.responses import PlainTextResponse, RedirectResponse
 
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
-
-_READ = re.compile(
-    r"/(|config|theme\.css|favicon\.ico|manifest\.json|(assets|static|svelte)/.*"
-    r"|gradio_api/(startup-events|app_id|info|upload_progress|queue/data|heartbeat/[^/]+"
-    r"|file=(?!https?:).*))"
+from a2m2_zoo.app.doors import Asked, Doors, Refused
+from a2m2_zoo.app.headers import (
+    COOKIE,
+    Headers,
+    Malformed,
+    PublicOrigin,
+    new_visitor,
+    read_headers,
 )
-_WRITE = re.compile(r"/gradio_api/(upload|queue/join|cancel|reset)/?")
-_UPLOAD = "/gradio_api/upload"
-_JSON_BYTES = 4 * MEGABYTE
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from a2m2_zoo.app.store import Store
 
 #: The browser itself refuses whatever would leave the machine.
 POLICY = (
@@ -35,83 +33,147 @@ POLICY = (
 )
 _HEADERS = [
     (b"content-security-policy", POLICY.encode()),
+    (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
+    (b"x-accel-buffering", b"no"),  # or nginx would keep answers back until there are many
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 ]
+_LINGER = 2.0  # seconds in which somebody who still sends is let read why that is in vain
 
 
 class Guard:
     """An ASGI application around another one.
 
     Other sites that are open in the visitor's browser can neither send to the page (their origin differs)
-    nor read from it (the host is compared, against names that were made to point here).
+    nor read from it (the host is compared, against names that were made to point here). Visitors are told
+    apart by a cookie; one without it is no one in particular.
 
     Args:
         app: The page.
-        limits: How many bytes it takes.
-        files: Where uploads lie.
+        store: Where uploads lie.
         hosts: Names the page may be called by; None for any.
+        public: Where visitors open it if a proxy stands before it.
     """
 
     def __init__(
-        self, app: App, *, limits: AppLimits, files: Path, hosts: frozenset[str] | None
+        self,
+        app: ASGIApp,
+        *,
+        store: Store,
+        hosts: frozenset[str] | None,
+        public: PublicOrigin | None = None,
     ) -> None:
-        self._app, self._limits, self._files, self._hosts = app, limits, files, hosts
+        self._app, self._doors = app, Doors(app, store)
+        self._hosts, self._public = hosts, public
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Refuse a request in one line, or hand it on."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request in one line, or hand on what is needed of it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":
             return
-        headers = {
-            key.decode("latin-1").lower(): value.decode("latin-1")
-            for key, value in scope["headers"]
-        }
-        refused = self._refusal(scope["method"], scope["path"], headers)
-        if refused:
-            await _refuse(send, *refused)
+        answer, receive = _Answer(send), _Heard(receive)
+        try:
+            headers = read_headers(scope["headers"])
+            self._check_host(headers)
+            if scope["method"] not in ("GET", "HEAD"):
+                self._check_origin(headers)
+            path = self._inner_path(scope["path"])
+            if path is None:
+                await RedirectResponse(scope["path"] + "/")(scope, receive, answer)
+                return
+            if path == "/" and not headers.visitor:
+                answer.more.append((b"set-cookie", self._cookie()))
+            await self._doors.open(Asked(scope, receive, path, headers), answer)
+        except (Malformed, Refused) as error:
+            if not answer.begun:
+                await _refuse(scope, receive, answer, error)
+
+    def _check_host(self, headers: Headers) -> None:
+        names = self._hosts
+        if names is not None and self._public is not None and self._public.origin.place:
+            names = names | {self._public.origin.place.name}
+        if names is not None and (headers.host is None or headers.host.name not in names):
+            raise Refused(421, "this page is not served under that name")
+
+    def _check_origin(self, headers: Headers) -> None:
+        origin = headers.origin
+        if origin is None:  # no browser sends to another site without it
             return
+        if self._public is not None and origin.same(self._public.origin):
+            return
+        own = origin.place is not None and origin.place == headers.host
+        if own and (self._public is None or self._hosts is not None):
+            return
+        hint = "" if self._public else "; behind a proxy, start the page with --public-origin"
+        raise Refused(403, f"another site may not send to this page{hint}")
 
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                own = {key for key, _ in _HEADERS}
-                kept = [h for h in message.get("headers", []) if h[0].lower() not in own]
-                message = {**message, "headers": [*kept, *_HEADERS]}
-            await send(message)
+    def _inner_path(self, path: str) -> str | None:
+        """The path below the public one, which proxies strip or not; None if it lacks its slash."""
+        base = "" if self._public is None else self._public.path
+        if base and path == base:
+            return None
+        return path[len(base) :] if base and path.startswith(base + "/") else path
 
-        await self._app(scope, receive, guarded)
-
-    def _refusal(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
-        host = headers.get("host", "")
-        if self._hosts is not None and _name(host) not in self._hosts:
-            return 421, "this page is not served under that name"
-        if method in ("GET", "HEAD"):
-            return None if _READ.fullmatch(path) else (404, "there is nothing here")
-        if method != "POST" or not _WRITE.fullmatch(path):
-            return 404, "there is nothing here"
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            return 403, "another site may not send to this page"
-        length = headers.get("content-length", "")
-        if not length.isdecimal():
-            return 411, "the length of what is sent must be announced"
-        if path.rstrip("/") != _UPLOAD:
-            return (413, "that is too much") if int(length) > _JSON_BYTES else None
-        held = held_bytes(self._files)
-        if held + int(length) > self._limits.held_mb * MEGABYTE:
-            return 413, f"the page holds {self._limits.held_mb} MB of files at most; send less"
-        return None
+    def _cookie(self) -> bytes:
+        path = "/" if self._public is None else self._public.path or "/"
+        secure = self._public is not None and self._public.origin.scheme == "https"
+        made = f"{COOKIE}={new_visitor()}; Path={path}; HttpOnly; SameSite=Lax"
+        return (made + "; Secure" * secure).encode()
 
 
-def _name(host: str) -> str:
-    return (urlsplit(f"//{host}").hostname or "") if host else ""
+class _Answer:
+    """Sends on, with the headers that every answer carries."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+        self.more: list[tuple[bytes, bytes]] = []
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun = True
+            own = {key for key, _ in _HEADERS}
+            kept = [h for h in message.get("headers", []) if h[0].lower() not in own]
+            message = {**message, "headers": [*kept, *_HEADERS, *self.more]}
+        await self._send(message)
 
 
-async def _refuse(send: Send, status: int, text: str) -> None:
-    body = text.encode()
-    kind = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": [*kind, *_HEADERS]})
-    await send({"type": "http.response.body", "body": body})
+class _Heard:
+    """Receives, and knows whether more will come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.all = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self.all = message["type"] != "http.request" or not message.get("more_body")
+        return message
+
+
+async def _refuse(
+    scope: Scope, receive: _Heard, answer: _Answer, error: Malformed | Refused
+) -> None:
+    """Say why, and let somebody who is still sending read it before the connection is closed."""
+    status = error.status if isinstance(error, Refused) else 400
+    if scope["method"] in ("GET", "HEAD"):
+        receive.all = True
+    answer.more = [] if receive.all else [(b"connection", b"close")]
+
+    async def lingering(message: Message) -> None:
+        last = message["type"] == "http.response.body" and not receive.all
+        await answer({**message, "more_body": True} if last else message)
+        if last:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(_read_on(receive), _LINGER)
+            await answer({"type": "http.response.body", "body": b""})
+
+    await PlainTextResponse(str(error), status)(scope, receive, lingering)
+
+
+async def _read_on(receive: _Heard) -> None:
+    while not receive.all:
+        await receive()

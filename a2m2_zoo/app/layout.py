@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from a2m2_zoo.app import view
 from a2m2_zoo.app.session import Session, Sessions, explain_error
 from a2m2_zoo.errors import DependencyError
+from a2m2_zoo.spotting import default_threshold
 
 if TYPE_CHECKING:
     from a2m2_zoo.app.engine import Engine
@@ -88,7 +89,7 @@ def build(gr: Any, engine: "Engine", sessions: Sessions) -> Any:
                 with gr.Tab("One clip", id="one"):
                     query = _Query(gr)
                 with gr.Tab("Longer video", id="film"):
-                    film = _Film(gr)
+                    film = _Film(gr, engine)
         _connect(gr, engine, sessions, page, changed, demo, supports, tabs, query, film)
     page.queue(default_concurrency_limit=1, max_size=engine.limits.waiting)
     return page
@@ -179,7 +180,7 @@ class _Query:
 class _Film:
     """Where a longer video is searched."""
 
-    def __init__(self, gr: Any) -> None:
+    def __init__(self, gr: Any, engine: "Engine") -> None:
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=260):
                 gr.HTML(view.heading("2. When does it happen?"))
@@ -189,6 +190,14 @@ class _Film:
                     include_audio=False,
                     height=280,
                     elem_id="film",
+                )
+                self.reject = gr.Slider(
+                    0,
+                    1,
+                    value=default_threshold(engine.model),
+                    step=0.05,
+                    label="Answer “unknown” when less sure than",
+                    elem_id="film-reject",
                 )
                 with gr.Row():
                     self.draw = gr.Button("Drawn video", min_width=110)
@@ -247,7 +256,7 @@ def _connect(
     query: _Query,
     film: _Film,
 ) -> None:
-    # Files are checked by `Engine.uploaded`, not by Gradio: it would fetch whatever address is named.
+    # Files are checked by `Store.claim`, not by Gradio: it would fetch whatever address is named.
     plain = {"preprocess": False, "api_visibility": "private"}
     heavy = {**plain, "concurrency_id": _TURN, "concurrency_limit": 1}
     # After an error no answer is left that could be taken for the one that was asked.
@@ -310,9 +319,9 @@ def _connect(
     def ask(clip: Any, reject: Any, request: gr.Request) -> tuple[Any, ...]:
         return attempt(request, lambda s: answered(s, clip, reject), ("", hidden))
 
-    def find(clip: Any, request: gr.Request) -> tuple[Any, ...]:
+    def find(clip: Any, reject: Any, request: gr.Request) -> tuple[Any, ...]:
         def work(session: Session) -> tuple[Any, ...]:
-            found = session.spot(clip)
+            found = session.spot(clip, reject)
             said = view.note(engine.plain(found.damage), bad=True)
             return said, view.segments(found.segments), _shown(gr, found.picture)
 
@@ -351,7 +360,8 @@ def _connect(
     query.clip.stop_recording(ask, pair, query.outputs, **quiet)
     for part, text in ((query, _ANSWER), (film, _TIMES)):
         part.clip.clear(None, None, part.outputs, js=_emptied(text))
-    film.ask.click(find, film.clip, film.outputs, show_progress_on=[film.table], **heavy)
+    pair = [film.clip, film.reject]
+    film.ask.click(find, pair, film.outputs, show_progress_on=[film.table], **heavy)
     shown = [*film.outputs, supports.said, changed, film.clip]
     film.draw.click(draw_film, changed, shown, show_progress_on=[film.clip], **heavy)
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from a2m2_zoo.app.engine import Engine
-from a2m2_zoo.app.guard import Guard
 from a2m2_zoo.app.layout import MISSING, build, gradio, theme
 from a2m2_zoo.app.limits import AppLimits
 from a2m2_zoo.app.session import Sessions
@@ -24,6 +23,8 @@ from a2m2_zoo.app.view import CSS
 from a2m2_zoo.errors import ArgumentError, DependencyError
 
 if TYPE_CHECKING:
+    from a2m2_zoo.app.guard import Guard
+    from a2m2_zoo.app.headers import PublicOrigin
     from a2m2_zoo.bank import SupportBank
     from a2m2_zoo.model import Model
 
@@ -39,6 +40,7 @@ def serve(
     port: int | None = None,
     supports: SupportBank | None = None,
     limits: AppLimits | None = None,
+    public: PublicOrigin | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the page until Ctrl-C, or until the process is asked to end (then raises ``SystemExit``).
@@ -49,6 +51,7 @@ def serve(
         port: Port to listen at; 0 for any. None takes the first that is free from ``PORT`` on.
         supports: Classes that every visitor begins with.
         limits: What visitors may cost.
+        public: Where visitors open the page if a proxy stands before it.
         on_ready: Called with the page's address once it answers.
 
     Raises:
@@ -63,7 +66,7 @@ def serve(
     ):
         engine = Engine(model, Path(folder), limits=limits, start=supports)
         sessions = Sessions(engine)
-        app = application(engine, sessions, hosts=_hosts(host))
+        app = application(engine, sessions, hosts=_hosts(host), public=public)
         uvicorn: Any = import_module("uvicorn")
         with listening(host, port) as channel, _sweeping(sessions):
             config = uvicorn.Config(
@@ -72,6 +75,8 @@ def serve(
                 access_log=False,
                 timeout_graceful_shutdown=2,
                 lifespan="on",
+                proxy_headers=False,  # anybody can send those
+                ws="none",
             )
             logging.getLogger("uvicorn.error").addFilter(_one_line)
             server = uvicorn.Server(config)
@@ -91,19 +96,28 @@ def serve(
                 server.run(sockets=[channel])
 
 
-def application(engine: Engine, sessions: Sessions, *, hosts: frozenset[str] | None) -> Guard:
+def application(
+    engine: Engine,
+    sessions: Sessions,
+    *,
+    hosts: frozenset[str] | None,
+    public: PublicOrigin | None = None,
+) -> Guard:
     """The page behind its guard, as an ASGI application.
 
     Raises:
         DependencyError: Gradio is not installed.
     """
     gr = gradio(engine.files)
+    from a2m2_zoo.app.guard import Guard  # needs what comes with Gradio
+
     page: Any = build(gr, engine, sessions)
     app = import_module("fastapi").FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(
         app,
         page,
         path="/",
+        root_path=None if public is None else public.url,
         server_name="127.0.0.1",
         footer_links=[],
         run_history=False,
@@ -117,7 +131,10 @@ def application(engine: Engine, sessions: Sessions, *, hosts: frozenset[str] | N
         theme=theme(gr),
         css=CSS,
     )
-    return Guard(app, limits=engine.limits, files=engine.files, hosts=hosts)
+    # Gradio checks the paths it is given only in a page that it launched itself. `Doors` lets none through
+    # that was not handed out; this is the second lock.
+    page.has_launched = True
+    return Guard(app, store=engine.store, hosts=hosts, public=public)
 
 
 def check_installed() -> None:

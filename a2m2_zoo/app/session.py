@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import tempfile
 import threading
 import time
 from collections import deque
@@ -12,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from a2m2_zoo.app.engine import Answer, Engine, Spotted
+from a2m2_zoo.app.store import ANYONE, owner_of
 from a2m2_zoo.bank import SupportBank
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 
@@ -24,14 +23,15 @@ class Session:
 
     Args:
         engine: What computes.
+        key: The session's name: its visitor, a dot, the rest.
 
     Attributes:
         bank: The classes so far; None where there is none.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._folder = Path(tempfile.mkdtemp(prefix="visit-", dir=engine.files))
+    def __init__(self, engine: Engine, key: str = f"{ANYONE}.") -> None:
+        self._engine, self._key = engine, key
+        self._folder = engine.store.open_folder(key)
         self._uploads: set[Path] = set()
         self._drawn = False
         self._asked = 0
@@ -52,10 +52,10 @@ class Session:
             EpisodeError: The name can be mistaken for another.
             VideoError: No clip can be read.
         """
-        paths = [
-            self._take(file) for file in (files if isinstance(files, list) else [files]) if file
-        ]
+        paths: list[Path] = []
         try:
+            given = files if isinstance(files, list) else [files]
+            paths.extend(self._take(file) for file in given if file)
             label = " ".join(str(name or "").split())
             if not label or len(label) > _NAME:
                 raise ArgumentError(
@@ -127,7 +127,7 @@ class Session:
         clip, truth = queries[self._asked % len(queries)]
         self._asked += 1
         return (
-            clip,
+            self._copy(clip),
             truth,
             "These clips were drawn by a2m2_zoo: two of each action, and one unseen.",
         )
@@ -140,7 +140,7 @@ class Session:
         """
         self._use_drawn()
         return (
-            self._engine.drawn().film,
+            self._copy(self._engine.drawn().film),
             "A drawn video in which several actions follow each other.",
         )
 
@@ -171,20 +171,17 @@ class Session:
         """Delete everything that the visitor left."""
         with self.lock:
             self._forget(list(self._uploads))
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._engine.store.close_folder(self._folder)
             self.bank = None
 
     def _take(self, given: object) -> Path:
-        path = self._engine.uploaded(given)
+        path = self._engine.store.claim(given, self._key)
         self._uploads.add(path)
         return path
 
     def _forget(self, paths: Sequence[Path]) -> None:
         for path in paths:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # the folder that held only this file
-                path.parent.rmdir()
+            self._engine.store.forget(path)
             self._uploads.discard(path)
 
     def _clip(self, given: object) -> Path:
@@ -223,6 +220,15 @@ class Session:
                 "you have classes of your own; save them, remove all, then try the drawn clips"
             )
         self.bank, self._drawn = self._engine.drawn().bank, True
+
+    def _copy(self, drawn: Path) -> Path:
+        """A copy for the browser, in the visitor's own folder."""
+        if not self._folder.is_dir():
+            raise ArgumentError(_LOST)
+        copy = self._folder / drawn.name
+        if not copy.exists():
+            shutil.copyfile(drawn, copy)
+        return copy
 
     def _picture(self, stem: str) -> Path:
         # A new name each time, or the browser shows the old picture again.
@@ -263,14 +269,14 @@ class Sessions:
             if key not in self._held:
                 if len(self._held) >= self._engine.limits.sessions:
                     oldest = min(self._held, key=lambda k: self._held[k].used)
-                self._held[key] = Session(self._engine)
+                self._held[key] = Session(self._engine, key)
             found = self._held[key]
             found.used = time.monotonic()
         self.drop(oldest)
         return found
 
     def drop(self, key: str | None) -> None:
-        """Forget a visitor; with the last one goes whatever was sent and never used."""
+        """Forget a session; with the last one of a visitor goes what they sent and never used."""
         if not key:
             return
         with self._lock:
@@ -278,10 +284,12 @@ class Sessions:
             session = self._held.pop(key, None)
         if session is not None:
             session.close()
+        owner = owner_of(key)
         with self._lock:
-            if not self._held:
-                for path in self._engine.files.iterdir():
-                    shutil.rmtree(path, ignore_errors=True)
+            here = any(owner_of(other) == owner for other in self._held)
+        # Of no one in particular nobody knows when they are gone: their files go by age.
+        if owner != ANYONE and not here:
+            self._engine.store.forget_unused(owner)
 
     def sweep(self, now: float | None = None) -> None:
         """Forget visitors and delete files that nobody touched for long.
@@ -297,23 +305,7 @@ class Sessions:
             old = [key for key, session in self._held.items() if session.used < late]
         for key in old:
             self.drop(key)
-        # Pictures and banks of a visitor who is here stay; uploads go by age alone.
-        here = {session._folder for session in self._held.values()}
-        for path in sorted(self._engine.files.rglob("*"), reverse=True):
-            if here & {path, *path.parents}:
-                continue
-            with contextlib.suppress(OSError):
-                if path.lstat().st_mtime < clock - age:
-                    path.rmdir() if path.is_dir() else path.unlink()
-
-
-def held_bytes(folder: Path) -> int:
-    """Bytes of all files under ``folder``."""
-    total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.lstat().st_size if path.is_file() else 0
-    return total
+        self._engine.store.sweep(clock - age)
 
 
 def explain_error(engine: Engine, error: Exception) -> str:

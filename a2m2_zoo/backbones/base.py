@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .._typing import Float
+from .._workers import each
 from ..errors import ArgumentError, CheckpointError
 
 StateDict = Mapping[str, Tensor]
@@ -118,8 +119,12 @@ class Backbone(nn.Module, ABC):
         flat = frames.flatten(0, 1)
         if self.training and chunk is None:
             chunk = b * t
-        for piece in _pieces(b, t, chunk=chunk, cpu=weight.device.type == "cpu"):
-            some, vectors = self._encode(flat[piece].to(weight.device, weight.dtype))
+
+        def encode(piece: slice) -> tuple[dict[str, Tensor], Tensor]:
+            return self._encode(flat[piece].to(weight.device, weight.dtype))
+
+        pieces = _pieces(b, t, chunk=chunk, cpu=weight.device.type == "cpu")
+        for some, vectors in each(encode, pieces):
             pooled.append(vectors)
             for stage, parts in maps.items():
                 parts.append(some[stage].contiguous())
@@ -219,16 +224,15 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
         path: A local file.
 
     Raises:
-        CheckpointError: If the file is missing or is not safetensors.
+        CheckpointError: If the file is missing, is not safetensors, or has numbers that are not finite.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from ..hub import checkpoint
 
     if not Path(path).is_file():
         raise CheckpointError(f"there is no weights file {path}; give the path of a local file")
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
+        return checkpoint.read_tensors(path, sha256=None)
+    except CheckpointError as error:
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({error}); convert or fetch it again"
         ) from error

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+from .._workers import apart
 from ..errors import ArgumentError, ModelNotFoundError
 from .base import Backbone, StateDict, read_safetensors
 from .clip import ClipText, build_clip, build_clip_text, map_keys
@@ -24,6 +25,7 @@ _CLIP = "clip:"
 _COMMON_CLIP = ("clip:ViT-B-16", "clip:RN50")
 
 
+@apart
 def build_backbone(
     name: str,
     *,
@@ -76,6 +78,7 @@ def has_text(name: str) -> bool:
     return name.startswith(_CLIP)
 
 
+@apart
 def build_text(name: str, *, weights: StateDict, adopt: bool = False) -> ClipText:
     """Build the text tower that belongs to a backbone, without the backbone.
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from a2m2_zoo._workers import plain
 from a2m2_zoo.bank import SupportBank
 from a2m2_zoo.bank_check.copies import SAME, clip_distances, same_files
 from a2m2_zoo.bank_check.growth import NEEDED, Growth, growth
@@ -138,6 +139,7 @@ def check_supports(
     )
 
 
+@plain()
 def check_bank(
     bank: SupportBank,
     model: Model,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from a2m2_zoo._files import open_regular
 from a2m2_zoo._typing import Float, UInt8
 
 _SIDE = 20  # pixels to which a frame is shrunk; a re-encoding changes them by little
@@ -61,7 +62,7 @@ def _parts(clip: Path) -> list[Path]:
 def _digest(clip: Path) -> str:
     made = hashlib.sha256()
     for part in _parts(clip):
-        with part.open("rb") as file:
+        with open_regular(part) as file:
             while block := file.read(1 << 20):
                 made.update(block)
     return made.hexdigest()

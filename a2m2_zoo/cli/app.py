@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from a2m2_zoo._version import __version__
 from a2m2_zoo.cli import (
@@ -25,8 +26,24 @@ from a2m2_zoo.cli import (
     watch,
 )
 
+
+class Interrupted(Exception):  # noqa: N818 - somebody asked for it
+    """Ctrl-C, or another signal that asks to end, that no command answered itself."""
+
+
+class _Commands(TyperGroup):
+    """Typer would turn Ctrl-C into an exit code and say nothing."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise Interrupted from stop
+
+
 app = typer.Typer(
     name="a2m2",
+    cls=_Commands,
     help="Few-shot video action recognition: a handful of labelled clips, one query clip, the action.",
     invoke_without_command=True,
     add_completion=False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from a2m2_zoo.cli import options, output
+from a2m2_zoo.cli import options, output, signals
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
 
@@ -29,18 +29,28 @@ def app(
         ),
     ] = None,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     max_upload_mb: Annotated[
         int, typer.Option("--max-upload-mb", min=1, max=10_000, help="Refuse larger files.")
     ] = 200,
+    public_origin: Annotated[
+        str | None,
+        typer.Option(
+            "--public-origin",
+            help="Where visitors open the page if a proxy stands before it: https://clips.example.org",
+        ),
+    ] = None,
 ) -> None:
     """Serve a page to try it: collect classes, ask about a clip, search a longer video.
 
     Only this machine reaches it unless --host says otherwise. Ctrl-C ends it and deletes what was uploaded.
     """
+    from a2m2_zoo.app.headers import PublicOrigin
     from a2m2_zoo.app.limits import AppLimits
     from a2m2_zoo.app.serve import check_installed, is_loopback, serve
 
     check_installed()
+    public = None if public_origin is None else PublicOrigin.parse(public_origin)
     limits = AppLimits(upload_mb=max_upload_mb, held_mb=max(2000, 4 * max_upload_mb))
     recogniser = options.open_model(model, device)
     bank = None
@@ -48,14 +58,28 @@ def app(
         from a2m2_zoo.cli.classify import read_supports
 
         bank, _ = read_supports(supports, recogniser, workers=None, limits=limits.video)
-    if not is_loopback(host):
+    if public is not None or not is_loopback(host):
+        place, fix = (
+            (host, "leave --host out")
+            if public is None
+            else (public.url, "leave --public-origin out")
+        )
         output.complain(
-            f"{host} is reached from other machines, and the page asks nobody who they are: whoever can "
-            "reach it can upload and compute; leave --host out to keep it to this machine"
+            f"{place} is reached from other machines, and the page asks nobody who they are: whoever can "
+            f"reach it can upload and compute; {fix} to keep it to this machine"
         )
 
     def ready(address: str) -> None:
         print(address, flush=True)
         output.stderr.print("Ctrl-C ends it and deletes what was uploaded", highlight=False)
 
-    serve(recogniser, host=host, port=port, supports=bank, limits=limits, on_ready=ready)
+    signals.give_back()  # the server has its own way to end
+    serve(
+        recogniser,
+        host=host,
+        port=port,
+        supports=bank,
+        limits=limits,
+        public=public,
+        on_ready=ready,
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from a2m2_zoo._files import check_file, locked
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.errors import BankError
@@ -31,6 +32,7 @@ def create(
     bank: Annotated[Path, typer.Option("--out", "-o", help="The file to write (.safetensors).")],
     model: options.ModelOption = DEFAULT_MODEL,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     workers: options.WorkersOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bank that is there.")] = False,
     max_megapixels: options.MegapixelsOption = 16.0,
@@ -39,11 +41,15 @@ def create(
 ) -> None:
     """Encode every clip of DATA and write the bank."""
     if bank.exists() and not force:
-        raise BankError(f"{str(bank)!r} exists; add to it with `a2m2 bank add`, or give --force")
+        raise _there(bank)
+    check_file(bank)
     limits = options.limits(max_megapixels, max_frames, max_seconds)
     recogniser = options.open_model(model, device)
     made, broken = read_supports(data, recogniser, workers=workers, limits=limits)
-    made.save(bank)
+    with locked(bank, tell=output.complain):
+        if bank.exists() and not force:  # Another process made it meanwhile.
+            raise _there(bank)
+        made.save(bank)
     _show(made, bank)
     if broken:
         raise typer.Exit(FAILED)
@@ -54,6 +60,7 @@ def add(
     bank: BankArgument,
     data: DataArgument,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     model: Annotated[
         str | None, typer.Option("--model", help="Where the bank's model lies, if not by its name.")
     ] = None,
@@ -70,8 +77,12 @@ def add(
     recogniser = options.open_model(model or before.model, device)
     before.check(recogniser)
     more, broken = read_supports(data, recogniser, workers=workers, limits=limits)
-    after = before.add(more)
-    after.save(bank)
+
+    def grown(now: SupportBank) -> SupportBank:
+        now.check(recogniser)
+        return now.add(more)
+
+    after = SupportBank.update(bank, grown, tell=output.complain)
     _show(after, bank)
     if broken:
         raise typer.Exit(FAILED)
@@ -85,8 +96,7 @@ def remove(
     """Take classes out of BANK; the others are untouched."""
     from a2m2_zoo.bank import SupportBank
 
-    after = SupportBank.load(bank).remove(classes)
-    after.save(bank)
+    after = SupportBank.update(bank, lambda now: now.remove(classes), tell=output.complain)
     _show(after, bank)
 
 
@@ -117,6 +127,7 @@ def check(
     ],
     model: options.ModelOption = DEFAULT_MODEL,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     workers: options.WorkersOption = None,
     json: options.JsonOption = False,
     max_megapixels: options.MegapixelsOption = 16.0,
@@ -154,6 +165,10 @@ def check(
         _show_report(report)
     if report.findings:
         raise typer.Exit(FAILED)
+
+
+def _there(bank: Path) -> BankError:
+    return BankError(f"{str(bank)!r} exists; add to it with `a2m2 bank add`, or give --force")
 
 
 def _show_report(report: BankReport) -> None:

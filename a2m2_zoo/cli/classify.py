@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from a2m2_zoo.cli import FAILED, INTERRUPTED, options, output
+from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.errors import A2M2Error, VideoError, VideoNotFoundError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
@@ -41,6 +42,7 @@ def classify(
     class_names: options.ClassNamesOption = None,
     template: options.TemplateOption = None,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     batch_size: Annotated[
         int | None,
         typer.Option("--batch-size", min=1, help="Clips encoded together; changes speed only."),
@@ -63,7 +65,8 @@ def classify(
         from a2m2_zoo.report.explain import check_ready
 
         check_ready(explain)
-    clips, failures = expand(query)
+    asked = [(path, *expand([path])) for path in query]
+    clips = [clip for _, some, _ in asked for clip in some]
     recogniser = options.open_model(model, device)
     from a2m2_zoo.api import iter_classify
 
@@ -79,48 +82,56 @@ def classify(
         limits=limits,
         **text,
     )
-    found: list[tuple[Path, Prediction]] = []
-    interrupted = False
+    found: list[Prediction | A2M2Error] = []
+    stopped: BaseException | None = None
     with output.progress("classifying", len(clips)) as bar:
         try:
-            for clip, answer in zip(clips, answers, strict=True):
-                if isinstance(answer, A2M2Error):
-                    failures.append(answer)
-                else:
-                    found.append((clip, answer))
+            for answer in answers:
+                found.append(answer)
                 bar.advance(bar.task_ids[0])
-        except KeyboardInterrupt:
-            interrupted = True
-    show([p for _, p in found], form)
+        except (KeyboardInterrupt, A2M2Error, MemoryError, OSError) as error:
+            stopped = error  # what was found before is given
+    rows = _in_order(asked, found)
+    show(rows, form)
+    failures = [answer for _, answer in rows if isinstance(answer, A2M2Error)]
     for failure in failures:
         output.complain(failure)
     if explain is not None:
-        draw(explain, found, bank, recogniser, limits)
-    if interrupted:
+        answered = [(clip, a) for clip, a in rows if not isinstance(a, A2M2Error)]
+        draw(explain, answered, bank, recogniser, limits)
+    if isinstance(stopped, KeyboardInterrupt):
         output.complain(f"interrupted; {len(clips) - len(found)} clip(s) have no answer")
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(signals.exit_code())
+    if stopped is not None:
+        raise stopped
     if failures or broken:
         raise typer.Exit(FAILED)
 
 
 def expand(queries: list[Path]) -> tuple[list[Path], list[A2M2Error]]:
     """Clips behind the arguments, folders opened at any depth; a folder without clips is a failure."""
-    from a2m2_zoo.data.index import clips_in, is_frame_folder
+    from a2m2_zoo.data.index import UNREADABLE, find_clips, name_left_out
 
     clips: list[Path] = []
     failures: list[A2M2Error] = []
     for path in queries:
-        if not path.is_dir() or is_frame_folder(path):
-            clips.append(path)
+        try:
+            found = find_clips(path)
+        except VideoError as error:
+            failures.append(error)
             continue
-        folders = [
-            path,
-            *sorted(p for p in path.rglob("*") if p.is_dir() and not is_frame_folder(p)),
-        ]
-        inside = [clip for folder in folders for clip in clips_in(folder)]
-        if not inside:
+        rest = [one for one in found.left_out if one.reason != UNREADABLE]
+        name_left_out(path, rest)
+        failures += (
+            VideoNotFoundError(
+                f"cannot list the folder {str(one.path)!r}; its clips have no answer"
+            )
+            for one in found.left_out
+            if one not in rest
+        )
+        if not found.clips:
             failures.append(VideoNotFoundError(f"the folder {str(path)!r} holds no clip"))
-        clips += inside
+        clips += found.clips
     return clips, failures
 
 
@@ -149,14 +160,31 @@ def read_supports(
     return bank, broken
 
 
-def show(predictions: list[Prediction], form: options.Form) -> None:
-    """Write the predictions to stdout."""
+def _in_order(
+    asked: Iterable[tuple[Path, Sequence[Path], Sequence[A2M2Error]]],
+    found: Iterable[Prediction | A2M2Error],
+) -> list[tuple[Path, Prediction | A2M2Error]]:
+    """Clips with what was found of them, as far as it goes, and failures of folders in their place."""
+    answers = iter(found)
+    rows: list[tuple[Path, Prediction | A2M2Error]] = []
+    for path, clips, failures in asked:
+        rows += zip(clips, answers, strict=False)
+        rows += [(path, failure) for failure in failures]
+    return rows
+
+
+def show(rows: Sequence[tuple[object, Prediction | A2M2Error]], form: options.Form) -> None:
+    """Write answers to stdout; in JSON and CSV a clip that failed stands in its place."""
+    if form is options.Form.TABLE:
+        found = [answer for _, answer in rows if not isinstance(answer, A2M2Error)]
+        if found:
+            output.stdout().print(output.predictions_table(found))
+        return
+    answers = [output.answer_row(query, answer) for query, answer in rows]
     if form is options.Form.JSON:
-        output.write_json([prediction.to_dict() for prediction in predictions])
-    elif form is options.Form.CSV:
-        output.write_csv(output.prediction_rows(predictions))
-    elif predictions:
-        output.stdout().print(output.predictions_table(predictions))
+        output.write_json(answers)
+    else:
+        output.write_csv(output.flat(answers), ("query",))
 
 
 def draw(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from a2m2_zoo._files import write_atomically
+from a2m2_zoo._files import check_file, write_atomically
+from a2m2_zoo._printable import escaped_json
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.errors import A2M2Error, ArgumentError, SaveError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
@@ -78,6 +79,7 @@ def compare(
     seed: SeedOption = 0,
     model: options.ModelOption = DEFAULT_MODEL,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     list_file: ListOption = None,
     benchmark: BenchmarkOption = None,
     split: SplitOption = "test",
@@ -101,8 +103,12 @@ def compare(
     shots = read_shots(shot)
     names = None if methods is None else [n.strip() for n in methods.split(",") if n.strip()]
     for file in (json, html):
-        if file is not None and file != Path("-") and not file.parent.is_dir():
-            raise SaveError(f"cannot write {str(file)!r}: its folder does not exist; make it first")
+        if file is not None and file != Path("-"):
+            if not file.parent.is_dir():
+                raise SaveError(
+                    f"cannot write {str(file)!r}: its folder does not exist; make it first"
+                )
+            check_file(file)
     listing = open_listing(data, list_file, benchmark, split)
     recogniser = options.open_model(model, device)
     from a2m2_zoo.evaluation.compare import compare as run
@@ -194,9 +200,11 @@ def progress_bars() -> Iterator[Tell]:
 def write_result(path: Path, text: str) -> None:
     """Write JSON to a file, or to stdout for ``-``."""
     if path == Path("-"):
-        typer.echo(text)
+        output.put(escaped_json(text) + "\n")
     else:
-        write_atomically(path, lambda scratch: scratch.write_text(text + "\n", encoding="utf-8"))
+        write_atomically(
+            path, lambda scratch: scratch.write_text(escaped_json(text) + "\n", encoding="utf-8")
+        )
 
 
 def complain(found: Comparison, listing: Listing) -> None:

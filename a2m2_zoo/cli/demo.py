@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from a2m2_zoo._files import new_folder
 from a2m2_zoo.cli import options, output
 from a2m2_zoo.errors import DependencyError, SaveError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
@@ -23,6 +24,7 @@ def demo(
     ] = Path("a2m2-demo"),
     model: options.ModelOption = DEFAULT_MODEL,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
 ) -> None:
     """Draw short clips of five actions, classify unseen ones against them, and show why.
 
@@ -33,13 +35,18 @@ def demo(
 
     from a2m2_zoo.data.synthetic import NAMED_ACTIONS, draw_named, write_dataset, write_video
 
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise SaveError(f"{str(out)!r} exists; give a new folder with --out, or remove it first")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SaveError(
+            f"cannot make {str(out)!r}: {error.strerror}; give another folder with --out"
+        ) from error
     supports, queries, long = out / "supports", out / "queries", out / "long.mp4"
-    with output.progress("drawing clips", len(NAMED_ACTIONS) * (_SHOTS + 2)) as bar:
-        for folder, clips, seed in ((supports, _SHOTS, _SUPPORT_SEED), (queries, 1, _QUERY_SEED)):
+    drawing = output.progress("drawing clips", len(NAMED_ACTIONS) * (_SHOTS + 2))
+    with new_folder(out) as folder, drawing as bar:
+        for name, clips, seed in (("supports", _SHOTS, _SUPPORT_SEED), ("queries", 1, _QUERY_SEED)):
             write_dataset(
-                folder,
+                folder / name,
                 clips=clips,
                 seed=seed,
                 named=True,
@@ -54,7 +61,7 @@ def demo(
             )
             film.append(drawn)
             bar.advance(bar.task_ids[0])
-        write_video(long, np.concatenate(film))
+        write_video(folder / long.name, np.concatenate(film))
     recogniser = options.open_model(model, device)
     from a2m2_zoo.api import build_bank, iter_classify
     from a2m2_zoo.data.index import class_folders

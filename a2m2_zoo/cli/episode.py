@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from a2m2_zoo.cli import FAILED, options, output
+from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.errors import A2M2Error
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from a2m2_zoo.episode import Prediction
 
 
 def episode(
@@ -20,6 +23,7 @@ def episode(
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same episode.")] = 0,
     model: options.ModelOption = DEFAULT_MODEL,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     workers: options.WorkersOption = None,
     json: options.JsonOption = False,
     csv: options.CsvOption = False,
@@ -45,15 +49,21 @@ def episode(
             on_clip=lambda *_: bar.advance(bar.task_ids[0]),
         )
     answers = iter_classify(drawn.queries, bank, model=recogniser, workers=workers, limits=limits)
-    predictions, truths, failures = [], [], []
+    found: list[Prediction | A2M2Error] = []
+    interrupted = False
     with output.progress("classifying", len(drawn.queries)) as bar:
-        for label, answer in zip(drawn.query_labels, answers, strict=True):
-            bar.advance(bar.task_ids[0])
-            if isinstance(answer, A2M2Error):
-                failures.append(answer)
-                continue
-            predictions.append(answer)
-            truths.append(drawn.class_names[label])
+        try:
+            for answer in answers:
+                found.append(answer)
+                bar.advance(bar.task_ids[0])
+        except KeyboardInterrupt:
+            interrupted = True
+    names = [drawn.class_names[label] for label in drawn.query_labels[: len(found)]]
+    failures = [answer for answer in found if isinstance(answer, A2M2Error)]
+    asked = zip(names, drawn.queries, found, strict=False)
+    rows = [{"truth": name, **output.answer_row(query, answer)} for name, query, answer in asked]
+    predictions = [answer for answer in found if not isinstance(answer, A2M2Error)]
+    truths = [n for n, a in zip(names, found, strict=True) if not isinstance(a, A2M2Error)]
     right = sum(p.label == truth for p, truth in zip(predictions, truths, strict=True))
     if form is options.Form.JSON:
         output.write_json(
@@ -64,19 +74,18 @@ def episode(
                 "seed": seed,
                 "model": recogniser.id,
                 "accuracy": right / len(predictions) if predictions else None,
-                "predictions": [
-                    {"truth": truth, **p.to_dict()}
-                    for p, truth in zip(predictions, truths, strict=True)
-                ],
+                "predictions": rows,
             }
         )
     elif form is options.Form.CSV:
-        rows = output.prediction_rows(predictions)
-        output.write_csv([{"truth": t, **row} for t, row in zip(truths, rows, strict=True)])
+        output.write_csv(output.flat(rows))
     else:
         output.stdout().print(output.predictions_table(predictions, truths))
         output.stdout().print(f"{right} of {len(predictions)} right, {way}-way {shot}-shot")
     for failure in failures:
         output.complain(failure)
+    if interrupted:
+        output.complain(f"interrupted; {len(drawn.queries) - len(found)} clip(s) have no answer")
+        raise typer.Exit(signals.exit_code())
     if failures:
         raise typer.Exit(FAILED)

@@ -24,6 +24,7 @@ def evaluate(
     seed: shared.SeedOption = 0,
     model: options.ModelOption = DEFAULT_MODEL,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     list_file: shared.ListOption = None,
     benchmark: shared.BenchmarkOption = None,
     split: shared.SplitOption = "test",

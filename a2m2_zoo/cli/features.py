@@ -37,6 +37,7 @@ def features(
         bool, typer.Option("--half", help="Keep float16: half the bytes, three digits.")
     ] = False,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     workers: options.WorkersOption = None,
     max_megapixels: options.MegapixelsOption = 16.0,
     max_frames: options.FramesOption = 20_000,

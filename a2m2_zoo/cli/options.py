@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from a2m2_zoo._json import read
 
 if TYPE_CHECKING:
     from a2m2_zoo.model import Model
@@ -32,6 +33,26 @@ DeviceOption = Annotated[
 WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Clips decoded in parallel.", show_default="auto"),
+]
+
+
+def _choose_threads(count: int | None) -> int | None:
+    from a2m2_zoo._cores import set_threads
+
+    set_threads(count)
+    return count
+
+
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        max=1024,
+        callback=_choose_threads,
+        help="Cores to compute on; changes speed only.",
+        show_default="all that may be used",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Write CSV to stdout.")]
@@ -159,7 +180,7 @@ def _class_names(given: list[str]) -> dict[str, str | list[str] | None]:
 
 def _names_file(path: Path) -> dict[str, str | list[str] | None]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read(path)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(
             f"--class-names {str(path)!r} is neither CLASS=NAME nor a readable JSON file ({error})"

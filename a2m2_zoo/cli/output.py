@@ -3,36 +3,56 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import logging
+import math
 import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
+from rich import box, markup
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from a2m2_zoo._console import SafeConsole
+from a2m2_zoo._printable import escaped_json, printable
+from a2m2_zoo._streams import Stream
+from a2m2_zoo.errors import A2M2Error
 
 if TYPE_CHECKING:
     from a2m2_zoo.episode import Prediction
 
-stderr = Console(stderr=True)
+stderr = SafeConsole(stderr=True)
+# What spreadsheets take for a formula; the last four are how some of them read the first.
+_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
-def stdout() -> Console:
+def stdout() -> SafeConsole:
     """The console for answers: as wide as it needs to be where nobody looks."""
-    return Console(width=None if sys.stdout.isatty() else 200, soft_wrap=False)
+    return SafeConsole(width=None if sys.stdout.isatty() else 200, soft_wrap=False)
+
+
+def escape(text: str) -> str:
+    """Text of any origin for a table: neither mark-up nor control characters of it count."""
+    return markup.escape(printable(text))
 
 
 __all__ = [
+    "answer_row",
     "complain",
     "escape",
-    "prediction_rows",
+    "flat",
+    "json_text",
+    "lost",
+    "notes",
     "predictions_table",
     "progress",
+    "put",
     "stderr",
     "stdout",
     "table",
@@ -51,22 +71,103 @@ def table(*columns: str, right: Sequence[str] = (), title: str | None = None) ->
 
 def complain(line: object) -> None:
     """One line on stderr."""
-    print(f"a2m2: {line}", file=sys.stderr, flush=True)
+    print(f"a2m2: {printable(str(line))}", file=sys.stderr, flush=True)
 
 
-def write_json(value: Any) -> None:
+class _Notes(logging.Handler):
+    """Says each line of the package's log once, however often a folder is read."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if line not in self._said:
+            self._said.add(line)
+            complain(line)
+
+
+@contextmanager
+def notes() -> Iterator[None]:
+    """Let what the package logs be complaints of the command line."""
+    log, handler = logging.getLogger("a2m2_zoo"), _Notes()
+    before, log.propagate = log.propagate, False
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = before
+
+
+def put(text: str) -> None:
+    """Text for programs on stdout: UTF-8 whatever the locale is."""
+    stream = sys.stdout
+    if isinstance(stream, Stream):
+        stream.put(text, "utf-8" if stream.utf8 else None)
+    else:
+        stream.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    stream.flush()
+
+
+def lost() -> bool:
+    """Whether nobody reads stdout any more: its reader left, the disk is full, or it is closed."""
+    return isinstance(sys.stdout, Stream) and sys.stdout.fault is not None
+
+
+def json_text(value: Any, *, indent: int | None = 2) -> str:
+    """JSON that is valid, that UTF-8 can hold and that cannot steer a terminal.
+
+    What is no number becomes null. Half a character, which stands for a byte of a file's name, becomes its
+    escape.
+    """
+    try:
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return escaped_json(text)
+
+
+def write_json(value: Any, *, indent: int | None = 2) -> None:
     """JSON on stdout."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    print(flush=True)
+    text = json_text(value, indent=indent)
+    if isinstance(sys.stdout, Stream) and not sys.stdout.utf8:
+        text = json.dumps(json.loads(text), indent=indent)
+    put(text + "\n")
 
 
-def write_csv(rows: Sequence[dict[str, Any]]) -> None:
-    """Rows as CSV on stdout; columns in the order they first appear."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    sys.stdout.flush()
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_csv(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> None:
+    """Rows as CSV on stdout.
+
+    Args:
+        rows: Values by name.
+        names: The first columns; those of the fullest row follow, then the others.
+    """
+    fullest = max(rows, key=len, default={})
+    columns = list(dict.fromkeys([*names, *fullest, *(name for row in rows for name in row)]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(_cell, columns))
+    for row in rows:
+        writer.writerow([_cell(row.get(name, "")) for name in columns])
+    put(text.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet does not compute, marked by an apostrophe; numbers stay numbers."""
+    if not isinstance(value, str):
+        return value
+    mark = "'" if value.startswith(_FORMULA) and not _NUMBER.fullmatch(value) else ""
+    return mark + printable(value)
 
 
 @contextmanager
@@ -116,18 +217,28 @@ def predictions_table(
     return made
 
 
-def prediction_rows(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Predictions as flat rows for CSV, one column per class."""
-    rows = []
-    for prediction in predictions:
-        row = prediction.to_dict()
-        scores = row.pop("scores")
+def answer_row(query: object, answer: Prediction | A2M2Error) -> dict[str, Any]:
+    """An answer as plain values, or why there is none; the query by the name that finds it again."""
+    if isinstance(answer, A2M2Error):
+        return {"query": str(query), "error": str(answer)}
+    return {**answer.to_dict(), "query": str(query)}
+
+
+def flat(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Such rows for CSV: one column per class."""
+    found = []
+    for answer in rows:
+        row = dict(answer)
+        scores = row.pop("scores", {})
+        found.append(row)
+        if "error" in row:
+            continue
         row.pop("prompts", None)
         row["frames"] = " ".join(map(str, row["frames"]))
         row["warnings"] = "; ".join(row["warnings"])
+        row["error"] = ""
         row.update({f"score:{name}": scores[name] for name in sorted(scores)})
-        rows.append(row)
-    return rows
+    return found
 
 
 def _short(path: str, width: int = 48) -> str:

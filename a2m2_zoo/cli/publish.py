@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as format_json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -94,4 +93,4 @@ def publish(
         return
     output.complain(f"published and read back: {made.url}")
     output.complain(f"use it: a2m2 classify QUERY --supports SUPPORTS --model {made.name}")
-    print(format_json.dumps(made.manifest, indent=1, ensure_ascii=False), flush=True)
+    output.write_json(made.manifest, indent=1)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from a2m2_zoo.cli import FAILED, INTERRUPTED, options, output
+from a2m2_zoo._printable import printable
+from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.errors import A2M2Error, SaveError, VideoError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
@@ -36,7 +37,7 @@ RejectOption = Annotated[
         min=0,
         max=1,
         help="Less likely right than this: say unknown.",
-        show_default="0.1; 0.35 with models that do not tell known from unknown",
+        show_default="0.05; 0.35 with models that do not tell known from unknown",
     ),
 ]
 
@@ -55,6 +56,7 @@ def spot(
         Path | None, typer.Option("--cut", help="Write every segment as a clip into this folder.")
     ] = None,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     workers: options.WorkersOption = None,
     json: options.JsonOption = False,
     csv: options.CsvOption = False,
@@ -78,7 +80,10 @@ def spot(
     from a2m2_zoo.video import Limits
 
     limits = Limits(megapixels=max_megapixels)
-    if not _opens(video, limits):
+    if (closed := _cannot_open(video, limits)) is not None:
+        output.complain(closed)
+        if form is not options.Form.TABLE:
+            show(video, [], None, form, error=closed)
         raise typer.Exit(FAILED)
     recogniser = options.open_model(model, device)
     from a2m2_zoo.spotting import iter_spot
@@ -109,9 +114,9 @@ def spot(
         except VideoError as error:
             stopped = error
     if srt:
-        print(subtitles(found), end="", flush=True)
+        output.put(subtitles(found))
     else:
-        show(video, found, recogniser, form)
+        show(video, found, recogniser, form, error=stopped)
     if stopped is not None:
         output.complain(stopped)
     if plot is not None and windows:
@@ -123,22 +128,28 @@ def spot(
             for _ in cut_segments(video, found, cut, limits=limits):
                 bar.advance(bar.task_ids[0])
     if isinstance(stopped, str):
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(signals.exit_code())
     if stopped is not None or broken:
         raise typer.Exit(FAILED)
 
 
-def show(video: Path, segments: list[Segment], model: Model, form: options.Form) -> None:
-    """Write the segments to stdout."""
+def show(
+    video: Path,
+    segments: list[Segment],
+    model: Model | None,
+    form: options.Form,
+    *,
+    error: object = None,
+) -> None:
+    """Write the segments to stdout, and in JSON and CSV why there are no more."""
+    rows = [segment.to_dict() for segment in segments]
+    failure = {} if error is None else {"error": str(error)}
     if form is options.Form.JSON:
-        rows = [segment.to_dict() for segment in segments]
-        output.write_json({"video": str(video), "model": model.id, "segments": rows})
+        given = {} if model is None else {"model": model.id}
+        output.write_json({"video": str(video), **given, "segments": rows, **failure})
     elif form is options.Form.CSV:
         names = ("start", "end", "label", "score", "known")
-        if segments:
-            output.write_csv([segment.to_dict() for segment in segments])
-        else:
-            print(",".join(names), flush=True)
+        output.write_csv([*rows, *([failure] if failure else [])], names)
     else:
         made = output.table(
             "start", "end", "action", "probability", right=("start", "end", "probability")
@@ -170,7 +181,7 @@ def subtitles(segments: list[Segment]) -> str:
     blocks = []
     for number, segment in enumerate((s for s in segments if s.known), start=1):
         times = " --> ".join(_stamp(at) for at in (segment.start, segment.end))
-        label = " ".join(segment.label.split()).replace("-->", "->")
+        label = printable(" ".join(segment.label.split())).replace("-->", "->")
         blocks.append(f"{number}\n{times}\n{label} ({segment.score:.2f})\n\n")
     return "".join(blocks)
 
@@ -183,16 +194,15 @@ def _stamp(seconds: float) -> str:
     return f"{hours:02d}:{minutes:02d}:{whole:02d},{part:03d}"
 
 
-def _opens(video: Path, limits: Limits) -> bool:
-    """Whether the video can be opened, which is known before a model and supports are loaded."""
+def _cannot_open(video: Path, limits: Limits) -> VideoError | None:
+    """Why the video cannot be opened, which is known before a model and supports are loaded."""
     from a2m2_zoo.spotting.sources import open_film
 
     try:
         open_film(video, limits).close()
     except VideoError as error:
-        output.complain(error)
-        return False
-    return True
+        return error
+    return None
 
 
 def _make_folder(folder: Path) -> None:

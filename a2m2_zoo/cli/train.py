@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from a2m2_zoo.cli import INTERRUPTED, options, output
+from a2m2_zoo._files import check_file
 from a2m2_zoo.cli import compare as shared
+from a2m2_zoo.cli import options, output, signals
 from a2m2_zoo.errors import ArgumentError, SaveError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
@@ -79,6 +80,7 @@ def train(
         bool, typer.Option("--half", help="Keep features in float16: half the memory.")
     ] = False,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     workers: options.WorkersOption = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Insist on TensorBoard's files.")
@@ -91,15 +93,17 @@ def train(
 
     One Ctrl-C finishes the step and saves; --resume goes on. Several GPUs: torchrun -m a2m2_zoo train ...
 
-    Exit code 0: trained; 2: the call is wrong; 130: stopped by Ctrl-C, saved.
+    Exit code 0: trained; 2: the call is wrong; 130: stopped by Ctrl-C, saved; 143: the same by SIGTERM.
     """
     given = _settings(settings or [], steps=steps)
     if recipe is not None and (method is not None or from_scratch):
         raise ArgumentError(
             "--recipe names its own method and starts from scratch; leave those out"
         )
-    if json is not None and json != Path("-") and not json.parent.is_dir():
-        raise SaveError(f"cannot write {str(json)!r}: its folder does not exist; make it first")
+    if json is not None and json != Path("-"):
+        if not json.parent.is_dir():
+            raise SaveError(f"cannot write {str(json)!r}: its folder does not exist; make it first")
+        check_file(json)
     split = _split(data, validation, share, list_file, benchmark, seed=given.get("seed", 0))
     start = _start(model, device, method, recipe, backbone_weights, from_scratch, given)
     if tune_backbone and not start.config.backbone_lr:
@@ -107,6 +111,10 @@ def train(
     from a2m2_zoo.training.distributed import joined
 
     place = next(start.backbone.parameters()).device
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)  # gradients are PyTorch's own, and so are its threads
     from a2m2_zoo.features import default_cache
     from a2m2_zoo.training.session import Session
     from a2m2_zoo.video import Limits
@@ -138,7 +146,9 @@ def train(
             f"stopped after step {found.step} and saved in {str(out)!r}; the same command with --resume "
             "goes on from there"
         )
-        raise typer.Exit(INTERRUPTED)
+        if found.signal:
+            signals.note(found.signal)
+        raise typer.Exit(signals.exit_code())
     if json is not None:
         shared.write_result(json, (out / "receipt.json").read_text(encoding="utf-8").rstrip())
     if json != Path("-"):

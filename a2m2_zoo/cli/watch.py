@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json as jsonlib
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from a2m2_zoo.cli import FAILED, options, output
+from a2m2_zoo.cli import FAILED, INTERRUPTED, options, output, signals
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.cli.spot import RejectOption, StrideOption, WindowOption, clock
 from a2m2_zoo.errors import VideoError
@@ -32,6 +30,7 @@ def watch(
     stride: StrideOption = 0.5,
     reject_below: RejectOption = None,
     device: options.DeviceOption = "auto",
+    threads: options.ThreadsOption = None,
     workers: options.WorkersOption = None,
     json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object a line to stdout.")
@@ -40,7 +39,7 @@ def watch(
 ) -> None:
     """Name actions in a live stream as they happen; a file is played in real time. Ctrl-C ends it.
 
-    Exit code 0: the stream ended, or Ctrl-C; 1: it broke off; 2: the call is wrong.
+    Exit code 0: the stream ended, or Ctrl-C; 1: it broke off; 2: the call is wrong; 143: SIGTERM.
     """
     from a2m2_zoo.video import Limits
 
@@ -67,17 +66,22 @@ def watch(
             on_windows=live,
         )
         stopped: VideoError | None = None
+        ended = 0
         try:
             film, own_pace = open_live(source, limits)
             for frame, at in film if own_pace else paced(film):
                 _print(stream.push(frame, at), json=json)
+                if output.lost():
+                    break
         except KeyboardInterrupt:
-            pass
+            ended = signals.exit_code()
         except VideoError as error:
             stopped = error
         _print(stream.close(), json=json)
     if stopped is not None:
         output.complain(stopped)
+    if ended not in (0, INTERRUPTED):  # Ctrl-C is how a person ends it
+        raise typer.Exit(ended)
     if stopped is not None or broken:
         raise typer.Exit(FAILED)
 
@@ -85,10 +89,9 @@ def watch(
 def _print(segments: Iterable[Segment], *, json: bool) -> None:
     for segment in segments:
         if json:
-            print(jsonlib.dumps(segment.to_dict(), ensure_ascii=False), flush=True)
+            output.write_json(segment.to_dict(), indent=None)
             continue
         name = f"[bold]{output.escape(segment.label)}[/] {segment.score:.2f}"
         text = name if segment.known else "[dim]unknown[/]"
         span = f"{clock(segment.start):>9} - {clock(segment.end):>9}"
         output.stdout().print(f"{span}  {text}", highlight=False)
-        sys.stdout.flush()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from a2m2_zoo.errors import ArgumentError, CheckpointError, SaveError
+from a2m2_zoo._files import folder_to_make, new_folder
+from a2m2_zoo._workers import plain
+from a2m2_zoo.errors import ArgumentError, CheckpointError
 
 if TYPE_CHECKING:
     from a2m2_zoo.backbones import Backbone
@@ -56,6 +56,7 @@ class Conversion:
     sha256: dict[str, str]
 
 
+@plain()
 def convert(
     method: str,
     file: str | Path,
@@ -89,8 +90,7 @@ def convert(
             + f"Methods with official checkpoints: {', '.join(CONVERTERS)}"
         )
     target = Path(out)
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise SaveError(f"{str(target)!r} exists; give a new folder, or remove it first")
+    folder_to_make(target)
     from a2m2_zoo.convert.official import read_official, split_backbone
 
     source = Path(file).name
@@ -166,11 +166,9 @@ def _write(
 ) -> dict[str, str]:
     from a2m2_zoo.hub import checkpoint
 
-    scratch = target.with_name(f".{target.name}-{token_hex(4)}")
-    try:
-        scratch.mkdir()
+    with new_folder(target) as folder:
         trunk = checkpoint.save(
-            scratch / "backbone.safetensors",
+            folder / "backbone.safetensors",
             backbone.state_dict(),
             kind="backbone",
             record={"architecture": backbone.name},
@@ -189,18 +187,6 @@ def _write(
             "origin": "converted",
         }
         own = checkpoint.save(
-            scratch / "model.safetensors", head.weights(), kind="model", record=record
+            folder / "model.safetensors", head.weights(), kind="model", record=record
         )
-        if target.exists():
-            target.rmdir()
-        scratch.rename(target)
-    except OSError as error:
-        why = error.__cause__ if isinstance(error, SaveError) else error
-        reason = getattr(why, "strerror", None) or error
-        raise SaveError(
-            f"cannot write {str(target)!r}: {reason}; name a folder inside one that exists, is writable "
-            "and has room"
-        ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return {"model.safetensors": own, "backbone.safetensors": trunk}

@@ -6,6 +6,7 @@ and containers and refuses everything else; what it gives is checked before it i
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 import zipfile
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from a2m2_zoo._files import open_regular
 from a2m2_zoo.errors import CheckpointError
 
 #: Larger files are refused; the largest official one, MoLo with its optimizer, has 1.1 GB.
@@ -66,11 +68,10 @@ def read_official(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     name = path.name
     try:
-        size = path.stat().st_size
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
         if size > MAX_BYTES:
             raise CheckpointError(f"{name!r} has {size:,} bytes; the limit is {MAX_BYTES:,} bytes")
-        with path.open("rb") as file:
-            file.read(1)
         # Mapped, so that the optimizer's tensors are never read; files from before 1.6 cannot be.
         mapped = zipfile.is_zipfile(path)
     except OSError as error:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 from a2m2_zoo.data.benchmarks import fold
-from a2m2_zoo.data.index import VIDEO_SUFFIXES
+from a2m2_zoo.data.index import VIDEO_SUFFIXES, is_frame_folder
 from a2m2_zoo.errors import VideoNotFoundError
-from a2m2_zoo.video.images import SUFFIXES
-
-T = TypeVar("T")
 
 # Of two encodings of one clip, the same on every machine.
 _ORDER = {suffix: i for i, suffix in enumerate([".mp4", ".webm", ".mkv", ".avi"])}
@@ -74,8 +69,7 @@ class _Folder:
         self._path = path
         self._folders: set[str] = set()
         self._files: dict[str, str] = {}
-        found = _scan(path, lambda entries: sorted((e.name, e.is_dir()) for e in entries))
-        for name, is_folder in found:
+        for name, is_folder in _scan(path):
             if is_folder:
                 self._folders.add(name)
             elif (stem := video_stem(name)) != name:
@@ -93,7 +87,7 @@ class _Folder:
         if file is not None:
             return self._path / file
         for folder in (name, stem):
-            if folder in self._folders and _has_frames(self._path / folder):
+            if folder in self._folders and is_frame_folder(self._path / folder):
                 return self._path / folder
         return None
 
@@ -108,14 +102,11 @@ def _rank(name: str) -> int:
     return _ORDER.get(Path(name).suffix.lower(), len(_ORDER))
 
 
-def _has_frames(folder: Path) -> bool:
-    return _scan(folder, lambda some: any(Path(e.name).suffix.lower() in SUFFIXES for e in some))
-
-
-def _scan(folder: Path, read: Callable[[Iterator[os.DirEntry[str]]], T]) -> T:
+def _scan(folder: Path) -> list[tuple[str, bool]]:
+    """What lies in a folder, and whether it is a folder, sorted by name."""
     try:
         with os.scandir(folder) as entries:
-            return read(entries)
+            return sorted((entry.name, entry.is_dir()) for entry in entries)
     except OSError as error:
         raise VideoNotFoundError(
             f"cannot list the folder {str(folder)!r}: {error.strerror or error}"

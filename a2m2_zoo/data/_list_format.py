@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from a2m2_zoo._files import read_regular
 from a2m2_zoo.data.benchmarks import (
     SPLITS,
     Benchmark,
@@ -58,10 +60,12 @@ def read_lines(path: Path) -> list[Line]:
         EpisodeError: A line is broken, leaves the root, or repeats another.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise EpisodeError(f"{path.name} is larger than {MAX_BYTES >> 20} MiB; is it a list?")
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_regular(path, most=MAX_BYTES).decode("utf-8-sig")
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise EpisodeError(
+                f"{path.name} is larger than {MAX_BYTES >> 20} MiB; is it a list?"
+            ) from error
         raise VideoNotFoundError(
             f"cannot read the list {str(path)!r}: {error.strerror or error}"
         ) from error

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from a2m2_zoo._version import __version__
+from a2m2_zoo._workers import plain
 from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError
 from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
 from a2m2_zoo.evaluation.results import Comparison, Difference, Failure, MethodResult
@@ -27,6 +28,7 @@ from a2m2_zoo.features import FeatureCache, default_cache
 from a2m2_zoo.model import Model
 
 
+@plain()
 def compare(
     model: Model,
     data: Mapping[str, Sequence[Path]],
@@ -245,7 +247,9 @@ def _receipt(
             "name": name,
             "classes": len(classes),
             "clips": len(clips),
-            "names_sha256": hashlib.sha256("\n".join(clips).encode()).hexdigest(),
+            "names_sha256": hashlib.sha256(
+                "\n".join(clips).encode("utf-8", "surrogateescape")
+            ).hexdigest(),
         },
         "protocol": {**asdict(protocol), "shots": list(protocol.shots)},
         "methods": {

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._version import __version__
+from a2m2_zoo._workers import plain
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.errors import ArgumentError, VideoError
@@ -156,6 +157,7 @@ class Misalignment:
     receipt: dict[str, Any]
 
 
+@plain()
 def measure_misalignment(
     model: Model,
     data: str | Path,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._typing import Bool, Float, Int
+from a2m2_zoo._workers import plain
 from a2m2_zoo.calibration import shipped_scale, support_scale
 from a2m2_zoo.evaluation.draw import Draw, draw_episodes
 from a2m2_zoo.evaluation.protocol import Progress, gathered, in_tiles, score_draw
@@ -151,6 +152,7 @@ def pairs_of(
     return found[:, :count], found[:, count:]
 
 
+@plain()
 def evaluate_open(
     method: Method,
     descriptors: Descriptors,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from a2m2_zoo._cores import usable_cores
 from a2m2_zoo._typing import Bool, Float, Int
+from a2m2_zoo._workers import plain
 from a2m2_zoo.calibration import shipped_scale, support_scale
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.draw import Draw, draw_episodes
@@ -62,6 +63,7 @@ class Outcome:
         return expected_calibration_error(self.confidence.ravel(), self.right.ravel())
 
 
+@plain()
 def score_draw(
     method: Method,
     descriptors: Descriptors,
@@ -96,6 +98,7 @@ def score_draw(
     return torch.cat(in_tiles(score, descriptors, draw, workers=workers, progress=progress))
 
 
+@plain()
 def evaluate(
     model: Model,
     descriptors: Descriptors,
@@ -214,6 +217,7 @@ def _mapped(
         raise ArgumentError(f"workers is {workers}; expected 1 or more")
 
     @torch.inference_mode()
+    @plain()
     def guarded(start: int) -> Tensor:
         return work(start)
 

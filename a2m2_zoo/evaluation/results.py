@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from a2m2_zoo._json import parse
+from a2m2_zoo._printable import escaped_json
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.openset import OpenFigures
 
@@ -159,8 +161,10 @@ class Comparison:
 
     def to_json(self) -> str:
         """Strict JSON; ``from_json`` gives an equal comparison back."""
-        return json.dumps(
-            {"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False, allow_nan=False
+        return escaped_json(
+            json.dumps(
+                {"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False, allow_nan=False
+            )
         )
 
     @classmethod
@@ -171,7 +175,7 @@ class Comparison:
             ArgumentError: The text is not JSON or not a comparison of this format.
         """
         try:
-            raw = json.loads(text)
+            raw = parse(text)
             version = raw.pop("format")
             if version != FORMAT:
                 raise ArgumentError(
@@ -183,7 +187,7 @@ class Comparison:
             return cls(**{**raw, **lists, "results": results, "failures": failures})
         except ArgumentError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArgumentError(
                 f"this is not a comparison written by a2m2 compare: {error!r}"
             ) from error

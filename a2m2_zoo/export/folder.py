@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 import torch
 
+from a2m2_zoo._files import folder_to_make, new_folder, sha256_of
 from a2m2_zoo._version import __version__
 from a2m2_zoo.errors import A2M2Error, ArgumentError, ExportError, SaveError
 from a2m2_zoo.export.checks import TOLERANCE, Reference
@@ -111,22 +109,8 @@ def export_model(
     tell("recording the matcher")
     with _explained("recording the matcher"):
         graphs.append(record_matcher(model, reference.descriptors))
-    scratch = target.with_name(f".{target.name}-{token_hex(4)}")
-    try:
-        scratch.mkdir()
-        made = _fill(scratch, graphs, reference, to, tell)
-        if target.exists():
-            target.rmdir()
-        scratch.rename(target)
-    except OSError as error:
-        if isinstance(error, ExportError):
-            raise
-        raise SaveError(
-            f"cannot write {str(target)!r}: {error.strerror or error}; name a folder inside one that exists, "
-            "is writable and has room"
-        ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with new_folder(target) as folder:
+        made = _fill(folder, graphs, reference, to, tell)
     return replace(made, folder=target)
 
 
@@ -141,8 +125,7 @@ def check_ready(out: str | os.PathLike[str], to: str) -> Path:
     if to not in RUNTIMES:
         raise ArgumentError(f"the format is {to!r}; expected one of {', '.join(RUNTIMES)}")
     target = Path(out)
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise SaveError(f"{str(target)!r} exists; give a new folder, or remove it first")
+    folder_to_make(target)
     if not target.parent.is_dir():
         raise SaveError(f"the folder {str(target.parent)!r} does not exist; make it first")
     check_installed(to)
@@ -174,7 +157,7 @@ def _fill(
     made = Exported(
         folder=folder,
         to=to,
-        sha256={path.name: _digest(path) for path in sorted(folder.iterdir())},
+        sha256={path.name: sha256_of(path) for path in sorted(folder.iterdir())},
         differences={
             "encoder": reference.check_encoder(encoder),
             "matcher": reference.check_matcher(matcher, encoder),
@@ -182,7 +165,9 @@ def _fill(
         clips=len(reference.pixels),
     )
     config = _config(reference.model, graphs, made)
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / CONFIG).write_text(
+        json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8"
+    )
     return made
 
 
@@ -237,11 +222,3 @@ def _config(model: Model, graphs: list[Graph], made: Exported) -> dict[str, Any]
             **({"opset": OPSET} if made.to == "onnx" else {}),
         },
     }
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._files import write_atomically
+from a2m2_zoo._workers import apart
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError, CheckpointError, VideoError
 from a2m2_zoo.features.filling import Filling
@@ -239,6 +240,7 @@ class FeatureCache:
         self._identities.save()
         return found
 
+    @apart
     @torch.inference_mode()
     def _encode(self, clips: Sequence[Clip]) -> list[dict[str, Tensor]]:
         """What is stored of each clip; computed as `Model.encode` does, for the last bit counts."""
@@ -256,5 +258,10 @@ class FeatureCache:
         file = self.folder / "key.json"
         if not file.exists():
             make_folder(self.folder)
-            text = json.dumps({"backbone": self._backbone.name, **self._facts}, indent=2) + "\n"
+            text = (
+                json.dumps(
+                    {"backbone": self._backbone.name, **self._facts}, indent=2, allow_nan=False
+                )
+                + "\n"
+            )
             write_atomically(file, lambda scratch: scratch.write_text(text))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
 from torch import Tensor
 
 from a2m2_zoo.backbones import Features
@@ -32,9 +31,8 @@ def encode_clips(method: Method, features: Iterable[Features]) -> dict[str, Tens
     parts: list[Descriptors] = []
     try:
         method.eval()
-        with torch.inference_mode():
-            for piece in features:
-                parts += encoded_pieces(method, piece)
+        for piece in features:
+            parts += encoded_pieces(method, piece)
     finally:
         method.train(training)
     if not parts:

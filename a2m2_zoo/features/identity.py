@@ -10,13 +10,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from a2m2_zoo._files import read_regular, sha256_of
+from a2m2_zoo._json import parse
 from a2m2_zoo.errors import VideoError, VideoNotFoundError
 from a2m2_zoo.video.images import SUFFIXES
 
 #: A file may change again within one tick of its clock without a new time stamp. Coarse file systems
 #: tick every two seconds; what is younger is hashed but not remembered.
 _TICK_NS = 2_000_000_000
-_BLOCK = 1 << 20
+_MOST_BYTES = 1 << 30
 
 
 class Identities:
@@ -110,23 +112,19 @@ def _digest(parts: list[tuple[str, str, os.stat_result]], *, folder: bool) -> st
 
 def file_digest(path: Path) -> str:
     """sha256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256_of(path)
 
 
 def _remembered(file: Path) -> dict[str, tuple[str, str]]:
     """Path → (stamp, hash); later lines win, and a line that was cut short is passed over."""
     known: dict[str, tuple[str, str]] = {}
     try:
-        lines = file.read_bytes().splitlines()
+        lines = read_regular(file, most=_MOST_BYTES).splitlines()
     except OSError:
         return known
     for line in lines:
-        with suppress(ValueError, RecursionError):
-            entry = json.loads(line)
+        with suppress(ValueError):
+            entry = parse(line)
             if (
                 isinstance(entry, list)
                 and len(entry) == 3

@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
+import os
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from a2m2_zoo._files import write_atomically
+from a2m2_zoo._files import open_regular, write_atomically
+from a2m2_zoo._json import parse
 from a2m2_zoo.errors import CheckpointError, SaveError
 from a2m2_zoo.features.identity import file_digest
+from a2m2_zoo.hub._header import read_header
 
 FORMAT = 1
 _SUFFIX = ".safetensors"
-#: A writer that died leaves its scratch file; an older one than this belongs to nobody.
-_ABANDONED_SECONDS = 3600
 
 #: Shards this process has compared with their hash, as (path, size, time of change).
 _verified: set[tuple[str, int, int]] = set()
@@ -91,12 +90,20 @@ class Shards:
             for i, parts in enumerate(clips.values())
             for name, tensor in parts.items()
         }
+        for name, tensor in tensors.items():
+            if not _is_finite(tensor):
+                clip = list(clips)[int(name.partition("/")[0])]
+                raise SaveError(
+                    f"features of the clip {clip[:12]} are not finite and are not kept; keep them in full "
+                    "precision, or leave that clip out"
+                )
         record = {"key": self._key, "clips": list(clips)}
-        header = json.dumps({"format": FORMAT, "kind": "features", "record": record})
+        header = json.dumps(
+            {"format": FORMAT, "kind": "features", "record": record}, allow_nan=False
+        )
         data = save(tensors, metadata={"a2m2_zoo": header})
         name = hashlib.sha256(data).hexdigest() + _SUFFIX
         make_folder(self._folder)
-        self._sweep()
         write_atomically(self._path(name), lambda scratch: scratch.write_bytes(data))
         self._refused.discard(name)
         self._note(name, list(clips))
@@ -127,6 +134,9 @@ class Shards:
                     position, _, name = key.partition("/")
                     if position in positions:
                         found[positions[position]][name] = file.get_tensor(key)
+            if not all(_is_finite(t) for parts in found.values() for t in parts.values()):
+                self._set_aside(shard, "it has numbers that are not finite")
+                return {}
         except FileNotFoundError:
             self._forget({shard})
         except OSError as error:
@@ -139,13 +149,16 @@ class Shards:
         """Read a header."""
         path = self._path(shard)
         try:
-            with safe_open(path, framework="pt") as file:
-                clips = _listed(file.metadata(), self._key)
+            with open_regular(path) as file:
+                header = read_header(file, os.fstat(file.fileno()).st_size)
+            clips = _listed(header.metadata, self._key)
         except FileNotFoundError:
             pass  # Another process set it aside meanwhile.
         except OSError as error:
-            raise _unreadable(path, error) from error
-        except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+            if path.is_file():
+                raise _unreadable(path, error) from error
+            self._set_aside(shard, "it is no regular file")
+        except (ValueError, KeyError, TypeError) as error:
             self._set_aside(shard, f"its header is broken: {error}")
         else:
             self._note(shard, clips)
@@ -175,13 +188,6 @@ class Shards:
             stacklevel=2,
         )
 
-    def _sweep(self) -> None:
-        """Remove what writers that were killed left half-written."""
-        for scratch in self._folder.glob(f".*{_SUFFIX}"):
-            with suppress(OSError):
-                if time.time() - scratch.stat().st_mtime > _ABANDONED_SECONDS:
-                    scratch.unlink()
-
     def _path(self, shard: str) -> Path:
         return self._folder / shard
 
@@ -201,6 +207,14 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether no number is infinite or none."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    low, high = tensor.aminmax()  # either is NaN if any is
+    return bool(low.isfinite() & high.isfinite())
+
+
 def _is_sound(path: Path) -> bool:
     """Whether a shard has the hash it is named by; read through once per process."""
     facts = path.stat()
@@ -218,7 +232,7 @@ def _listed(metadata: Mapping[str, str] | None, key: str) -> list[str]:
     Raises:
         ValueError: It is no shard of this cache. Also KeyError and TypeError.
     """
-    own: dict[str, Any] = json.loads((metadata or {})["a2m2_zoo"])
+    own: dict[str, Any] = parse((metadata or {})["a2m2_zoo"])
     clips = own["record"]["clips"]
     if (own["format"], own["kind"], own["record"]["key"]) != (FORMAT, "features", key):
         raise ValueError("it belongs to another cache")

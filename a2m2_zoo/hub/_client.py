@@ -11,6 +11,7 @@ from logging import ERROR
 
 from a2m2_zoo.errors import PublishError
 from a2m2_zoo.hub._faults import client_errors
+from a2m2_zoo.hub._guard import DistrustedError
 
 SETTINGS = "https://huggingface.co/settings/tokens"
 
@@ -28,7 +29,7 @@ def calm() -> Iterator[list[str]]:
     level, hidden = logging.get_verbosity(), are_progress_bars_disabled()
     notes: list[str] = []
     logging.set_verbosity(ERROR)
-    if not hidden and not sys.stderr.isatty():
+    if not hidden and (sys.stderr is None or not sys.stderr.isatty()):
         disable_progress_bars()
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -63,8 +64,8 @@ def told(repo_id: str, state: str, *, unsure: str | None = None) -> Iterator[Non
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What the client raises; the last two for answers of another form than it expects."""
-    return (*client_errors(), KeyError, TypeError)
+    """What the client raises; the last four for answers of another form than it expects."""
+    return (*client_errors(), LookupError, TypeError, AttributeError, AssertionError)
 
 
 def unanswered(error: BaseException) -> bool:
@@ -91,6 +92,8 @@ def reason(error: BaseException, repo_id: str) -> str:
         412: f"somebody else changed {repo_id} meanwhile (412); look at what is there",
         429: "the Hub asks for fewer requests (429); wait some minutes",
     }
+    if isinstance(cause, DistrustedError):
+        return str(cause)
     if isinstance(cause, RemoteEntryNotFoundError):
         return "a file that was sent is not there (404)"
     if status in known:

@@ -11,6 +11,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from a2m2_zoo._printable import printable
+
 if TYPE_CHECKING:
     from a2m2_zoo.hub.manifest import Source
 
@@ -153,4 +155,4 @@ def _host() -> str:
 def _first_line(error: Exception) -> str:
     """The error's own words, short, without a token or the signature of an address."""
     line = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return re.sub(r"(Bearer |hf_|\?)[^\s']+", r"\1***", line)[:200]
+    return printable(re.sub(r"(Bearer |hf_|\?)[^\s']+", r"\1***", line)[:200])

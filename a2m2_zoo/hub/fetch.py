@@ -1,13 +1,12 @@
 """From a source to a file on this machine: the package, the Hub's cache, then the network.
 
 The files lie in the cache of ``huggingface_hub``, at a commit, so a warm cache asks nobody. The client
-resumes, locks and logs in; here are the checks it does not make (size before, hash after) and one line for
-everything that can go wrong.
+resumes, locks and logs in; here are the checks it does not make (size before, hash after; the form of every
+answer in ``_guard``) and one line for everything that can go wrong.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -16,10 +15,11 @@ from logging import ERROR, WARNING
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from a2m2_zoo._version import __version__
+from a2m2_zoo._files import sha256_of
 from a2m2_zoo.errors import FetchError
 from a2m2_zoo.hub import _checks
 from a2m2_zoo.hub._faults import again, client_errors, explain, from_scratch, innermost
+from a2m2_zoo.hub._guard import OURS, DistrustedError, guard
 from a2m2_zoo.hub.checkpoint import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -108,14 +108,10 @@ def file_sha256(path: Path) -> str:
     Raises:
         FetchError: It cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return sha256_of(path)
     except OSError as error:
         raise FetchError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
-    return digest.hexdigest()
 
 
 def _forbidden(offline: bool | None) -> str | None:
@@ -146,13 +142,13 @@ def _download(source: Source, *, force: bool) -> Path:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     assert source.repo_id is not None
+    what = f"cannot fetch {source.file!r} of {source.repo_id} at {source.commit}"
     for wait in (*WAITS, None):
         try:
+            guard()
             url = hf_hub_url(source.repo_id, source.file, revision=source.commit)
             with _quiet():
-                size = get_hf_file_metadata(
-                    url, library_name="a2m2_zoo", library_version=__version__
-                ).size
+                size = get_hf_file_metadata(url, **OURS).size
                 if size is not None and size > MAX_BYTES:
                     raise FetchError(
                         f"{source.file!r} of {source.repo_id} has {size:,} bytes; the limit is "
@@ -163,18 +159,18 @@ def _download(source: Source, *, force: bool) -> Path:
                     source.file,
                     revision=source.commit,
                     force_download=force,
-                    library_name="a2m2_zoo",
-                    library_version=__version__,
+                    **OURS,
                 )
             return Path(path)
+        except DistrustedError as refused:
+            raise FetchError(f"{what}: {refused}") from refused
         except FetchError:
             raise
         except client_errors() as raised:
             error = innermost(raised)
             if wait is None or not again(error):
                 why, quotable = explain(error, source)
-                what = f"cannot fetch {source.file!r} of {source.repo_id} at {source.commit}: {why}"
-                raise FetchError(what) from (error if quotable else None)
+                raise FetchError(f"{what}: {why}") from (error if quotable else None)
             force = force or from_scratch(error)
         time.sleep(wait)
     raise AssertionError("the last attempt returns or raises")

@@ -7,7 +7,6 @@ hold. It is read strictly: an unknown, missing or ill-typed key is refused by na
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from a2m2_zoo._json import read
 from a2m2_zoo.errors import CheckpointError, ModelNotFoundError
 from a2m2_zoo.hub import _checks
 
@@ -189,17 +189,12 @@ def _own() -> Manifest:
 
 def _read(path: Path) -> Manifest:
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise CheckpointError(
-                f"the manifest {path.name!r} has {size:,} bytes; the limit is {MAX_BYTES:,} bytes"
-            )
-        raw = json.loads(path.read_bytes())
+        raw = read(path, most=MAX_BYTES)
     except OSError as error:
         raise CheckpointError(
-            f"cannot read the manifest {str(path)!r}: {error.strerror}"
+            f"cannot read the manifest {str(path)!r}: {error.strerror or error}"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(f"the manifest {path.name!r} is not JSON: {error}") from error
     return parse_manifest(raw, root=path.parent)
 

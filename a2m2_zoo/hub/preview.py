@@ -7,9 +7,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from a2m2_zoo._files import write_atomically
+from a2m2_zoo._files import new_folder, write_atomically
+from a2m2_zoo._printable import printable
+from a2m2_zoo._scratch import is_scratch, sweep
 from a2m2_zoo.errors import ArgumentError, SaveError
 from a2m2_zoo.hub._client import calm, failures, reason
+from a2m2_zoo.hub._guard import OURS, guard, is_commit
 from a2m2_zoo.hub.publish import Bundle, is_receipt
 
 
@@ -25,21 +28,34 @@ def write_folder(bundle: Bundle, folder: Path) -> None:
         SaveError: It cannot be written.
     """
     try:
-        others = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        if not folder.exists():
+            _write_new(bundle, folder)
+            return
+        sweep(folder)
+        others = {path.name for path in folder.iterdir() if not is_scratch(path.name)}
         strange = {n for n in others - set(bundle.files) if not is_receipt(n)}
         if strange:
             raise ArgumentError(
                 f"{str(folder)!r} holds other files ({', '.join(sorted(strange)[:4])}); name a new folder"
             )
-        folder.mkdir(parents=True, exist_ok=True)
         for name in others - set(bundle.files):
             (folder / name).unlink()
+    except SaveError:
+        raise
     except OSError as error:
         raise SaveError(
             f"cannot make {str(folder)!r}: {error.strerror or error}; name a new folder"
         ) from error
     for name, content in bundle.files.items():
         _write(folder / name, content)
+
+
+def _write_new(bundle: Bundle, folder: Path) -> None:
+    """All files at once: the folder appears whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with new_folder(folder) as scratch:
+        for name, content in bundle.files.items():
+            _write(scratch / name, content)
 
 
 def _write(path: Path, content: bytes | Path) -> None:
@@ -59,8 +75,11 @@ def difference(bundle: Bundle) -> str:
 
     with calm(), tempfile.TemporaryDirectory() as cache:
         try:
-            api = HfApi()
+            guard()
+            api = HfApi(**OURS)
             info = api.model_info(bundle.repo_id, files_metadata=True, timeout=10)
+            if not is_commit(info.sha):
+                return f"not compared with the Hub: it names {str(info.sha)[:80]!r} as a commit"
             there = {sibling.rfilename: sibling for sibling in info.siblings or []}
             parts = [f"{bundle.repo_id} is at commit {info.sha}"]
             for name, content in bundle.files.items():
@@ -80,7 +99,7 @@ def difference(bundle: Bundle) -> str:
                     ).read_bytes()
                 parts.append(_text(name, before, content))
             gone = sorted(n for n in set(there) - set(bundle.files) if is_receipt(n))
-            parts += [f"{name}: would be removed" for name in gone]
+            parts += [f"{printable(name)}: would be removed" for name in gone]
         except RepositoryNotFoundError:
             return f"{bundle.repo_id} is not on the Hub yet, or hidden from you: all files are new"
         except failures() as error:

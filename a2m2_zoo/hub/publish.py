@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from a2m2_zoo._files import sha256_of
 from a2m2_zoo.errors import ArgumentError, PublishError
 from a2m2_zoo.hub._client import (
     SETTINGS,
@@ -23,6 +24,7 @@ from a2m2_zoo.hub._client import (
     told,
     unanswered,
 )
+from a2m2_zoo.hub._guard import OURS, guard, is_commit
 from a2m2_zoo.hub.manifest import is_repository
 
 if TYPE_CHECKING:
@@ -101,6 +103,8 @@ def upload(bundle: Bundle, *, private: bool = False, message: str | None = None)
     """
     check_repository(bundle.repo_id)
     with calm() as notes, _connected() as api:
+        with told(bundle.repo_id, "nothing was changed on the Hub"):
+            guard()
         before = _repository(api, bundle.repo_id, private=private)
         commit = _commit(api, bundle, before, message or f"Publish {bundle.repo_id}")
         _read_back(api, bundle, commit)
@@ -112,11 +116,7 @@ def digest(content: bytes | Path) -> str:
     """sha256 of content or of a file's."""
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
-    found = hashlib.sha256()
-    with content.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            found.update(block)
-    return found.hexdigest()
+    return sha256_of(content)
 
 
 def _repository(api: HfApi, repo_id: str, *, private: bool) -> ModelInfo:
@@ -142,6 +142,7 @@ def _repository(api: HfApi, repo_id: str, *, private: bool) -> ModelInfo:
             f"{repo_id} is public and was to be private; no file was sent; make it private in its settings, "
             "or publish to another repository"
         )
+    _commit_of(found.sha, repo_id)
     library = found.library_name or getattr(found.card_data, "library_name", None)
     files = {sibling.rfilename for sibling in found.siblings or []}
     if files - {".gitattributes", CARD, "LICENSE"} and library != "a2m2_zoo":
@@ -178,7 +179,7 @@ def _commit(api: HfApi, bundle: Bundle, before: ModelInfo, message: str) -> str:
                     "known; publish again: what is there already is not sent twice"
                 ) from error
             return head
-    return made.oid
+    return _commit_of(made.oid, bundle.repo_id)
 
 
 def is_receipt(name: str) -> bool:
@@ -193,9 +194,20 @@ def receipt_name(index: int) -> str:
 
 def _head(api: HfApi, repo_id: str) -> str | None:
     try:
-        return api.model_info(repo_id).sha
+        found = api.model_info(repo_id).sha
     except failures():
         return None
+    return found if is_commit(found) else None
+
+
+def _commit_of(value: object, repo_id: str) -> str:
+    """A commit that the Hub names; the client makes paths of it."""
+    if not is_commit(value):
+        raise PublishError(
+            f"the Hub names {str(value)[:80]!r} as the commit of {repo_id}, expected 40 hex digits; check "
+            f"HF_ENDPOINT, and look at what is in {repo_id}"
+        )
+    return str(value)
 
 
 def _read_back(api: HfApi, bundle: Bundle, commit: str) -> None:
@@ -223,4 +235,4 @@ def _connected() -> Iterator[HfApi]:
             "there is no token for the Hub; nothing was changed; log in with `hf auth login`, or set "
             f"HF_TOKEN (make a token with write permission at {SETTINGS})"
         )
-    yield HfApi(token=True)
+    yield HfApi(token=True, **OURS)

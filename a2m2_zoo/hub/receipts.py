@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from a2m2_zoo._json import read
 from a2m2_zoo.errors import ArgumentError
-
-MAX_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -56,12 +54,10 @@ def read_figures(
     """
     at = repr(str(path))
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ArgumentError(f"the receipt {at} is larger than {MAX_BYTES:,} bytes")
-        raw = json.loads(path.read_bytes())
+        raw = read(path)
     except OSError as error:
         raise ArgumentError(f"cannot read the receipt {at}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ArgumentError(
             f"the receipt {at} is not JSON: {error}; give what `a2m2 evaluate --json` writes"
         ) from error

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from a2m2_zoo._workers import apart
 from a2m2_zoo.errors import ModelNotFoundError
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod
@@ -37,6 +38,7 @@ METHODS: dict[str, tuple[Any, Any]] = {
 }
 
 
+@apart
 def build_method(name: str, config: Mapping[str, Any]) -> Method:
     """The method called ``name`` with its configuration given as plain values.
 

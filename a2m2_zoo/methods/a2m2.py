@@ -21,10 +21,19 @@ from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, PairwiseMethod, TrainingBatch
 from a2m2_zoo.modules import A2Config, A2Module, Candidates, Layout, M2Block, M2Config, join_layouts
+from a2m2_zoo.modules._config import (
+    LARGEST_NUMBER,
+    MOST_FRAMES,
+    is_integer,
+    is_number,
+    short,
+)
 from a2m2_zoo.modules.a2 import RULES
 from a2m2_zoo.ops.shots import class_prototypes
 from a2m2_zoo.ops.vectors import unit_triangles
 from a2m2_zoo.ops.windows import Cell
+
+_MOST_STAGES = 16
 
 
 @dataclass(frozen=True)
@@ -53,12 +62,7 @@ class A2M2Config:
     one_cell: bool = False
 
     def __post_init__(self) -> None:
-        if self.shots not in RULES:
-            raise ArgumentError(f"shots is {self.shots!r}; expected one of {', '.join(RULES)}")
-        if not self.m2:
-            raise ArgumentError("m2 names no stage; give at least one")
-        if not (self.centring >= 0 and self.pool >= 0 and self.frames >= 1):
-            raise ArgumentError("centring and pool must be 0 or more, frames 1 or more")
+        _check(vars(self))
 
     @classmethod
     def for_backbone(cls, backbone: Backbone, *, frames: int) -> A2M2Config:
@@ -105,20 +109,42 @@ class A2M2Config:
         Raises:
             ArgumentError: A key is unknown or missing, or a value is refused.
         """
+        if not isinstance(data, Mapping):
+            raise ArgumentError(f"an A2M2Config is {short(data)}; expected fields and values")
         expected = {"m2", "a2", "shots", "pool", "frames", "centring"}
-        if wrong := sorted((set(data) - {"one_cell"}) ^ expected):
+        if wrong := sorted((set(map(str, data)) - {"one_cell"}) ^ expected)[:8]:
             raise ArgumentError(f"an A2M2Config has the keys {sorted(expected)}; wrong: {wrong}")
         one_cell = data.get("one_cell", False)
         if not isinstance(one_cell, bool):
-            raise ArgumentError(f"one_cell is {one_cell!r}; expected true or false")
+            raise ArgumentError(f"one_cell is {short(one_cell)}; expected true or false")
+        _check(data)
         return cls(
             m2={str(stage): M2Config.from_dict(config) for stage, config in data["m2"].items()},
             a2=A2Config.from_dict(data["a2"]),
             shots=data["shots"],
-            pool=float(data["pool"]),
-            frames=int(data["frames"]),
-            centring=float(data["centring"]),
+            pool=data["pool"],
+            frames=data["frames"],
+            centring=data["centring"],
             one_cell=one_cell,
+        )
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """Refuse values that are out of bounds, or no values of such fields at all."""
+    m2, shots, frames = values["m2"], values["shots"], values["frames"]
+    if not isinstance(m2, Mapping) or not 1 <= len(m2) <= _MOST_STAGES:
+        said = f"m2 is {short(m2)}" if m2 else "m2 names no stage"
+        raise ArgumentError(f"{said}; give 1 to {_MOST_STAGES}")
+    if not isinstance(shots, str) or shots not in RULES:
+        raise ArgumentError(f"shots is {short(shots)}; expected one of {', '.join(RULES)}")
+    for name in ("centring", "pool"):
+        if not is_number(value := values[name]) or not 0 <= value <= LARGEST_NUMBER:
+            raise ArgumentError(
+                f"{name} is {short(value)}; it must be 0 or more, and at most {LARGEST_NUMBER:g}"
+            )
+    if not is_integer(frames) or not 1 <= frames <= MOST_FRAMES:
+        raise ArgumentError(
+            f"frames is {short(frames)}; expected a whole number of 1 to {MOST_FRAMES}"
         )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from a2m2_zoo._typing import Float, Int
+from a2m2_zoo._workers import apart, each
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.ops.shots import mean_over_shots
 
@@ -222,6 +223,8 @@ def _dealt(descriptors: Descriptors, places: Tensor) -> dict[str, Tensor]:
     }
 
 
+@apart
+@torch.inference_mode()
 def encoded_pieces(method: Method, features: Features) -> list[dict[str, Tensor]]:
     """Descriptors of clips, on the CPU: clip by clip where a CPU computes, all at once elsewhere.
 
@@ -230,13 +233,14 @@ def encoded_pieces(method: Method, features: Features) -> list[dict[str, Tensor]
     """
     held = next(chain(method.parameters(), method.buffers()), torch.empty(0))
     size = 1 if held.device.type == "cpu" else len(features.pooled)
-    pieces = []
-    for start in range(0, len(features.pooled), size):
+
+    def encode(start: int) -> dict[str, Tensor]:
         chosen = slice(start, start + size)
         maps = {stage: value[chosen].to(held.device) for stage, value in features.maps.items()}
         found = method.encode(Features(maps, features.pooled[chosen].to(held.device)))
-        pieces.append({name: value.cpu() for name, value in found.items()})
-    return pieces
+        return {name: value.cpu() for name, value in found.items()}
+
+    return list(each(encode, range(0, len(features.pooled), size)))
 
 
 def concatenate(parts: list[Descriptors]) -> dict[str, Tensor]:

@@ -61,8 +61,9 @@ class ClipFSARConfig(Config):
     def __post_init__(self) -> None:
         self._choice("mode", ("visual", "text", "combine"))
         self._flag("merge_before", "both")
-        for name in ("channels", "heads", "hidden", "depth"):
+        for name in ("channels", "heads", "hidden"):
             self._integer(name, low=1)
+        self._integer("depth", low=1, high=64)
         if self.channels % self.heads:
             raise ArgumentError(
                 f"channels is {self.channels}; expected a multiple of the {self.heads} heads"

@@ -19,7 +19,7 @@ from a2m2_zoo._typing import Float, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, Method, TrainingBatch, episode_loss
-from a2m2_zoo.modules._config import Config
+from a2m2_zoo.modules._config import MOST_FRAMES, Config
 from a2m2_zoo.modules.global_token import GlobalTokenEncoder
 from a2m2_zoo.modules.motion_autodecoder import MotionBranch, MotionDecoder, picture_changes
 from a2m2_zoo.ops.alignment import bimhm_distance, frame_cosines, otam_distance
@@ -72,7 +72,7 @@ class MoLoConfig(Config):
     def __post_init__(self) -> None:
         self._choice("matching", ("bimhm", "otam"))
         self._flag("single_direct")
-        self._integer("frames", low=2)
+        self._integer("frames", low=2, high=MOST_FRAMES)
         for name in ("channels", "motion_channels", "heads", "hidden"):
             self._integer(name, low=1)
         for name in ("position_scale", "softening"):

@@ -18,7 +18,7 @@ from a2m2_zoo._typing import Float, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, Method, TrainingBatch, episode_loss
-from a2m2_zoo.modules._config import Config
+from a2m2_zoo.modules._config import MOST_FRAMES, Config
 from a2m2_zoo.modules.cross_transformer import CrossTransformers
 from a2m2_zoo.modules.enrichment import FrameEnrichment, PatchEnrichment
 from a2m2_zoo.modules.tuples import TupleDistance, check_cardinalities
@@ -53,8 +53,9 @@ class STRMConfig(Config):
     official_loss: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("out", "frames", "grid"):
-            self._integer(name, low=1)
+        self._integer("out", low=1)
+        self._integer("frames", low=1, high=MOST_FRAMES)
+        self._integer("grid", low=1, high=64)
         self._integer("channels", low=2)
         self._integers("cardinalities", low=1)
         self._number("dropout", low=0.0)

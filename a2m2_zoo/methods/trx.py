@@ -15,7 +15,7 @@ from a2m2_zoo._typing import Float, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, Method, TrainingBatch, episode_loss
-from a2m2_zoo.modules._config import Config
+from a2m2_zoo.modules._config import MOST_FRAMES, Config
 from a2m2_zoo.modules.cross_transformer import CrossTransformers
 from a2m2_zoo.modules.tuples import check_cardinalities
 
@@ -44,7 +44,7 @@ class TRXConfig(Config):
     def __post_init__(self) -> None:
         self._integer("channels", low=1)
         self._integer("out", low=1)
-        self._integer("frames", low=1)
+        self._integer("frames", low=1, high=MOST_FRAMES)
         self._integers("cardinalities", low=1)
         self._number("dropout", low=0.0)
         self._flag("official_loss")

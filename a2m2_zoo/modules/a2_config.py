@@ -64,8 +64,8 @@ class A2Config(Config):
         self._choice("epsilon_rule", ("absolute", "spread"))
         self._choice("solver", ("sinkhorn", "exact"))
         self._flag("rounding", "learn_temperature", "learn_weights")
-        self._integer("iterations", low=1)
-        self._integer("budget", low=1)
+        self._integer("iterations", low=1, high=2000)
+        self._integer("budget", low=1, high=2**30)
         self._number("power", low=0.0)
         self._number("time_cost", low=0.0)
         for name in ("epsilon", "softening", "temperature"):

@@ -104,16 +104,23 @@ def _partition(layout: Layout, mode: str, device: torch.device) -> Partition:
             max(map(len, places)),
             max(len(p) for home in places for p in home),
         )
-        index, share = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
+        index = torch.zeros(shape, dtype=torch.long, device="cpu")
+        share = torch.zeros(shape, dtype=torch.float32, device="cpu")
         for g, home in enumerate(places):
             for s, parts in enumerate(home):
-                index[g, s, : len(parts)] = torch.tensor(parts)
+                index[g, s, : len(parts)] = torch.tensor(parts, device="cpu")
                 grids = [layout.group[i] for i in parts]
                 shares = [1 / len(set(grids)) / grids.count(grid) for grid in grids]
-                share[g, s, : len(parts)] = torch.tensor(shares).sqrt()
+                share[g, s, : len(parts)] = torch.tensor(
+                    shares, dtype=torch.float32, device="cpu"
+                ).sqrt()
         mask = share[..., 0] > 0
-        times = torch.tensor(layout.times)[index[..., 0]] * mask[..., None]
+        times = _times(layout)[index[..., 0]] * mask[..., None]
         return Partition(*(x.to(device) for x in (index, share, mask, times)))
+
+
+def _times(layout: Layout) -> Tensor:
+    return torch.tensor(layout.times, dtype=torch.float32, device="cpu")
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,7 @@ class Candidates:
     @property
     def centres(self) -> Float[Tensor, "s 2"]:
         """Centre and extent of each candidate in relative time."""
-        return torch.tensor(self.layout.times)
+        return _times(self.layout)
 
     @property
     def group(self) -> tuple[int, ...]:

@@ -88,8 +88,10 @@ class M2Config(Config):
     normaliser: str = "frobenius"
 
     def __post_init__(self) -> None:
-        for name in ("channels", "dim", "ratio", "iterations", "motion_step"):
+        for name in ("channels", "ratio", "motion_step"):
             self._integer(name, low=1)
+        self._integer("dim", low=1, high=1024)
+        self._integer("iterations", low=1, high=200)
         self._integer("grid", low=0)
         self._integer("lag", low=0)
         for name in ("scales", "motion_scales"):

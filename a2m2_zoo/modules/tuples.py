@@ -8,6 +8,7 @@ per position. Frames are therefore projected once per position, into T·ω rows,
 from __future__ import annotations
 
 from itertools import combinations
+from math import comb
 
 import torch
 from torch import Tensor, nn
@@ -19,18 +20,24 @@ from a2m2_zoo.modules.attention import pair_positions
 from a2m2_zoo.ops.precision import promote
 from a2m2_zoo.ops.shots import class_slots
 
+_MOST_TUPLES = 50_000
+
 
 def check_cardinalities(cardinalities: tuple[int, ...], *, frames: int) -> None:
     """Refuse an empty or repeated choice, and tuples longer than a clip.
 
     Raises:
-        ArgumentError: One of the three.
+        ArgumentError: One of the three, or far too many tuples.
     """
     some = set(cardinalities)
     if not some or len(some) < len(cardinalities) or not 1 <= min(some) <= max(some) <= frames:
         raise ArgumentError(
             f"cardinalities is {cardinalities!r}; expected different whole numbers of 1 to "
             f"{frames}, the frames of a clip"
+        )
+    if sum(comb(frames, cardinality) for cardinality in some) > _MOST_TUPLES:
+        raise ArgumentError(
+            f"{frames} frames have too many tuples of {cardinalities!r}; expected at most {_MOST_TUPLES:,}"
         )
 
 

@@ -21,7 +21,7 @@ FLOOR = 1e-4
 def _triangle(size: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False):  # the cache outlives the caller's mode
         row, column = torch.triu_indices(size, size, device=device)
-        weight = torch.where(row == column, 1.0, 2.0**0.5).to(dtype)
+        weight = torch.full_like(row, 2.0**0.5, dtype=dtype).masked_fill_(row == column, 1.0)
         return row * size + column, weight
 
 

@@ -12,6 +12,11 @@ from torch import Tensor
 from a2m2_zoo._typing import Float
 from a2m2_zoo.errors import ArgumentError
 
+#: Windows of one layout; each is compared with each.
+MOST_WINDOWS = 4096
+_MOST_FRAMES = 1 << 16
+_MOST_SUMMANDS = 1 << 26  # windows × atoms
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -69,8 +74,11 @@ def window_starts(frames: int, length: int, *, overlap: bool = False) -> tuple[i
     >>> window_starts(8, 4), window_starts(8, 4, overlap=True), window_starts(7, 2)
     ((0, 4), (0, 2, 4), (0, 2, 3, 5))
     """
-    if frames < 1 or length < 1:
-        raise ArgumentError(f"frames is {frames} and length {length}; both must be 1 or more")
+    if not 1 <= frames <= _MOST_FRAMES or length < 1:
+        raise ArgumentError(
+            f"frames is {frames} and length {length}; both must be 1 or more, and no more frames than "
+            f"{_MOST_FRAMES}"
+        )
     room = max(frames - length, 0)
     stride = max(length // 2, 1) if overlap else length
     steps = math.ceil(room / stride)
@@ -89,7 +97,7 @@ def lay_windows(
         overlap: Windows advance by half their length.
 
     Raises:
-        ArgumentError: A scale below 0, a grid below 1, or lists of different length.
+        ArgumentError: A scale below 0, a grid below 1, lists of different length, or too many windows.
 
     >>> [(w.start, w.length) for w in lay_windows(4, scales=(0, 2))]
     [(0, 4), (0, 2), (2, 2)]
@@ -99,12 +107,20 @@ def lay_windows(
         raise ArgumentError(
             f"{len(scales)} scales and {len(grids)} cells; give one grid per scale, or none"
         )
-    if min(scales) < 0 or min(grids) < 1:
-        raise ArgumentError(f"scales {tuple(scales)} must be ≥ 0 and cells {grids} ≥ 1")
-    laid = []
+    if len(scales) > MOST_WINDOWS or min(scales) < 0 or min(grids) < 1:
+        raise ArgumentError(
+            f"scales {tuple(scales[:8])} must be ≥ 0 and cells {grids[:8]} ≥ 1, and not thousands of them"
+        )
+    laid: list[Window] = []
     for scale, (wanted, grid) in enumerate(zip(scales, grids, strict=True)):
         length = min(wanted or frames, frames)
-        for start in window_starts(frames, length, overlap=overlap):
+        starts = window_starts(frames, length, overlap=overlap)
+        if len(laid) + len(starts) * grid**2 > MOST_WINDOWS:
+            raise ArgumentError(
+                f"scales {tuple(scales[:8])} with cells {grids[:8]} are more than {MOST_WINDOWS} windows of "
+                f"{frames} frames; expected larger windows or coarser grids"
+            )
+        for start in starts:
             laid += [
                 Window(start, length, Cell(grid, r, c), scale)
                 for r in range(grid)
@@ -128,12 +144,17 @@ def pooling_matrix(windows: Sequence[Window], frames: int) -> Float[Tensor, "s a
             [0., 0., 1., 1.]])
     """
     cells = regions(windows)
+    if len(windows) * frames * len(cells) > _MOST_SUMMANDS:
+        raise ArgumentError(
+            f"{len(windows)} windows of {frames} frames in {len(cells)} cells are too many; expected larger "
+            "windows or coarser grids"
+        )
     start, length, cell = torch.tensor(
-        [(w.start, w.length, cells.index(w.cell)) for w in windows]
+        [(w.start, w.length, cells.index(w.cell)) for w in windows], device="cpu"
     ).T[..., None]
-    time = torch.arange(frames)
+    time = torch.arange(frames, device="cpu")
     inside = (time >= start) & (time < start + length)
-    here = torch.arange(len(cells)) == cell
+    here = torch.arange(len(cells), device="cpu") == cell
     matrix: Tensor = (inside[:, :, None] & here[:, None, :]).flatten(1).float()
     return matrix
 
@@ -154,5 +175,7 @@ def window_times(
             [0.7500, 0.5000]])
     """
     return torch.tensor(
-        [[(w.start + w.length / 2 + offset) / frames, w.length / frames] for w in windows]
+        [[(w.start + w.length / 2 + offset) / frames, w.length / frames] for w in windows],
+        dtype=torch.float32,
+        device="cpu",
     )

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a2m2_zoo._files import write_atomically
+from a2m2_zoo._files import check_file, write_atomically
+from a2m2_zoo._printable import printable
 from a2m2_zoo.errors import ArgumentError, DependencyError, SaveError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def check_ready(path: Path) -> None:
     Raises:
         DependencyError: matplotlib is not installed.
         ArgumentError: The picture's format is unknown.
-        SaveError: The folder is missing.
+        SaveError: The folder is missing, or there is something else than a file.
     """
     if path.suffix.lower() not in _FORMATS:
         raise ArgumentError(f"the picture {path.name!r} should end in {', '.join(_FORMATS)}")
@@ -42,6 +43,7 @@ def check_ready(path: Path) -> None:
         raise SaveError(
             f"the folder {str(path.parent)!r} for the picture does not exist; create it"
         )
+    check_file(path)
     matplotlib_pyplot()
 
 
@@ -231,6 +233,6 @@ def _heat(axes: Any, name: str, plan: Plan, colour: str) -> None:
 
 
 def _short(text: str, width: int) -> str:
-    # A dollar sign would switch matplotlib to mathematics.
-    plain = text.replace("$", r"\$")
-    return plain if len(text) <= width else plain[: width - 3] + "..."
+    text = printable(text)
+    cut = text if len(text) <= width else text[: width - 3] + "..."
+    return cut.replace("$", r"\$")  # which would switch matplotlib to mathematics

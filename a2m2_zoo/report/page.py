@@ -212,7 +212,9 @@ def _left_out(comparison: Comparison) -> str:
 
 
 def _receipt(comparison: Comparison) -> str:
-    text = json.dumps(dict(comparison.receipt), indent=1, ensure_ascii=False, default=str)
+    text = json.dumps(
+        dict(comparison.receipt), indent=1, ensure_ascii=False, allow_nan=False, default=str
+    )
     return (
         '<section id="receipt" aria-labelledby="h-receipt"><h2 id="h-receipt">Receipt</h2>'
         "<p>What is needed to get the same figures again.</p>"

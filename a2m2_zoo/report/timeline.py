@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from a2m2_zoo._files import write_atomically
+from a2m2_zoo._printable import printable
 from a2m2_zoo.errors import ArgumentError, VideoError
 from a2m2_zoo.report.explain import check_ready, matplotlib_pyplot, picture_metadata
 from a2m2_zoo.video import Limits, Preprocess, read_clip
@@ -266,5 +267,6 @@ def _bare(axes: Any, span: tuple[float, float]) -> None:
 
 def _short(text: str, width: int = 26) -> str:
     # A dollar sign would switch matplotlib to mathematics.
+    text = printable(text)
     cut = text if len(text) <= width else text[: max(width - 1, 1)].rstrip("_ ") + "…"
     return cut.replace("$", r"\$")

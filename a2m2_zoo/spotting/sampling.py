@@ -4,11 +4,39 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Generic, TypeVar
 
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.video.gaps import is_break
 
 Item = TypeVar("Item")
+
+#: Latest time in seconds, of either sign: for a clock that counts from 1970 the year 5138. Up to here a
+#: number tells a fiftieth of a millisecond; nanoseconds and milliseconds of such a clock lie behind.
+LATEST = 1e11
+
+
+def seconds(time: object) -> float:
+    """A time as a number of seconds.
+
+    Raises:
+        ArgumentError: It is none.
+
+    >>> seconds(3)
+    3.0
+    """
+    try:
+        at = float(time) if not isinstance(time, bool) and isinstance(time, Real) else math.nan
+    except OverflowError:  # an integer beyond all floats
+        at = math.inf
+    if abs(at) <= LATEST:
+        return at
+    shown = f"{at:g}" if math.isfinite(at) else repr(time)[:40]
+    raise ArgumentError(
+        f"timestamp is {shown}; expected seconds as a finite number of at most {LATEST:g}; "
+        "divide milliseconds by 1e3, nanoseconds by 1e9"
+    )
 
 
 @dataclass(frozen=True)
@@ -57,18 +85,23 @@ class Sampler(Generic[Item]):
         """Whether a frame at ``time`` is too far from the one before to belong to the same grid.
 
         Raises:
-            ArgumentError: The time is not a finite number.
+            ArgumentError: The time is none, see ``seconds``.
         """
-        if isinstance(time, bool) or not isinstance(time, (int, float)) or not math.isfinite(time):
-            raise ArgumentError(f"timestamp is {time!r}; expected seconds as a finite number")
-        return self._last is not None and abs(time - self._last[1]) > self._gap
+        return self._last is not None and is_break(seconds(time) - self._last[1], self._gap)
 
     def restart(self) -> None:
         """Forget what came; the next frame is slot 0."""
         self._last, self._shown, self._next = None, None, 0
 
     def push(self, item: Item, time: float) -> list[Filled[Item]]:
-        """The slots whose nearest frame is settled now that the frame at ``time`` is here."""
+        """The slots whose nearest frame is settled now that the frame at ``time`` is here.
+
+        Ask ``breaks`` before: it costs what the time between the frames holds.
+
+        Raises:
+            ArgumentError: The time is none, see ``seconds``.
+        """
+        time = seconds(time)
         if self._last is None:
             self.origin, self._last = time, (item, time)
         elif time <= self._last[1]:

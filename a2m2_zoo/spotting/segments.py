@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from a2m2_zoo._arguments import real
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.spotting.windows import Grid, Window
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 #: ``Rule.reject_below`` for models that tell known actions from unknown ones, and for those that do not.
 #: Chosen on generated clips.
-REJECT_JUDGED, REJECT_PLAIN = 0.1, 0.35
+REJECT_JUDGED, REJECT_PLAIN = 0.05, 0.35
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Segment:
         start: In seconds on the stream's clock; for a file from its first frame.
         end: In seconds.
         label: The class, or ``UNKNOWN``.
-        score: Probability of the class at its best moment; of an unknown stretch, how far the best class was
-            from certain, on average.
+        score: Probability that the class is right, the mean over the segment, unknown actions included where
+            the model can tell; of an unknown stretch, how far the best class was from certain, on average.
         known: Whether ``label`` is one of the classes.
     """
 
@@ -70,6 +71,9 @@ class Rule:
             or ``REJECT_PLAIN``, as the model is.
         hold: Part of a window, around its middle, for which it speaks.
         shortest: Seconds; a class that leads for less makes no segment.
+        known_share: Part of the time in which any of the classes happens, as far as one knows beforehand. The
+            rest of a long video is mostly something else, and the less there is of the classes, the more a
+            window must look like one of them. ``classify`` takes it as a half.
 
     Raises:
         ArgumentError: A value is out of range.
@@ -78,16 +82,18 @@ class Rule:
     reject_below: float | None = None
     hold: float = 0.8
     shortest: float = 0.5
+    known_share: float = 0.25
 
     def __post_init__(self) -> None:
-        if self.reject_below is not None and not 0 <= self.reject_below <= 1:
-            raise ArgumentError(
-                f"reject_below is {self.reject_below}; expected a probability, 0 to 1"
-            )
+        real("reject_below", self.reject_below, "a probability, 0 to 1", least=0, most=1)
         if not 0 < self.hold <= 1:
             raise ArgumentError(f"hold is {self.hold}; expected a part above 0 and at most 1")
         if not self.shortest >= 0:
             raise ArgumentError(f"shortest is {self.shortest}; expected seconds, 0 or more")
+        if not 0 < self.known_share < 1:
+            raise ArgumentError(
+                f"known_share is {self.known_share}; expected a part of the time between 0 and 1"
+            )
 
 
 @dataclass
@@ -97,9 +103,19 @@ class _Run:
     label: int | None
     start: float
     end: float
-    best: float
-    doubt: float = 0.0
+    score: float = 0.0  # the sum over the moments
     moments: int = 0
+
+    def add(self, other: _Run) -> None:
+        """Take the moments of the run that follows."""
+        self.end = other.end
+        self.score += other.score
+        self.moments += other.moments
+
+    @property
+    def mean(self) -> float:
+        """Mean over the moments of the best class's probability."""
+        return self.score / self.moments
 
 
 class Segmenter:
@@ -196,11 +212,8 @@ class Segmenter:
         if self._run is None or self._run.label != label:
             found = self._finish_run()
             start = max(at - self._step / 2, self._zero)
-            self._run = _Run(label, start, start, score)
-        self._run.end = at + self._step / 2
-        self._run.best = max(self._run.best, score)
-        self._run.doubt += 1 - score
-        self._run.moments += 1
+            self._run = _Run(label, start, start)
+        self._run.add(_Run(label, at, at + self._step / 2, score, 1))
         return found
 
     def _finish_run(self, *, last: bool = False) -> list[Segment]:
@@ -211,18 +224,16 @@ class Segmenter:
         # What fills a whole stream is a segment, however short.
         least = 0.0 if last and run.start == self._zero else self._rule.shortest
         if run.label is not None and run.end - run.start >= least - 1e-6:
-            segment = Segment(run.start, run.end, self._names[run.label], run.best)
+            segment = Segment(run.start, run.end, self._names[run.label], run.mean)
             return [*self._finish_nothing(), segment]
         if self._nothing is None:
             self._nothing = run
         else:
-            self._nothing.end = run.end
-            self._nothing.doubt += run.doubt
-            self._nothing.moments += run.moments
+            self._nothing.add(run)
         return []
 
     def _finish_nothing(self) -> list[Segment]:
         run, self._nothing = self._nothing, None
         if run is None or run.end - run.start < self._rule.shortest - 1e-6:
             return []
-        return [Segment(run.start, run.end, UNKNOWN, run.doubt / run.moments, known=False)]
+        return [Segment(run.start, run.end, UNKNOWN, 1 - run.mean, known=False)]

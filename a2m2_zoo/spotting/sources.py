@@ -17,6 +17,8 @@ from a2m2_zoo.errors import VideoError, VideoNotFoundError
 from a2m2_zoo.video import Limits, Preprocess
 from a2m2_zoo.video.clip import Job, Watch, check_size
 from a2m2_zoo.video.container import FORMATS, decoder_pixels, demux, open_video, reason
+from a2m2_zoo.video.extent import Extent
+from a2m2_zoo.video.given import missing
 from a2m2_zoo.video.leftovers import LEFTOVERS
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ class Film:
         context.thread_type, context.thread_count = "SLICE", 1
         context.options = {"max_pixels": decoder_pixels(limits)}
         LEFTOVERS.expect_decoder(context.width, context.height)
-        self.seconds = _announced(container, stream)
+        self._extent = Extent(container, stream)
+        self.seconds = self._extent.announced or _announced(container, stream)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -80,7 +83,7 @@ class Film:
         first: float | None = None
         count, last, stopped = 0, 0.0, ""
         with closing(self):
-            packets = demux(self._container, self._stream)
+            packets = demux(self._container, self._stream, self._extent)
             while True:
                 try:
                     packet = next(packets, None)
@@ -114,9 +117,10 @@ class Film:
                 f"{self._name}: {self._refused} packet(s) beside {count} frames do not decode: the file "
                 "is damaged"
             )
-        if self.seconds is not None and self.seconds - length > max(0.5, 0.02 * self.seconds):
+        missing = self._extent.missing(length)
+        if missing is not None and self.seconds is not None:
             raise VideoError(
-                f"{self._name}: truncated: its header announces {self.seconds:.1f} s, {length:.1f} s "
+                f"{self._name}: truncated: its header announces {missing[0]:.1f} s, {missing[1]:.1f} s "
                 "are there"
             )
 
@@ -131,7 +135,7 @@ def open_film(path: str | Path, limits: Limits | None = None) -> Film:
     """
     name, limits, path = str(path), limits or Limits(), Path(path)
     if not path.exists():
-        raise VideoNotFoundError(f"{name}: no such file: check the path")
+        raise VideoNotFoundError(f"{name}: {missing(name)}")
     if not path.is_file():
         raise VideoError(f"{name}: not a video file: give a file with moving pictures")
     job = Job(name, Preprocess(), limits, Watch(name, limits))

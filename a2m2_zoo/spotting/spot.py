@@ -6,18 +6,20 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from a2m2_zoo.api import default_model, resolve_bank
+from a2m2_zoo._arguments import path_text
+from a2m2_zoo.api import AnyLimits, resolve_bank
+from a2m2_zoo.choice import AnyModel, as_model
 from a2m2_zoo.errors import VideoError
+from a2m2_zoo.spotting.sampling import LATEST
 from a2m2_zoo.spotting.segments import Rule, Segment
 from a2m2_zoo.spotting.sources import open_film
 from a2m2_zoo.spotting.stream import Stream
 from a2m2_zoo.spotting.windows import STRIDE, Window
-from a2m2_zoo.video import Limits
+from a2m2_zoo.video.given import as_limits
 
 if TYPE_CHECKING:
     from a2m2_zoo.bank import SupportBank
     from a2m2_zoo.episode import Episode, Supports
-    from a2m2_zoo.model import Model
 
     Given = str | os.PathLike[str] | Supports | Episode | SupportBank
 
@@ -26,12 +28,12 @@ def spot(
     video: str | os.PathLike[str],
     supports: Given,
     *,
-    model: Model | None = None,
+    model: AnyModel = None,
     window: float | Sequence[float] | None = None,
     stride: float = STRIDE,
     reject_below: float | None = None,
     rule: Rule | None = None,
-    limits: Limits | None = None,
+    limits: AnyLimits = None,
     on_damage: Callable[[VideoError], None] | None = None,
     on_windows: Callable[[Sequence[Window]], None] | None = None,
     on_progress: Callable[[float, float | None], None] | None = None,
@@ -41,7 +43,7 @@ def spot(
     Args:
         video: A video file of any length; it is read once, and memory does not grow with it.
         supports: As for ``classify``.
-        model: The model; the default one if None.
+        model: The model, its name or path; the default one if None.
         window: Length in seconds of the windows that are judged, or several; by default lengths that suit
             the supports.
         stride: Seconds between two windows of one length.
@@ -90,12 +92,12 @@ def iter_spot(
     video: str | os.PathLike[str],
     supports: Given,
     *,
-    model: Model | None = None,
+    model: AnyModel = None,
     window: float | Sequence[float] | None = None,
     stride: float = STRIDE,
     reject_below: float | None = None,
     rule: Rule | None = None,
-    limits: Limits | None = None,
+    limits: AnyLimits = None,
     on_windows: Callable[[Sequence[Window]], None] | None = None,
     on_progress: Callable[[float, float | None], None] | None = None,
 ) -> Iterator[Segment]:
@@ -103,8 +105,8 @@ def iter_spot(
 
     Of a damaged video it gives all that can be found, then raises; so it does on Ctrl-C.
     """
-    model = model or default_model()
-    film = open_film(os.fspath(video), limits)
+    model, limits = as_model(model), as_limits(limits)
+    film = open_film(path_text("video", video, "the path of one video"), limits)
     try:
         bank = resolve_bank(supports, model=model)
         stream = Stream(
@@ -117,8 +119,12 @@ def iter_spot(
             limits=limits,
             on_windows=on_windows,
         )
+        timeless = 0
         try:
             for frame, at in film:
+                if abs(at) > LATEST:
+                    timeless += 1
+                    continue
                 yield from stream.push(frame, at)
                 if on_progress is not None:
                     on_progress(at, film.seconds)
@@ -126,5 +132,9 @@ def iter_spot(
             yield from stream.close()
             raise
         yield from stream.close()
+        if timeless:
+            raise VideoError(
+                f"{os.fspath(video)}: {timeless} frame(s) are stamped with times that are none, and left out"
+            )
     finally:
         film.close()

@@ -12,10 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from a2m2_zoo._arguments import kind, real
+from a2m2_zoo._workers import apart
+from a2m2_zoo.api import AnyLimits
 from a2m2_zoo.backbones import Features
+from a2m2_zoo.bank import SupportBank
+from a2m2_zoo.choice import AnyModel, as_model
 from a2m2_zoo.errors import ArgumentError, EpisodeError
-from a2m2_zoo.rejection import Judge
-from a2m2_zoo.spotting.sampling import Filled, Sampler
+from a2m2_zoo.rejection import Judge, shipped_table
+from a2m2_zoo.spotting.sampling import Filled, Sampler, seconds
 from a2m2_zoo.spotting.segments import (
     REJECT_JUDGED,
     REJECT_PLAIN,
@@ -24,16 +29,22 @@ from a2m2_zoo.spotting.segments import (
     Segmenter,
 )
 from a2m2_zoo.spotting.windows import STRIDE, FeatureRing, Window, make_grid, window_lengths
-from a2m2_zoo.video import Limits, normalise
+from a2m2_zoo.video import normalise
 from a2m2_zoo.video.clip import check_size
+from a2m2_zoo.video.gaps import GAP
+from a2m2_zoo.video.given import as_limits
 from a2m2_zoo.video.preprocess import Resizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from a2m2_zoo.bank import SupportBank
     from a2m2_zoo.methods.base import Descriptors
     from a2m2_zoo.model import Model
+
+
+def default_threshold(model: Model) -> float:
+    """The ``reject_below`` of a stream that is given none."""
+    return REJECT_PLAIN if shipped_table(model.weights_hash) is None else REJECT_JUDGED
 
 
 class Stream:
@@ -77,29 +88,35 @@ class Stream:
 
     def __init__(
         self,
-        model: Model,
+        model: AnyModel,
         bank: SupportBank,
         *,
         window: float | Sequence[float] | None = None,
         stride: float = STRIDE,
         reject_below: float | None = None,
         rule: Rule | None = None,
-        gap: float = 1.0,
-        limits: Limits | None = None,
+        gap: float = GAP,
+        limits: AnyLimits = None,
         on_windows: Callable[[Sequence[Window]], None] | None = None,
     ) -> None:
+        if not isinstance(bank, SupportBank):
+            raise ArgumentError(
+                f"the bank is {kind(bank)}; expected a SupportBank, as build_bank gives"
+            )
+        model = as_model(model)
         bank.check(model)
         if len(bank.class_names) < 2:
             raise EpisodeError(
                 f"the supports have one class, {bank.class_names[0]!r}; expected two or more to choose "
                 "from"
             )
-        if not 0 < gap <= 60:
-            raise ArgumentError(f"gap is {gap}; expected seconds above 0 and at most 60")
+        gap = _seconds("gap", gap, most=60)
+        stride = _seconds("stride", stride, most=math.inf)
         frames = model.preprocess.frames
         if window is None:
             window = window_lengths(bank)
-        lengths = (window,) if isinstance(window, (int, float)) else tuple(window)
+        several = window if isinstance(window, (list, tuple)) else (window,)
+        lengths = [_seconds("window", length, most=math.inf) for length in several]
         self.grid = make_grid(lengths, stride=stride, frames=frames)
         self._model, self._bank = model, bank
         self._labels, self._way = bank.label_tensor, len(bank.class_names)
@@ -109,14 +126,15 @@ class Stream:
         if reject_below is None:
             reject_below = rule.reject_below
         if reject_below is None:
-            reject_below = REJECT_PLAIN if self._judge_known is None else REJECT_JUDGED
+            reject_below = default_threshold(model)
         rule = replace(rule, reject_below=reject_below)
+        self._share = rule.known_share
         self._sampler: Sampler[av.VideoFrame] = Sampler(step=self.grid.step, gap=gap)
         self._segmenter = Segmenter(bank.class_names, self.grid, rule)
         # The frame that a slot repeats may be older than the window by the gap.
         self._capacity = self.grid.lengths[-1] + math.ceil(gap / self.grid.step) + 1
         self._ring = FeatureRing(self._capacity)
-        self._limits = limits or Limits()
+        self._limits = as_limits(limits)
         self._on_windows = on_windows
         self._closed = False
         self._begin()
@@ -139,8 +157,8 @@ class Stream:
 
         Args:
             frame: RGB, (H, W, 3) uint8: an array or a tensor; or a frame of PyAV.
-            timestamp: When it was shown, in seconds on any clock that does not jump. What comes late is
-                passed over.
+            timestamp: When it was shown, in seconds on any clock, that of ``time.time()`` too. What comes
+                late is passed over; a jump of more than ``gap`` begins the stream anew.
 
         Returns:
             The segments that became final, in the order of time; mostly none. A segment is final at most
@@ -153,11 +171,11 @@ class Stream:
         if self._closed:
             raise ArgumentError("the stream is closed; make a new one")
         found: list[Segment] = []
-        picture = self._checked(frame)
-        if self._sampler.breaks(timestamp):
+        picture, at = self._checked(frame), seconds(timestamp)
+        if self._sampler.breaks(at):
             found += self._finish()
             self._sampler.restart()
-        for filled in self._sampler.push(picture, timestamp):
+        for filled in self._sampler.push(picture, at):
             self._keep(filled)
             if self._slots % self.grid.stride == 0:
                 found += self._judge(self.grid.lengths)
@@ -209,13 +227,21 @@ class Stream:
         self._begin()
         return found
 
-    @torch.inference_mode()
     def _judge(self, lengths: Sequence[int]) -> list[Segment]:
         """Score all windows that end with the last slot."""
-        last = self._slots - 1
         ready = [length for length in lengths if length <= self._slots]
         if not ready:
             return []
+        windows = self._scored(ready)
+        self._judged = self._slots - 1
+        if self._on_windows is not None:
+            self._on_windows(windows)
+        return self._segmenter.push(windows, begun=self._sampler.origin)
+
+    @apart
+    @torch.inference_mode()
+    def _scored(self, ready: Sequence[int]) -> list[Window]:
+        last = self._slots - 1
         held = [[self._first[slot] for slot in self.grid.slots(last, n)] for n in ready]
         self._encode(sorted({slot for slots in held for slot in slots} & self._fresh.keys()))
         found = self._model.method.encode(self._ring.gather(held))
@@ -223,16 +249,12 @@ class Stream:
         probabilities = (scores * self._scale).softmax(-1).numpy()
         end = self._sampler.origin + (last + 0.5) * self.grid.step
         starts = [max(end - length * self.grid.step, self._sampler.origin) for length in ready]
-        windows = [
-            Window(start, end, chances, raw, sure)
+        return [
+            Window(start, end, chances, raw, sure, self._share)
             for start, chances, raw, sure in zip(
                 starts, probabilities, scores.numpy(), known, strict=True
             )
         ]
-        self._judged = last
-        if self._on_windows is not None:
-            self._on_windows(windows)
-        return self._segmenter.push(windows, begun=self._sampler.origin)
 
     def _scores(self, found: Descriptors) -> tuple[Tensor, list[float | None]]:
         """Class scores (b, w) of windows, and how probable each is of any class, None where nobody knows."""
@@ -254,3 +276,16 @@ class Stream:
         # Forgotten only now: after Ctrl-C in the middle the frames are still there to be judged.
         for slot in slots:
             del self._fresh[slot]
+
+
+def _seconds(name: str, value: Any, *, most: float) -> float:
+    """A length of time.
+
+    Raises:
+        ArgumentError: It is none, or too long.
+    """
+    span = "seconds above 0" if most == math.inf else f"seconds above 0 and at most {most:g}"
+    found = real(name, value, span, least=0, most=most)
+    if not found:
+        raise ArgumentError(f"{name} is {value!r}; expected {span}")
+    return found

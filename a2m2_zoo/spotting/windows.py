@@ -40,7 +40,9 @@ class Window:
         end: Where it ends.
         probabilities: Calibrated probability of every class, in the bank's order, if it is one of them.
         logits: The raw scores behind them.
-        known: Probability that it is any of them; None where the model cannot tell.
+        known: Probability that it is any of them, were half of all windows of none, as for clips; None
+            where the model cannot tell.
+        share: Part of the time in which any of them is taken to happen.
     """
 
     start: float
@@ -48,11 +50,16 @@ class Window:
     probabilities: Float[np.ndarray, " w"]
     logits: Float[np.ndarray, " w"]
     known: float | None = None
+    share: float = 0.5
 
     @property
     def chances(self) -> Float[np.ndarray, " w"]:
         """Probability that it is of each class, unknown actions included where ``known`` is there."""
-        return self.probabilities if self.known is None else self.probabilities * self.known
+        if self.known is None:
+            return self.probabilities
+        # Bayes: another share of unknown windows changes the odds by the odds of the shares.
+        yes, no = self.known * self.share, (1 - self.known) * (1 - self.share)
+        return self.probabilities * (yes / (yes + no))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from a2m2_zoo.modules._config import Config
 PRECISIONS = ("float32", "bfloat16", "float16")
 OPTIMISERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "steps")
+_STEPS = 10**9
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,15 @@ class TrainingConfig(Config):
 
     def __post_init__(self) -> None:
         self._integer("way", low=2)
-        for name in ("shot", "query", "batch", "deals", "accumulate", "steps"):
+        for name in ("shot", "query", "batch", "deals", "accumulate"):
             self._integer(name, low=1)
-        for name in ("validate_episodes", "checkpoint_every", "log_every"):
-            self._integer(name, low=1)
-        for name in ("pool", "warmup", "validate_every", "patience", "seed"):
-            self._integer(name, low=0)
+        self._integer("validate_episodes", low=1, high=100_000)
+        for name in ("steps", "checkpoint_every", "log_every"):
+            self._integer(name, low=1, high=_STEPS)
+        for name in ("warmup", "validate_every", "patience"):
+            self._integer(name, low=0, high=_STEPS)
+        self._integer("pool", low=0)
+        self._integer("seed", low=0, high=2**53)
         self._check_deals()
         self._number("lr", low=0.0, above=True)
         for name in ("weight_decay", "clip", "backbone_lr", "warmup_start"):
@@ -128,7 +132,7 @@ class TrainingConfig(Config):
             )
 
     def _check_milestones(self) -> None:
-        self._integers("milestones", low=1)
+        self._integers("milestones", low=1, high=_STEPS)
         self._numbers("factors")
         pairs = f"milestones are {self.milestones} and factors {self.factors}"
         if self.schedule != "steps" and (self.milestones or self.factors):

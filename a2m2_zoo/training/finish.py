@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -126,12 +125,3 @@ def calibrated(
             scale = float(fitted_scale(logits, truth, prior=scale))
         scales[shot] = float(f"{scale:.4g}")
     return scales
-
-
-def hash_of(path: Path) -> str:
-    """sha256 of a file."""
-    with path.open("rb") as file:
-        digest = sha256()
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from a2m2_zoo._files import write_atomically
+from a2m2_zoo._printable import escaped_json
 from a2m2_zoo._version import __version__
 from a2m2_zoo.errors import ArgumentError, SaveError
 from a2m2_zoo.training.distributed import Ranks
@@ -60,5 +61,6 @@ def write_receipt(out: Path, facts: Mapping[str, Any]) -> None:
         "python": platform.python_version(),
         "packages": {package: version(package) for package in ("torch", "numpy")},
     }
-    text = json.dumps({**versions, **facts}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps({**versions, **facts}, indent=1, ensure_ascii=False, allow_nan=False)
+    text = escaped_json(text) + "\n"
     write_atomically(out / RECEIPT, lambda scratch: scratch.write_text(text, encoding="utf-8"))

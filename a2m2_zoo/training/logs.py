@@ -9,13 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from a2m2_zoo._files import write_atomically
-from a2m2_zoo.errors import DependencyError, SaveError
+from a2m2_zoo._files import read_regular, write_atomically
+from a2m2_zoo._json import parse
+from a2m2_zoo.errors import CheckpointError, DependencyError, SaveError
 
 #: One row: ``step`` and what was measured there; ``validation`` maps shots to percent.
 Row = Mapping[str, Any]
 
 FILE = "log.jsonl"
+_MOST_BYTES = 1 << 30
 
 
 class Log:
@@ -33,7 +35,9 @@ class Log:
 
     def __init__(self, out: Path, *, after: int, tensorboard: bool | None) -> None:
         self._path = out / FILE
-        kept = [json.dumps(row) for row in read_log(self._path) if row["step"] <= after]
+        kept = [
+            json.dumps(row, allow_nan=False) for row in read_log(self._path) if row["step"] <= after
+        ]
         text = "".join(f"{line}\n" for line in kept)
         write_atomically(self._path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
         there = importlib.util.find_spec("tensorboard") is not None
@@ -72,14 +76,23 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
 
     Args:
         path: It may be missing.
+
+    Raises:
+        CheckpointError: It cannot be read, or is no regular file.
     """
     path = Path(path)
     if not path.exists():
         return []
+    try:
+        text = read_regular(path, most=_MOST_BYTES).decode(errors="replace")
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {str(path)!r}: {error.strerror or error}; move it away"
+        ) from error
     rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in text.splitlines():
         try:
-            row = json.loads(line)
+            row = parse(line)
         except ValueError:
             continue
         if isinstance(row, dict) and isinstance(row.get("step"), int):
@@ -113,12 +126,13 @@ class LiveTable:
     """
 
     def __init__(self, steps: int) -> None:
-        from rich.console import Console
         from rich.live import Live
+
+        from a2m2_zoo._console import SafeConsole
 
         self._steps = steps
         self._facts: dict[str, str] = {}
-        console = Console(stderr=True)
+        console = SafeConsole(stderr=True)
         shown = console.is_terminal
         self._live = Live(console=console, refresh_per_second=4, transient=True) if shown else None
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from a2m2_zoo._workers import plain
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.draw import Draw
@@ -43,6 +44,7 @@ class Trained:
         curve: Every validation: ``step``, and percent right by number of shots.
         skipped: Steps left out because a number was not finite.
         seconds: Over all sessions.
+        signal: What interrupted it; 0 for nothing.
     """
 
     step: int
@@ -52,8 +54,10 @@ class Trained:
     curve: tuple[Mapping[str, Any], ...]
     skipped: int
     seconds: float
+    signal: int = 0
 
 
+@plain()
 def train(
     method: Method,
     source: EpisodeSource,
@@ -145,6 +149,7 @@ class _Loop:
     clock: float = field(default_factory=time.perf_counter)
     clips: int = 0
     busy: float = 0.0
+    signal: int = 0
 
     @property
     def config(self) -> TrainingConfig:
@@ -182,6 +187,7 @@ class _Loop:
                 if ended:
                     break
                 if asked:
+                    self.signal = stop.number
                     return "interrupted"
         return "patience" if at.step < config.steps else "steps"
 
@@ -266,6 +272,7 @@ def _finish(loop: _Loop, stopped: str) -> Trained:
         curve=tuple(at.curve),
         skipped=at.skipped,
         seconds=at.seconds,
+        signal=loop.signal,
     )
     if loop.ranks.first:
         write_receipt(run.out, _facts(loop, result))
@@ -273,6 +280,7 @@ def _finish(loop: _Loop, stopped: str) -> Trained:
 
 
 def _facts(loop: _Loop, result: Trained) -> dict[str, Any]:
+    ended = {key: value for key, value in vars(result).items() if key != "signal"}
     return {
         **loop.run.facts,
         "processes": loop.ranks.size,
@@ -281,7 +289,7 @@ def _facts(loop: _Loop, result: Trained) -> dict[str, Any]:
         "loss_parts": sorted(loop.run.method.extra),
         "classes": loop.source.classes,
         "held_out": [] if loop.validation is None else list(loop.validation.names),
-        "result": {**vars(result), "curve": list(result.curve)},
+        "result": {**ended, "curve": list(result.curve)},
     }
 
 

@@ -248,5 +248,5 @@ def _facts(classes: Classes) -> dict[str, Any]:
     return {
         "classes": len(classes),
         "clips": len(clips),
-        "names_sha256": sha256("\n".join(clips).encode()).hexdigest(),
+        "names_sha256": sha256("\n".join(clips).encode("utf-8", "surrogateescape")).hexdigest(),
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from a2m2_zoo._workers import plain
 from a2m2_zoo.data.plans import EpisodePlan
 from a2m2_zoo.errors import A2M2Error, EpisodeError
 from a2m2_zoo.features import FeatureCache
@@ -54,6 +55,7 @@ class Session:
     complain: Callable[[str], None]
     tell: Callable[[str, int, int], None]
 
+    @plain()
     def run(
         self,
         ranks: Ranks,

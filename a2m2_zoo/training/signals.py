@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Stop:
-    """Whether somebody asked the run to stop.
+    """Whether somebody asked the run to stop, and by which signal.
 
     Args:
         hard: Whether a second Ctrl-C raises ``KeyboardInterrupt``. Launchers repeat the terminal's to
@@ -21,30 +21,33 @@ class Stop:
 
     def __init__(self, *, hard: bool, tell: Callable[[], None]) -> None:
         self.asked = False
+        self.number = 0
         self._hard, self._tell = hard, tell
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """The handler of SIGINT and SIGTERM."""
+        """The handler of SIGINT, SIGTERM and SIGHUP."""
         if self.asked:
             if self._hard and number == signal.SIGINT:
                 raise KeyboardInterrupt
             return
-        self.asked = True
+        self.asked, self.number = True, number
         self._tell()
 
 
 @contextmanager
 def watched(stop: Stop) -> Iterator[None]:
-    """Ctrl-C and SIGTERM, which schedulers send before they kill, go to ``stop`` within the block.
+    """Ctrl-C, SIGTERM, which schedulers send before they kill, and SIGHUP go to ``stop`` within the block.
 
     Signals reach the main thread only; in another one nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before: dict[signal.Signals, Any] = {
-        number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers = [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
+    before: dict[signal.Signals, Any] = {}
+    for number in dict.fromkeys(numbers):
+        if signal.getsignal(number) is not signal.SIG_IGN or number == signal.SIGINT:
+            before[number] = signal.signal(number, stop)
     try:
         yield
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from a2m2_zoo._files import sha256_of
+from a2m2_zoo._json import OutOfBoundsError, parse
+from a2m2_zoo._workers import plain
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub import checkpoint
@@ -20,7 +22,7 @@ from a2m2_zoo.methods.base import Method
 from a2m2_zoo.model import Model
 from a2m2_zoo.training.augment import Augment
 from a2m2_zoo.training.config import TrainingConfig
-from a2m2_zoo.training.finish import Trunk, hash_of
+from a2m2_zoo.training.finish import Trunk
 from a2m2_zoo.training.recipes import recipe as find_recipe
 from a2m2_zoo.video import Preprocess
 
@@ -68,6 +70,7 @@ class Start:
             self.backbone.text = None  # type: ignore[assignment]
 
 
+@plain()
 def from_model(
     model: Model,
     *,
@@ -116,6 +119,7 @@ def from_model(
     return Start(name, head, model.backbone, trunk, model.preprocess, config, None, scales)
 
 
+@plain()
 def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any]) -> Start:
     """What a recipe says.
 
@@ -142,7 +146,7 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
     if changes:
         head = _seeded(found.method, _changed(head.config, changes), config.seed)
     if weights is not None:
-        trunk = Trunk(found.backbone, hash_of(weights), weights)
+        trunk = Trunk(found.backbone, sha256_of(weights), weights)
     else:
         assert listed is not None  # or the recipe would have asked for weights
         trunk = Trunk(listed.id, listed.sha256)
@@ -183,7 +187,7 @@ def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
     """``FIELD=VALUE`` as field → value; values are JSON, or plain words.
 
     Raises:
-        ArgumentError: There is no ``=``.
+        ArgumentError: There is no ``=``, or the value is out of all bounds.
 
     >>> read_settings(["lr=3e-4", "precision=bfloat16", "validate_shots=[1]"])
     {'lr': 0.0003, 'precision': 'bfloat16', 'validate_shots': [1]}
@@ -192,9 +196,13 @@ def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise ArgumentError(f"{pair!r} is no setting; expected FIELD=VALUE such as lr=3e-4")
+            raise ArgumentError(
+                f"{pair[:60]!r} is no setting; expected FIELD=VALUE such as lr=3e-4"
+            )
         try:
-            found[name] = json.loads(text)
+            found[name] = parse(text)
+        except OutOfBoundsError as error:
+            raise ArgumentError(f"{name}={text[:40]!r} is no setting: {error}") from error
         except ValueError:
             found[name] = text
     return found

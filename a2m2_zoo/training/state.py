@@ -19,6 +19,7 @@ from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.schedule import LossScale, Optimiser
 
 LAST, BEST = "last.safetensors", "best.safetensors"
+_STEPS, _LARGEST = 10**12, 1e38  # bounds on what a file may say
 #: Fields that change no weight; ``accumulate`` may change if the number of processes makes up for it.
 _FREE = {"patience", "checkpoint_every", "log_every", "accumulate"}
 
@@ -103,10 +104,11 @@ class Run:
             ArgumentError: It was made with other settings or data; they are named.
         """
         found = checkpoint.load(self.out / LAST, kind="training")
+        before = dict(found.record)
         try:
-            before = dict(found.record)
-            progress = Progress(**before.pop("progress"))
-        except (KeyError, TypeError) as error:
+            progress = _progress(before.pop("progress"))
+            dict(**before.get("config", {}))
+        except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{LAST!r} has a broken header: {error}") from error
         self._same(before)
         _load(self.method, found.tensors, "method")
@@ -148,6 +150,22 @@ class Run:
             )
 
 
+def _progress(values: Mapping[str, Any]) -> Progress:
+    """Where a run was, as its file says, every value of the type and the size it can have."""
+    found = Progress(**values)
+    for name, start in asdict(Progress()).items():
+        value = getattr(found, name)
+        if isinstance(start, list):
+            if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+                raise TypeError(f"{name} is {_short(value)}; expected rows")
+        elif isinstance(start, int):
+            if type(value) is not int or not -1 <= value <= _STEPS:
+                raise ValueError(f"{name} is {_short(value)}; expected a number of steps")
+        elif type(value) not in (int, float) or not 0 <= value <= _LARGEST:
+            raise ValueError(f"{name} is {_short(value)}; expected a number")
+    return found
+
+
 def facts_of(
     method: Method, config: TrainingConfig, *, size: int, data: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -166,7 +184,9 @@ def facts_of(
         "batches_per_step": config.accumulate * size,
         "data": dict(data),
     }
-    plain: dict[str, Any] = json.loads(json.dumps(facts))  # as they will be read back
+    plain: dict[str, Any] = json.loads(
+        json.dumps(facts, allow_nan=False)
+    )  # as they will be read back
     return plain
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from a2m2_zoo._workers import plain
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Method, TrainingBatch
@@ -148,6 +149,7 @@ def batches(
 ) -> Generator[list[tuple[int, TrainingBatch]], None, None]:
     """Indices and batches of every step from ``start`` on; the next is made while one is computed on."""
 
+    @plain()
     def made(step: int) -> list[tuple[int, TrainingBatch]]:
         first = step * config.accumulate
         places = [(first + a) * ranks.size + ranks.rank for a in range(config.accumulate)]

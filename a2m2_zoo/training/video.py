@@ -193,7 +193,7 @@ class VideoSource:
         if path in self.failures:
             return VideoError(self.failures[path])
         own = f"{self._plan.seed}:{slot.episode}:{slot.label}:{slot.query}:{slot.number}"
-        seed = int.from_bytes(sha256(own.encode()).digest()[:8], "big")
+        seed = int.from_bytes(sha256(own.encode("utf-8", "surrogateescape")).digest()[:8], "big")
         try:
             found = read_clip(path, self._decoding, limits=self._limits, seed=seed)
         except VideoError as error:

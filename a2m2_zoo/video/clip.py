@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from numbers import Real
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -46,7 +48,8 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("megapixels", "frames", "seconds"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if not number or not float(value) > 0:
                 raise ArgumentError(f"{name}={value!r}: give a number above 0")
 
     @property
@@ -122,6 +125,7 @@ class Job:
         seed: For random sampling.
         strict: Refuse a source that has lost frames instead of warning.
         threads: Decoder threads.
+        notes: What there is to say beside losses, see :meth:`note`.
     """
 
     name: str
@@ -131,6 +135,12 @@ class Job:
     seed: int | None = None
     strict: bool = False
     threads: int = 1
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Keep what the user should know although nothing is lost; said once."""
+        if text not in self.notes:
+            self.notes.append(text)
 
     def choose(self, times: Sequence[int], duration: Fraction) -> tuple[int, ...]:
         """Return the frames to take of those that appear at ``times``, by the job's sampling."""
@@ -162,7 +172,7 @@ class Job:
             times=times,
             count=count,
             source=self.name,
-            warnings=(*losses, *_short(indices, count)),
+            warnings=(*losses, *self.notes, *_short(indices, count)),
         )
 
 
@@ -180,6 +190,12 @@ def check_size(name: str, width: int, height: int, limits: Limits) -> None:
 
 
 def _short(indices: Sequence[int], count: int) -> tuple[str, ...]:
-    if count >= len(indices):
-        return ()
-    return (f"only {count} frame{'s' if count > 1 else ''}; nearest frames repeated",)
+    if count < len(indices):
+        return (f"only {count} frame{'s' if count > 1 else ''}; nearest frames repeated",)
+    frame, times = Counter(indices).most_common(1)[0]
+    if times > 1 and 2 * times > len(indices):
+        return (
+            f"frame {frame} stands for {times} of the {len(indices)} frames taken: it is shown for most "
+            "of the clip",
+        )
+    return ()

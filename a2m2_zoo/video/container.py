@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, cast
 
 import av
 from av.error import FFmpegError
-from av.stream import Disposition
 
+from a2m2_zoo._files import open_regular
 from a2m2_zoo.errors import VideoError, VideoLimitError
+from a2m2_zoo.video.choice import choose
 from a2m2_zoo.video.clip import Job, Limits, check_size
+from a2m2_zoo.video.extent import Extent
+from a2m2_zoo.video.restarts import Restarts
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -38,15 +41,22 @@ class Table:
     Attributes:
         times: Presentation time of each packet in ticks, or None where the container has none.
         shown: Whether the packet's picture is to be shown (not cut away by an edit list).
-        keys: Ordinals of the packets that decoding can start from.
+        keys: Ordinals of the packets that decoding can start from, none before them being needed.
         last: Stay of the last picture in ticks, 0 if unknown.
         tick: Seconds per tick.
-        announced: Length of the stream by its header in seconds, None if it has no opinion.
+        announced: Length by the header in seconds where less is there, None otherwise.
         ordered: The presentation times can be believed. AVI stores pictures in decoding order,
             without times; those made up for it are wrong where there are B frames.
         broken: The file ended in the middle of something.
         probed: How the file was opened, see :func:`open_video`.
         held: The packets themselves, or None where they are too large to keep in memory.
+        there: Length of what is there in seconds, where that is less than announced.
+        skippable: Packets may be left out: the codec is one of those known to allow it, and no packet
+            changes more than its own picture.
+        flagged: ``keys`` are the container's word, to be checked.
+        between: Whether there are B pictures, None where that is not known.
+        layered: There are temporal layers.
+        certain: Each packet that is shown gives one picture.
     """
 
     times: tuple[int | None, ...]
@@ -59,6 +69,12 @@ class Table:
     broken: bool
     probed: bool
     held: tuple[Packet[VideoStream], ...] | None
+    there: float | None = None
+    skippable: bool = True
+    flagged: bool = False
+    between: bool | None = None
+    layered: bool = False
+    certain: bool = True
 
 
 def open_video(path: str | Path, job: Job, *, probe: bool) -> tuple[InputContainer, VideoStream]:
@@ -71,7 +87,7 @@ def open_video(path: str | Path, job: Job, *, probe: bool) -> tuple[InputContain
             open many times faster, and their headers say all that is needed.
 
     Returns:
-        The container, to be closed by the caller, and its first video stream that is not a cover.
+        The container, to be closed by the caller, and the video stream that is the film.
 
     Raises:
         VideoError: If it cannot be opened or holds no video.
@@ -87,9 +103,27 @@ def open_video(path: str | Path, job: Job, *, probe: bool) -> tuple[InputContain
         options["max_pixels"] = decoder_pixels(job.limits)
     if stored_times and not probe:
         options["skip_frame"] = "all"
+    container = _open(path, job, options)
+    try:
+        number, counted = choose(container, job)
+        if counted:  # It was read to its end for that.
+            container.close()
+            container = _open(path, job, options)
+        stream = container.streams.video[number]
+        # PyAV leaves the context out where its FFmpeg has no decoder.
+        if cast("object", stream.codec_context) is None:
+            raise VideoError(f"{name}: no decoder for its video stream: convert it to H.264")
+        check_size(name, stream.codec_context.width, stream.codec_context.height, job.limits)
+    except BaseException:
+        container.close()
+        raise
+    return container, stream
+
+
+def _open(path: str | Path, job: Job, options: dict[str, str]) -> InputContainer:
     try:
         # An absolute path cannot be taken for a protocol ("concat:a|b").
-        container = av.open(
+        return av.open(
             str(Path(path).absolute()),
             container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
             options=options,
@@ -97,16 +131,9 @@ def open_video(path: str | Path, job: Job, *, probe: bool) -> tuple[InputContain
         )
     except (FFmpegError, ValueError) as error:
         raise VideoError(
-            f"{name}: not a video that can be read ({reason(error)}): "
+            f"{job.name}: not a video that can be read ({reason(error)}): "
             "give an mp4, mkv, webm, avi, mov or similar file"
         ) from None
-    try:
-        stream = _pick(container, name)
-        check_size(name, stream.codec_context.width, stream.codec_context.height, job.limits)
-    except BaseException:
-        container.close()
-        raise
-    return container, stream
 
 
 def list_packets(
@@ -123,25 +150,22 @@ def list_packets(
     keys: list[int] = []
     held: list[Packet[VideoStream]] | None = []
     room, broken, last = _HELD_BYTES, False, 0
-    # VP8 stores pictures that are only referred to as packets of their own.
-    hidden_pictures = stream.codec_context.name == "vp8"
+    restarts, extent = Restarts(stream), Extent(container, stream)
     try:
-        for packet in demux(container, stream):
+        for packet in demux(container, stream, extent):
             job.watch.check()
             if len(times) >= most:
                 raise VideoLimitError(
                     f"{job.name}: more than {most} packets of video: cut it or raise Limits.frames"
                 )
-            show = not packet.is_discard
-            if show and hidden_pictures:
-                show = bool(memoryview(packet)[0] & 0x10)
-            if packet.is_keyframe:
+            begins, show = restarts.see(packet)
+            if begins:
                 keys.append(len(times))
             # MP4 counts a packet's duration to the next one in the file, which with B frames is not the
             # next one on the screen. The last in the file has no next one, so its own is true.
             last = packet.duration or 0
             times.append(packet.pts)
-            shown.append(show)
+            shown.append(show and not packet.is_discard)
             broken = broken or packet.is_corrupt
             if held is not None:
                 room -= packet.size
@@ -150,23 +174,47 @@ def list_packets(
                     held = None
     except FFmpegError:
         broken = True
+    tick = stream.time_base or Fraction(1, 1000)
+    missing = extent.missing(len(times) / float(stream.average_rate or 25))
+    between = restarts.between
+    untimed = container.format.name == "avi"
     return Table(
         tuple(times),
         tuple(shown),
         tuple(keys),
         last,
-        stream.time_base or Fraction(1, 1000),
-        _announced(container, stream),
-        not (container.format.name == "avi" and stream.codec_context.has_b_frames),
+        tick,
+        missing[0] if missing else None,
+        not (untimed and (stream.codec_context.has_b_frames if between is None else between)),
         broken,
         probed,
         None if held is None else tuple(held),
+        there=missing[1] if missing else None,
+        skippable=restarts.skippable,
+        flagged=restarts.flagged,
+        between=between,
+        layered=restarts.layered,
+        certain=restarts.certain,
     )
 
 
-def demux(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """Yield the stream's packets, without the empty one PyAV ends with."""
-    return (packet for packet in container.demux(stream) if packet.size)
+def demux(
+    container: InputContainer, stream: VideoStream, extent: Extent | None = None
+) -> Iterator[Packet[VideoStream]]:
+    """Yield the stream's packets, without empty ones.
+
+    Args:
+        container: The file.
+        stream: Whose packets.
+        extent: Is told of the packets of all streams.
+    """
+    if extent is None:
+        yield from (packet for packet in container.demux(stream) if packet.size)
+        return
+    for packet in container.demux():
+        extent.see(cast("Packet[VideoStream]", packet))
+        if packet.size and packet.stream_index == stream.index:
+            yield cast("Packet[VideoStream]", packet)
 
 
 def decoder_pixels(limits: Limits) -> str:
@@ -186,31 +234,7 @@ def reason(error: BaseException) -> str:
 def _head(path: str | Path, name: str) -> bytes:
     """Return the first eight bytes, by which containers are told apart."""
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             return file.read(8)
     except OSError as error:
         raise VideoError(f"{name}: cannot be opened: {error.strerror}") from None
-
-
-def _pick(container: InputContainer, name: str) -> VideoStream:
-    streams = container.streams.video
-    films = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
-    if not films:
-        inside = "only a cover picture" if streams else "no video stream"
-        sound = " and sound" if streams and container.streams.audio else ""
-        sound = ", only sound" if not streams and container.streams.audio else sound
-        raise VideoError(f"{name}: holds {inside}{sound}: give a file with moving pictures")
-    stream = films[0]
-    # PyAV leaves the context out where its FFmpeg has no decoder.
-    if cast("object", stream.codec_context) is None:
-        raise VideoError(f"{name}: no decoder for its video stream: convert it to H.264")
-    return stream
-
-
-def _announced(container: InputContainer, stream: VideoStream) -> float | None:
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    # The container's length is that of its longest stream, so it counts only where there is one.
-    if container.duration and len(container.streams) == 1:
-        return container.duration / 1e6
-    return None

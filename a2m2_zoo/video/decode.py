@@ -10,10 +10,13 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from a2m2_zoo._arguments import kind, whole
 from a2m2_zoo._cores import decoding_threads
 from a2m2_zoo.errors import A2M2Error, ArgumentError, VideoError, VideoNotFoundError
 from a2m2_zoo.video.clip import Clip, Job, Limits, Watch
 from a2m2_zoo.video.film import read_film
+from a2m2_zoo.video.folders import check_clip_folder
+from a2m2_zoo.video.given import as_limits, is_array, is_clip, is_path, missing, text_of
 from a2m2_zoo.video.images import read_array, read_folder
 from a2m2_zoo.video.preprocess import Preprocess
 from a2m2_zoo.video.readers import read_decord, read_torchcodec
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    Source: TypeAlias = str | os.PathLike[str] | NDArray[np.uint8] | Tensor
+    Source: TypeAlias = str | bytes | os.PathLike[Any] | NDArray[np.uint8] | Tensor
 
 READERS: dict[str, Callable[[Path, Job], Clip]] = {
     "pyav": read_film,
@@ -47,8 +50,8 @@ def read_clip(
 
     Args:
         source: A video file (mp4, mkv, webm, avi, mov, ts, gif and others), a folder of pictures
-            (png, jpg, bmp, webp, in natural order), or an array or tensor (T, H, W, 3) of uint8,
-            RGB.
+            (png, jpg, bmp, webp, in natural order), an array or tensor (T, H, W, 3) of uint8,
+            RGB, or a list of pictures of one size: arrays (H, W, 3), or images of PIL or PyAV.
         spec: How many frames, where, and what size.
         limits: What the read may cost.
         reader: "pyav", or "decord" or "torchcodec" where they are installed. For files only.
@@ -72,7 +75,7 @@ def read_clip(
     >>> clip.frames.shape, clip.indices
     ((4, 64, 64, 3), (3, 11, 18, 26))
     """
-    return _read(source, spec, limits, reader, seed, strict, threads, None)
+    return _guarded(source, spec, as_limits(limits), reader, seed, strict, threads, None)
 
 
 def read_clips(
@@ -106,8 +109,7 @@ def read_clips(
     Raises:
         ArgumentError: If workers is below 1 or the reader unknown. Raised at the call.
     """
-    if workers is not None and (isinstance(workers, bool) or workers < 1):
-        raise ArgumentError(f"workers={workers!r}: give an integer of at least 1")
+    workers, limits = whole("workers", workers), as_limits(limits)
     _check(spec, reader, seed)
     return _in_order(sources, spec, workers or decoding_threads(), limits, reader, seed, strict)
 
@@ -126,7 +128,7 @@ def _in_order(
     def read(source: Source, number: int) -> Clip | A2M2Error:
         own = None if seed is None else seed + number
         try:
-            return _read(source, spec, limits, reader, own, strict, 1, stop)
+            return _guarded(source, spec, limits, reader, own, strict, 1, stop)
         except A2M2Error as error:
             return error
 
@@ -145,6 +147,29 @@ def _in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _guarded(
+    source: Any,
+    spec: Preprocess,
+    limits: Limits,
+    reader: str,
+    seed: int | None,
+    strict: bool,
+    threads: int,
+    stop: Event | None,
+) -> Clip:
+    """Read one clip; whatever goes wrong in it is its error, and ends no batch."""
+    try:
+        return _read(source, spec, limits, reader, seed, strict, threads, stop)
+    except A2M2Error:
+        raise
+    except Exception as error:
+        what = " ".join(str(error).split())
+        raise VideoError(
+            f"{_name(source)}: cannot be read ({type(error).__name__}: {what}): convert it, or report "
+            "it with the file"
+        ) from error
+
+
 def _read(
     source: Any,
     spec: Preprocess,
@@ -160,22 +185,24 @@ def _read(
         raise ArgumentError(f"threads={threads!r}: give an integer from 1 to 64")
     name = _name(source)
     job = Job(name, spec, limits, Watch(name, limits, stop), seed, strict, threads)
-    if not isinstance(source, (str, os.PathLike)):
+    if not is_path(source):
         return read_array(source, job)
-    if not os.fspath(source):  # Which would otherwise mean the current folder.
+    text = text_of(source)
+    if not text:  # Which would otherwise mean the current folder.
         raise VideoNotFoundError("an empty path: give a video file or a folder of pictures")
-    path = Path(source)
+    path = Path(text)
     try:
         folder, file, there = path.is_dir(), path.is_file(), path.exists()
     except (OSError, ValueError) as error:  # A name too long, or with a zero byte in it.
         raise VideoError(f"{name}: no usable path: {error}") from None
     if folder:
+        check_clip_folder(path, name)
         return read_folder(path, job)
     if file:
         return READERS[reader](path, job)
     if there:
         raise VideoError(f"{name}: neither file nor folder: give a video or a folder of pictures")
-    raise VideoNotFoundError(f"{name}: no such file or folder: check the path")
+    raise VideoNotFoundError(f"{name}: {missing(text)}")
 
 
 def _check(spec: Preprocess, reader: str, seed: int | None) -> None:
@@ -188,8 +215,14 @@ def _check(spec: Preprocess, reader: str, seed: int | None) -> None:
 
 
 def _name(source: Any) -> str:
-    if isinstance(source, (str, os.PathLike)):
-        text = os.fsdecode(source)
+    if is_path(source):
+        text = text_of(source)
         return text if text.isprintable() and text else repr(text)
-    shape = getattr(source, "shape", None)
-    return f"array of {shape[0]} frames" if shape else f"array ({type(source).__name__})"
+    try:
+        if is_array(source) and source.ndim:
+            return f"array of {source.shape[0]} frames"
+        if isinstance(source, (list, tuple)) and is_clip(source):
+            return f"list of {len(source)} pictures"
+        return kind(source)
+    except Exception:  # Whatever it is, it needs a name for the message that says so.
+        return f"array ({type(source).__name__})"

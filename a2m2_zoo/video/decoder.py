@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,9 @@ class Run:
     wanted: frozenset[int]
 
 
-def plan(table: Table, wanted: Collection[int]) -> list[Run]:
+def plan(
+    table: Table, wanted: Collection[int], beside: Mapping[int, Collection[int]] | None = None
+) -> list[Run]:
     """Return the stretches of packets from which the wanted ones can be decoded.
 
     A key frame serves a wanted picture if it comes first both in the file and on the screen:
@@ -44,16 +46,25 @@ def plan(table: Table, wanted: Collection[int]) -> list[Run]:
     Args:
         table: The packets.
         wanted: Ordinals of packets that have a presentation time.
+        beside: For a wanted packet others to decode too, if they take no earlier beginning.
 
     Returns:
         Stretches in file order that do not overlap.
     """
     runs: list[Run] = []
     for ordinal in sorted(set(wanted)):
-        run = Run(_start(table, ordinal), ordinal, frozenset({ordinal}))
+        start = _start(table, ordinal)
+        others = [
+            other for other in (beside or {}).get(ordinal, ()) if _start(table, other) == start
+        ]
+        run = Run(start, max(ordinal, *others, ordinal), frozenset({ordinal, *others}))
         while runs and run.first <= runs[-1].last + 1:  # Nothing to leave out between them.
             before = runs.pop()
-            run = Run(min(before.first, run.first), ordinal, before.wanted | run.wanted)
+            run = Run(
+                min(before.first, run.first),
+                max(before.last, run.last),
+                before.wanted | run.wanted,
+            )
         runs.append(run)
     return runs
 
@@ -83,13 +94,22 @@ class Decoder:
         LEFTOVERS.expect_decoder(self._context.width, self._context.height)
         self.failures = 0
         """Packets that the decoder has refused so far."""
-        self._skips = self._context.name in _SKIPPING
+        self._skips = self._context.name in _SKIPPING and not table.layered
         self._context.thread_count = job.threads
         # Frame threads that log through Python can dead-lock on damaged files, so they are used
         # only while PyAV's logging is off, as it is by default.
         several = job.threads > 1 and av.logging.get_level() is None
         self._context.thread_type = "AUTO" if several else "SLICE"
         self._context.options = {"max_pixels": decoder_pixels(job.limits)}
+
+    @property
+    def reorders(self) -> bool:
+        """Whether it holds pictures back to bring them into order, as far as it knows by now."""
+        return bool(self._context.has_b_frames)
+
+    def skip_none(self) -> None:
+        """Decode every picture, also those that no wanted one needs."""
+        self._skips = False
 
     def run(self, run: Run) -> Iterator[av.VideoFrame]:
         """Yield the pictures of one stretch in the order they are shown, at least the wanted ones.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -11,9 +13,11 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
+from a2m2_zoo._files import read_regular
 from a2m2_zoo.errors import VideoError, VideoLimitError
 from a2m2_zoo.video.clip import Clip, Job, check_size
 from a2m2_zoo.video.container import decoder_pixels
+from a2m2_zoo.video.given import as_frames
 from a2m2_zoo.video.preprocess import Resizer
 
 if TYPE_CHECKING:
@@ -29,6 +33,9 @@ _KINDS = (
     (re.compile(rb"BM"), "bmp"),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), "webp"),
 )
+
+# The part after the point of a number such as 0.25, which has no second point.
+_DECIMAL = re.compile(r"(?<![\d.])\d+\.(\d+)(?!\.?\d)", re.ASCII)
 
 
 def read_folder(folder: Path, job: Job) -> Clip:
@@ -46,9 +53,8 @@ def read_folder(folder: Path, job: Job) -> Clip:
         inside = list(folder.iterdir())
     except OSError as error:
         raise VideoError(f"{job.name}: cannot be listed: {error.strerror}") from None
-    paths = sorted(
-        (path for path in inside if path.suffix.lower() in SUFFIXES and path.name[0] != "."),
-        key=natural,
+    paths = in_order(
+        path for path in inside if path.suffix.lower() in SUFFIXES and path.name[0] != "."
     )
     if not paths:
         raise VideoError(f"{job.name}: no pictures in this folder: expected {', '.join(SUFFIXES)}")
@@ -81,18 +87,14 @@ def read_array(source: Any, job: Job) -> Clip:
     """Take the wanted frames of an array.
 
     Args:
-        source: (T, H, W, 3) uint8, RGB: a NumPy array, a torch tensor, or what turns into an array.
+        source: (T, H, W, 3) uint8, RGB: a NumPy array, a torch tensor, or a list of pictures.
         job: What is wanted of it.
 
     Raises:
         VideoError: If shape or type are others.
         VideoLimitError: If a frame is too large.
     """
-    array = as_array(source)
-    if array.ndim != 4 or array.shape[-1] != 3 or array.dtype != np.uint8 or 0 in array.shape:
-        raise VideoError(
-            f"{job.name}: shape {array.shape}, {array.dtype}: give RGB frames (T, H, W, 3), uint8"
-        )
+    array = as_frames(source, job.name)
     count, height, width, _ = array.shape
     check_size(job.name, width, height, job.limits)
     resize = Resizer(job.spec)
@@ -104,21 +106,43 @@ def read_array(source: Any, job: Job) -> Clip:
     return _clip(job, indices, found, count, ())
 
 
-def as_array(source: Any) -> NDArray[Any]:
-    """Return a torch tensor (of any device), a list or an array as a NumPy array."""
-    if hasattr(source, "detach"):
-        source = source.detach().cpu().numpy()
-    return np.asarray(source)
+def in_order(paths: Iterable[Path]) -> list[Path]:
+    """Sort the names of one folder so that digits are numbers.
+
+    ``t0.25`` comes before ``t0.5``, as a decimal fraction does; but where one name ends in 10, 20, ... after
+    the point and another is shorter (``1.2`` and ``1.10``), these are two numbers each, as in a version.
+
+    >>> [path.name for path in in_order(map(Path, ["t0.5.png", "t0.25.png", "t0.125.png"]))]
+    ['t0.125.png', 't0.25.png', 't0.5.png']
+    >>> [path.name for path in in_order(map(Path, ["f1.10.png", "f1.9.png", "f1.2.png"]))]
+    ['f1.2.png', 'f1.9.png', 'f1.10.png']
+    """
+    paths = list(paths)
+    fractions = [match[1] for path in paths for match in _DECIMAL.finditer(path.name)]
+    counted = len({len(fraction) for fraction in fractions}) > 1 and any(
+        len(fraction) > 1 and fraction[0] != "0" and fraction[-1] == "0" for fraction in fractions
+    )
+    return sorted(paths, key=lambda path: natural(path, decimals=not counted))
 
 
-def natural(path: Path) -> list[tuple[int, str]]:
+def natural(path: Path, *, decimals: bool = True) -> list[tuple[Fraction, str]]:
     """Return a sort key that reads digits as numbers.
+
+    Args:
+        path: Its name counts.
+        decimals: Two numbers with a point between them are one, as long as no third follows.
 
     >>> [path.name for path in sorted(map(Path, ["f10.png", "f2.png", "f1.png"]), key=natural)]
     ['f1.png', 'f2.png', 'f10.png']
     """
-    pieces = re.split(r"(\d+)", path.name.lower())
-    return [(int(piece), "") if piece.isdecimal() else (0, piece) for piece in [*pieces, path.name]]
+    pattern = r"((?<![\d.])\d+\.\d+(?!\.?\d)|\d+)" if decimals else r"(\d+)"
+    pieces = re.split(pattern, path.name.lower(), flags=re.ASCII)
+    # Numbers lie at odd places. The name as it is settles what they leave open ("1" and "01").
+    key = [
+        (Fraction(piece), "") if index % 2 else (Fraction(0), piece)
+        for index, piece in enumerate(pieces)
+    ]
+    return [*key, (Fraction(0), path.name)]
 
 
 def _choose(count: int, job: Job) -> tuple[int, ...]:
@@ -135,13 +159,13 @@ def _picture(path: Path, job: Job) -> av.VideoFrame:
     job.watch.check()
     name = f"{job.name}/{path.name}"
     try:
-        if path.stat().st_size > 8 * job.limits.pixels + 65_536:
-            raise VideoLimitError(
-                f"{name}: {path.stat().st_size} bytes for a picture of at most "
-                f"{job.limits.megapixels:g} megapixels: shrink it or raise Limits.megapixels"
-            )
-        data = path.read_bytes()
+        data = read_regular(path, most=8 * job.limits.pixels + 65_536)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise VideoLimitError(
+                f"{name}: {error.strerror} for a picture of {job.limits.megapixels:g} megapixels: "
+                "shrink it or raise Limits.megapixels"
+            ) from None
         raise VideoError(f"{name}: cannot be read: {error.strerror}") from None
     kind = next((kind for start, kind in _KINDS if start.match(data)), None)
     if kind is None:

@@ -8,7 +8,8 @@ up. So bytes are counted here, and the collector is called when enough have gath
 from __future__ import annotations
 
 import gc
-from threading import Lock
+
+from a2m2_zoo._locks import Lock
 
 _PICTURES = 20  # an H.264 decoder keeps 16, and a few are on their way
 _BUDGET = 96 << 20

@@ -7,6 +7,7 @@ folder, array) goes through the same scaler, libswscale, so that they agree with
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
@@ -223,18 +224,29 @@ def normalise(frames: UInt8[Tensor, "*b t h w 3"], spec: Preprocess) -> Float[Te
 
 def turned(picture: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
     """Apply a frame's display matrix, rounded to quarter turns and mirrors."""
-    # Not frame.side_data: that is kept on the frame and points back at it, so that frames pile up until the
-    # garbage collector comes by.
-    matrix = cast("Any", SideDataContainer)(frame).get("DISPLAYMATRIX")
+    matrix = _display_matrix(frame)
     if matrix is None:
         return picture
     # Nine 32-bit numbers; a point (x, y) is shown at (a x + c y, b x + d y).
-    a, b, _, c, d = (
-        int(value) for value in np.frombuffer(bytes(cast("Buffer", matrix)), np.int32)[:5]
-    )
+    a, b, _, c, d = (int(value) for value in matrix[:5])
     if abs(a) + abs(d) < abs(b) + abs(c):
         picture, a, d = picture.transpose(1, 0, 2), c, b
     return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
+def _display_matrix(frame: av.VideoFrame) -> NDArray[np.int32] | None:
+    """Return how a frame is turned, be it by the file's header or by its own EXIF orientation."""
+    # Not frame.side_data: that is kept on the frame and points back at it, so that frames pile up until the
+    # garbage collector comes by.
+    box = cast("Any", SideDataContainer).__new__(SideDataContainer)
+    # PyAV stops at a kind it has no name for, such as EXIF; what came before is in the box by then.
+    with suppress(ValueError):
+        box.__init__(frame)
+    with suppress(ValueError):
+        for item in box:
+            if item.type.name == "DISPLAYMATRIX":
+                return np.frombuffer(bytes(cast("Buffer", item)), np.int32)
+    return None
 
 
 def _triple(name: str, value: Any) -> tuple[float, float, float]:

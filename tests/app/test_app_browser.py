@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +14,7 @@ from urllib.parse import urlsplit
 
 import makers
 import pytest
+from app.serving import Server
 from report import webdriver
 
 from a2m2_zoo import SupportBank
@@ -31,63 +29,6 @@ pytestmark = [
 ]
 
 _UPLOAD_MB = 5
-# Runs in the server first: writes down every address it looks up or connects to. Gradio's own use of others
-# is not ours to mend.
-_AUDIT = """
-import sys, warnings
-warnings.filterwarnings("ignore", category=DeprecationWarning, module="gradio")
-warnings.filterwarnings("ignore", category=ResourceWarning)
-def hook(event, args):
-    if event in ("socket.getaddrinfo", "socket.connect", "socket.sendto"):
-        with open({log!r}, "a") as log:
-            log.write(f"{{event}} {{args[1] if event != 'socket.getaddrinfo' else args[0]}}\\n")
-sys.addaudithook(hook)
-"""
-
-
-class Server:
-    """`a2m2 app` as a process of its own."""
-
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.outgoing = folder / "outgoing.log"
-        self.outgoing.touch()
-        self.temporary = folder / "temporary"
-        self.temporary.mkdir()
-        (folder / "sitecustomize.py").write_text(_AUDIT.format(log=str(self.outgoing)))
-        root = Path(__file__).resolve().parents[2]
-        places = os.pathsep.join([str(folder), str(root), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "PYTHONPATH": places, "TMPDIR": str(self.temporary)}
-        self.errors = folder / "errors.log"
-        with self.errors.open("w") as errors:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-W",
-                    "error",
-                    "-m",
-                    "a2m2_zoo",
-                    "app",
-                    "--port",
-                    "0",
-                    *arguments,
-                ],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=environment,
-            )
-        assert self.process.stdout is not None
-        self.address = self.process.stdout.readline().strip()
-        assert self.address.startswith("http://127.0.0.1:"), self.errors.read_text()
-
-    def close(self) -> None:
-        self.process.send_signal(2)
-        try:
-            assert self.process.wait(webdriver.PATIENCE) == 0, self.errors.read_text()
-        finally:
-            self.process.kill()
-            assert self.process.stdout is not None
-            self.process.stdout.close()
 
 
 class Visitor:
@@ -277,6 +218,16 @@ def test_a_newcomer_sees_an_answer_in_one_click(visitor: Visitor) -> None:
     visitor.until("return document.querySelectorAll('#segments tbody tr').length > 1")
     visitor.until(
         "const i = document.querySelector('#timeline img'); return i && i.naturalWidth > 1000"
+    )
+    assert visitor.browser.run("return document.querySelectorAll('#segments tr.none').length") < 3
+    visitor.browser.run(
+        "const i = document.querySelector('#film-reject input[type=number]'); i.value = 1;"
+        "for (const kind of ['input', 'change', 'blur']) i.dispatchEvent(new Event(kind, {bubbles: true}))"
+    )
+    visitor.click("Find the actions")
+    visitor.until(  # no probability reaches 1
+        "const all = [...document.querySelectorAll('#segments tbody tr')];"
+        "return all.length > 0 && all.every(row => row.classList.contains('none'))"
     )
     assert visitor.complaints() == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,8 @@ import torch
 from a2m2_zoo import SupportBank, build_bank, load_model
 from a2m2_zoo.app.engine import Engine
 from a2m2_zoo.app.limits import AppLimits
-from a2m2_zoo.app.session import Session, Sessions, explain_error, held_bytes
+from a2m2_zoo.app.session import Session, Sessions, explain_error
+from a2m2_zoo.app.store import ANYONE, held_bytes
 from a2m2_zoo.errors import (
     A2M2Error,
     ArgumentError,
@@ -44,11 +46,18 @@ def session(shared: Engine) -> Iterator[Session]:
     made.close()
 
 
-def sent(engine: Engine, name: str, make=makers.film, **how: object) -> dict[str, str]:
-    """A file as the page reports it: in a folder of its own among the visitors' files."""
-    folder = engine.files / f"sent-{time.monotonic_ns()}"
-    folder.mkdir()
-    return {"path": str(make(folder / name, **how))}
+def sent(
+    engine: Engine, name: str, make=makers.film, owner: str = ANYONE, **how: object
+) -> dict[str, str]:
+    """A file that a visitor sent, as the page reports it."""
+    with tempfile.TemporaryDirectory() as folder:
+        return arrived(engine, make(Path(folder) / name, **how), owner)
+
+
+def arrived(engine: Engine, path: Path, owner: str = ANYONE) -> dict[str, str]:
+    """This file, sent."""
+    with path.open("rb") as file:
+        return {"path": str(engine.store.keep(owner, path.name, file))}
 
 
 def two_classes(session: Session, engine: Engine) -> None:
@@ -181,12 +190,14 @@ def test_only_what_was_sent_is_read(
 
 
 def test_a_large_file_is_refused(model: Model, tmp_path: Path) -> None:
-    engine = Engine(model, tmp_path, limits=AppLimits(upload_mb=1))
-    large = sent(engine, "large.mp4")
-    with Path(large["path"]).open("ab") as file:
-        file.truncate((1 << 20) + 1)
+    engine = Engine(model, tmp_path / "page", limits=AppLimits(upload_mb=1))
+    large = tmp_path / "large.mp4"
+    large.write_bytes(bytes(1 << 20))
+    assert arrived(engine, large)
+    large.write_bytes(bytes((1 << 20) + 1))
     with pytest.raises(VideoLimitError, match=r"large\.mp4 is larger than 1 MB"):
-        Session(engine).add("wave", large)
+        arrived(engine, large)
+    assert held_bytes(engine.files) == 1 << 20
 
 
 def test_banks_travel(session: Session, shared: Engine) -> None:
@@ -194,13 +205,13 @@ def test_banks_travel(session: Session, shared: Engine) -> None:
     assert session.bank is not None
     saved = session.save()
     assert saved is not None
-    arrived = shared.files / "mine.safetensors"
-    arrived.write_bytes(saved.read_bytes())
+    mine = saved.rename(saved.with_name("mine.safetensors"))
+    given = arrived(shared, mine)
     other = Session(shared)
-    assert other.load({"path": str(arrived)}) == "Loaded 2 classes from mine.safetensors."
+    assert other.load(given) == "Loaded 2 classes from mine.safetensors."
     assert other.bank is not None
     assert other.bank.counts() == session.bank.counts()
-    assert not arrived.exists()
+    assert not Path(given["path"]).exists()
     query = sent(shared, "q.mp4")
     assert other.classify(query).prediction.label == session.classify(query).prediction.label
     other.close()
@@ -208,7 +219,7 @@ def test_banks_travel(session: Session, shared: Engine) -> None:
 
 @pytest.mark.parametrize("fault", ["text", "model", "shape", "nan", "type", "thumbnails", "many"])
 def test_a_bank_that_would_break_the_page_is_refused(
-    session: Session, shared: Engine, fault: str
+    session: Session, shared: Engine, tmp_path: Path, fault: str
 ) -> None:
     two_classes(session, shared)
     good = session.bank
@@ -223,27 +234,26 @@ def test_a_bank_that_would_break_the_page_is_refused(
         "thumbnails": replace(good, thumbnails=good.thumbnails[:, :1]),
         "many": good.add(good).add(good).add(good).add(good),
     }
-    path = shared.files / "bad.safetensors"
+    path = tmp_path / "bad.safetensors"
     if fault == "text":
         path.write_text("not a bank")
     else:
         bad[fault].save(path)
+    given = arrived(shared, path)
     with pytest.raises(BankError) as caught:
-        session.load({"path": str(path)})
+        session.load(given)
     assert session.bank is good
-    assert not path.exists()
+    assert not Path(given["path"]).exists()
     line = explain_error(shared, caught.value)
     assert str(shared.folder) not in line
     assert "\n" not in line
 
 
-def test_a_banks_paths_are_not_passed_on(session: Session, shared: Engine) -> None:
+def test_a_banks_paths_are_not_passed_on(session: Session, shared: Engine, tmp_path: Path) -> None:
     two_classes(session, shared)
     assert session.bank is not None
     private = replace(session.bank, sources=tuple(f"/home/her/{i}.mp4" for i in range(3)))
-    path = shared.files / "b.safetensors"
-    private.save(path)
-    session.load({"path": str(path)})
+    session.load(arrived(shared, private.save(tmp_path / "b.safetensors")))
     assert session.bank.sources == ("0.mp4", "1.mp4", "2.mp4")
     saved = session.save()
     assert saved is not None
@@ -264,13 +274,16 @@ def test_drawn_clips_answer_and_a_drawn_video_is_searched(model: Model, tmp_path
     assert right >= 2
     assert len(set(names)) == 3
     film, _ = session.draw_film()
-    # The browser hands back a copy; the original stays for the next visitor.
-    found = session.spot({"path": str(engine.files / "x" / film.name)})
+    # The browser is given a copy, and names it; the original stays for the next visitor.
+    found = session.spot({"path": str(film)})
     assert {s.label for s in found.segments if s.known} & {"jump", "wave", "squat", "kick"}
     assert found.picture is not None
     assert found.damage == ""
+    none = session.spot({"path": str(engine.files / "x" / film.name)}, 1.0)
+    assert not any(s.known for s in none.segments)
     session.close()
-    assert film.exists()
+    assert not film.exists()
+    assert engine.drawn().film.exists()
     own = Session(engine)
     own.add("mine", sent(engine, "a.mp4"))
     with pytest.raises(ArgumentError, match="classes of your own"):
@@ -279,12 +292,14 @@ def test_drawn_clips_answer_and_a_drawn_video_is_searched(model: Model, tmp_path
     assert own.bank.class_names == ("mine",)
 
 
-def test_a_damaged_video_gives_what_was_found(session: Session, shared: Engine) -> None:
+def test_a_damaged_video_gives_what_was_found(
+    session: Session, shared: Engine, tmp_path: Path
+) -> None:
     two_classes(session, shared)
-    whole = makers.film(shared.files / "w.mkv", 90)
+    whole = makers.film(tmp_path / "w.mkv", 90)
     data = whole.read_bytes()
     whole.write_bytes(data[: 2 * len(data) // 3])
-    found = session.spot({"path": str(whole)})
+    found = session.spot(arrived(shared, whole))
     assert shared.plain(found.damage).startswith("w.mkv: ")
     assert found.picture is not None
     with pytest.raises(VideoError, match="not a video"):
@@ -304,7 +319,7 @@ def test_visitors_do_not_see_each_other_and_the_oldest_makes_room(
 ) -> None:
     engine = Engine(model, tmp_path, limits=AppLimits(sessions=2))
     sessions = Sessions(engine)
-    sessions.of("one").add("wave", sent(engine, "a.mp4"))
+    sessions.of("one").add("wave", sent(engine, "a.mp4", owner="one"))
     assert sessions.of("two").bank is None
     assert sessions.of("one").bank is not None
     sessions.of("three")
@@ -320,23 +335,42 @@ def test_visitors_do_not_see_each_other_and_the_oldest_makes_room(
         left._picture("why")
 
 
-def test_with_the_last_visitor_goes_what_was_never_used(model: Model, tmp_path: Path) -> None:
+def test_what_was_never_used_goes_with_its_visitor(model: Model, tmp_path: Path) -> None:
     engine = Engine(model, tmp_path, limits=AppLimits())
     sessions = Sessions(engine)
-    for key in ("one", "two"):
+    for key in ("her.1", "her.2", "his.1"):
         sessions.of(key)
-    sent(engine, "unused.mp4")
-    sessions.drop("one")
-    assert list(engine.files.rglob("unused.mp4"))
-    sessions.drop("two")
-    assert list(engine.files.iterdir()) == []
+    kept = [sent(engine, "unused.mp4", owner=owner) for owner in ("her", "his", ANYONE)]
+    for key, left in (("her.1", [1, 1, 1]), ("her.2", [0, 1, 1]), ("his.1", [0, 0, 1])):
+        sessions.drop(key)
+        assert [Path(given["path"]).exists() for given in kept] == left
+
+
+def test_equal_clips_are_two_files_and_nobody_names_anothers(model: Model, tmp_path: Path) -> None:
+    engine = Engine(model, tmp_path, limits=AppLimits())
+    her, second, his = (Session(engine, key) for key in ("her.1", "her.2", "his.1"))
+    two_classes_of = {"right": {}, "back": {"speed": -7}}
+    for session in (her, his):
+        for name, how in two_classes_of.items():
+            session.add(name, sent(engine, "a.mp4", owner=session._key[:3], **how))
+    hers, his_own = (sent(engine, "q.mp4", owner=owner) for owner in ("her", "his"))
+    assert hers != his_own
+    for given in (hers, sent(engine, "q.mp4", owner=ANYONE)):
+        with pytest.raises(ArgumentError, match="no longer here"):
+            his.classify(given)
+    assert her.classify(hers).prediction.label == "right"
+    with pytest.raises(ArgumentError, match="no longer here"):
+        second.add("x", hers)  # another tab of hers: it is the first one's now
+    her.close()
+    assert not Path(hers["path"]).exists()
+    assert his.classify(his_own).prediction.label == "right"
 
 
 def test_what_nobody_touches_goes(model: Model, tmp_path: Path) -> None:
     engine = Engine(model, tmp_path, limits=AppLimits(minutes=10))
     sessions = Sessions(engine)
     visitor = sessions.of("one")
-    visitor.add("wave", sent(engine, "a.mp4"))
+    visitor.add("wave", sent(engine, "a.mp4", owner="one"))
     visitor.save()
     sent(engine, "abandoned.mp4")
     sessions.sweep()

@@ -4,6 +4,8 @@ import csv
 import inspect
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +56,33 @@ def test_json_answers_have_the_announced_form(
     assert len(answer["frames"]) == 8
 
 
+def test_a_folder_that_cannot_be_opened_costs_no_other_answer(
+    data: Path,
+    bank: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = tmp_path / "queries"
+    shutil.copytree(data / "still", root / "open")
+    (root / "locked").mkdir()
+    (root / "locked" / "x.mp4").touch()
+    scan = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    asked = [str(root), str(root / "locked"), "--supports", str(bank), "--json"]
+    assert main(["classify", *asked]) == 1
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)) == 3
+    assert captured.err.count("cannot list the folder") == 2
+    assert captured.err.count("\n") == 2
+
+
 def test_csv_and_table(data: Path, bank: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(data / "still")
     assert main(["classify", folder, "--supports", str(bank), "--csv"]) == 0
@@ -83,13 +112,17 @@ def test_every_broken_clip_has_one_line_and_the_good_ones_are_answered(
     queries = [str(p) for p in (good, *broken, one)]
     assert main(["classify", *queries, "--supports", str(bank), "--json"]) == 1
     out, err = capfd.readouterr()
-    answers = {Path(a["query"]).name: a for a in json.loads(out)}
+    rows = json.loads(out)
+    assert [row["query"] for row in rows] == queries, "failures stand in their place"
+    failed = {row["query"]: row["error"] for row in rows if "error" in row}
+    answers = {Path(a["query"]).name: a for a in rows if "error" not in a}
     assert answers["r1.mp4"]["label"] == "right"
     assert answers["one.mp4"]["warnings"] == ["only 1 frame; nearest frames repeated"]
     assert set(answers) <= {"r1.mp4", "one.mp4", "cut.mp4"}
     complaints = lines(err)
     assert all(line.startswith("a2m2: ") for line in complaints), err
-    assert len(complaints) == len(queries) - len(answers)
+    assert len(complaints) == len(queries) - len(answers) == len(failed)
+    assert [f"a2m2: {error}" for error in failed.values()] == complaints
     for path in broken:
         if path.name not in answers:
             assert sum(path.name in line for line in complaints) == 1, path.name

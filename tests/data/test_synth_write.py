@@ -80,7 +80,7 @@ def test_an_empty_folder_may_exist_and_a_full_one_is_left_alone(tmp_path):
     (tmp_path / "empty").mkdir()
     write_dataset(tmp_path / "empty", classes=1, clips=1, frames=2, size=32)
     before = sorted(p.as_posix() for p in tmp_path.rglob("*"))
-    with pytest.raises(ArgumentError, match="not an empty folder"):
+    with pytest.raises(ArgumentError, match="exists; give a new folder"):
         write_dataset(tmp_path / "empty", classes=1, clips=1)
     assert sorted(p.as_posix() for p in tmp_path.rglob("*")) == before
 

@@ -19,6 +19,7 @@ from a2m2_zoo.features import (
 from a2m2_zoo.video import read_clips
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_broken_clips_are_named_and_the_others_filled(
     make: Callable[..., FeatureCache], clips: list[Path], tmp_path: Path
 ) -> None:

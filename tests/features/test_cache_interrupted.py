@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cache_maker import LONG_AGO, Counting, direct, joined, same, shard_files
+from cache_maker import Counting, direct, joined, same, shard_files
 
 from a2m2_zoo.backbones.base import Backbone
 from a2m2_zoo.errors import A2M2Error, SaveError
@@ -103,18 +102,19 @@ def test_a_read_only_cache_can_be_read(
     assert cache.missing(clips) == clips  # and no second warning
 
 
-def test_abandoned_scratch_files_are_removed_and_fresh_ones_left(
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(
     make: Callable[..., FeatureCache], clips: list[Path]
 ) -> None:
     cache = make()
     cache.folder.mkdir(parents=True)
-    fresh, stale = cache.folder / ".a-1.safetensors", cache.folder / ".b-2.safetensors"
-    fresh.write_bytes(b"half")
-    stale.write_bytes(b"half")
-    os.utime(stale, (LONG_AGO, LONG_AGO))
+    foreign = cache.folder / ".notes.safetensors"
+    left = cache.folder / ".a2m2-0123456789abcdef.safetensors"
+    for path in (foreign, left):
+        path.write_bytes(b"half")
+    assert make().missing(clips) == clips  # readers pass it over
     assert cache.fill(clips[:1], workers=1) == {}
-    assert fresh.exists()
-    assert not stale.exists()
+    assert foreign.exists()
+    assert not left.exists()
 
 
 def test_shards_are_written_by_bytes_and_by_time(

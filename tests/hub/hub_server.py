@@ -16,7 +16,7 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,6 +55,8 @@ class Fault:
         announce: Size to announce instead of the true one; None announces the true one.
         drip: Seconds to wait before every kilobyte.
         whole: Ignore the Range header.
+        lies: Headers over those of a true answer; None leaves one out.
+        endless: Send the body again and again, without saying how long it is.
     """
 
     method: str = "GET"
@@ -67,6 +69,8 @@ class Fault:
     announce: int | None = None
     drip: float = 0.0
     whole: bool = False
+    lies: dict[str, str | None] = field(default_factory=dict)
+    endless: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,7 +212,7 @@ class Downloads(BaseHTTPRequestHandler):
         elif self.server.cdn:
             data = repo.files[commit][file]
             other = f"http://localhost:{self.server.server_port}/cdn{self.path}?signature=secret"
-            headers = {"Location": other, **linked(data, commit, fault)}
+            headers = {"Location": other, **linked(data, commit, fault), **fault.lies}
             self.answer(302, {}, headers=headers)
         else:
             self.send_file(file, repo.files[commit][file], commit, fault)
@@ -233,11 +237,16 @@ class Downloads(BaseHTTPRequestHandler):
                 return
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         self.send_response(status)
-        for key, value in {**headers, "Content-Length": str(total - start)}.items():
-            self.send_header(key, value)
+        length = {} if fault.endless else {"Content-Length": str(total - start)}
+        for key, value in {**headers, **length, **fault.lies}.items():
+            if value is not None:
+                self.send_header(key, value)
         self.end_headers()
         if self.command == "HEAD":
             return
+        with suppress(ConnectionError):
+            while fault.endless:
+                self.wfile.write(data)
         self.server.before_get()
         body = data[start:total] if fault.cut is None else data[start : start + fault.cut]
         with suppress(ConnectionError):  # the client has given up
@@ -279,14 +288,20 @@ class Downloads(BaseHTTPRequestHandler):
         self.answer(200, {**facts, "gated": False, "disabled": False, "siblings": siblings})
 
     def answer(
-        self, status: int, body: Any, *, code: str = "", headers: dict[str, str] | None = None
+        self,
+        status: int,
+        body: Any,
+        *,
+        code: str = "",
+        headers: Mapping[str, str | None] | None = None,
     ) -> None:
         """JSON, or the headers of it."""
         data = json.dumps(body).encode()
         self.send_response(status)
         errors = {"X-Error-Code": code, "X-Error-Message": str(body.get("error"))} if code else {}
         for key, value in {**errors, **(headers or {})}.items():
-            self.send_header(key, value)
+            if value is not None:
+                self.send_header(key, value)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

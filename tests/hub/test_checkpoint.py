@@ -37,6 +37,19 @@ def test_saving_twice_gives_the_same_bytes(sound: Path, tmp_path: Path) -> None:
     assert sound.read_bytes() == (tmp_path / "n.safetensors").read_bytes()
 
 
+def test_the_hash_of_the_content_changes_nothing_that_a_model_is_known_by(
+    sound: Path, tmp_path: Path
+) -> None:
+    """Files of versions that wrote no such hash are known by the hash of their bytes."""
+    old = tmp_path / "old.safetensors"
+    for record in ({"id": "x"}, {"id": "ä", "n": [1, 2.5]}, {"id": "x" * 11}):
+        checkpoint.save(sound, TENSORS, kind="model", record=record)
+        old.write_bytes(checkpoint.serialised(TENSORS, kind="model", record=record, summed=False))
+        new, before = (checkpoint.load(path, kind="model") for path in (sound, old))
+        assert (new.summed, before.summed) == (True, False)
+        assert new.sha256 != new.plain_sha256 == before.plain_sha256 == before.sha256
+
+
 def test_another_hash_is_refused_before_parsing(sound: Path) -> None:
     sound.write_bytes(b"not a safetensors file at all")
     with pytest.raises(CheckpointError, match=r"has sha256 [0-9a-f]{64} where 0{64} was announced"):

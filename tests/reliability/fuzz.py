@@ -29,7 +29,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-from mutate import damaged, hostile_json, hostile_safetensors
+from mutate import damaged, hostile_json, hostile_safetensors  # noqa: E402
 
 KINDS = ("video", "bank", "checkpoint", "manifest", "list", "setting")
 PATIENCE = 10.0  # seconds

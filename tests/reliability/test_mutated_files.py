@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("resource", reason="memory is counted with the resource module")
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fuzz import run  # noqa: E402
+from fuzz import run
 
 COUNT = 2000 if os.environ.get("A2M2_LONG") else 300
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="counts memory with the resource module")
 def test_mutated_files_are_answered_or_refused() -> None:
     receipt = run(COUNT, seed=int(os.environ.get("A2M2_SEED", "0")))
     assert receipt["faults"] == []

@@ -8,7 +8,7 @@ import av
 import numpy as np
 from makers import film
 
-from a2m2_zoo.data.synthetic import draw_named, write_video
+from a2m2_zoo.data.synthetic import NAMED_ACTIONS, draw_named, write_video
 
 FPS = 16
 
@@ -30,6 +30,20 @@ def parts() -> list[tuple[str, np.ndarray]]:
 def long_film(path: Path) -> Path:
     write_video(path, np.concatenate([part for _, part in parts()]))
     return path
+
+
+def five_actions(root: Path) -> tuple[dict[str, list[Path]], Path]:
+    """Two supports of each named action, and a film of all of them, as `a2m2 demo` draws them."""
+    scene = {"style": "scene", "studio": 2}
+    found: dict[str, list[Path]] = {}
+    for name in NAMED_ACTIONS:
+        for i in range(2):
+            path = root / f"{name}-{i}.mp4"
+            write_video(path, draw_named(name, i, seed=0, frames=32, **scene))
+            found.setdefault(name, []).append(path)
+    parts = [draw_named(name, 1, seed=1, frames=32, **scene) for name in NAMED_ACTIONS]
+    write_video(root / "film.mp4", np.concatenate(parts))
+    return found, root / "film.mp4"
 
 
 def frames_of(path: Path) -> list[tuple[av.VideoFrame, float]]:

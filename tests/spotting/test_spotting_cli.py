@@ -106,7 +106,9 @@ def test_damaged_videos_give_what_was_found_and_one_line(
     path = DAMAGED[name](tmp_path / name)
     assert ask(work, "--json", "--reject-below", "0", video=path) == 1
     said = capsys.readouterr()
-    assert json.loads(said.out)["segments"][0]["start"] == 0
+    answer = json.loads(said.out)
+    assert answer["segments"][0]["start"] == 0
+    assert answer["error"] in said.err
     assert said.err.startswith(f"a2m2: {path}: ")
     assert said.err.count("\n") == 1
 
@@ -122,9 +124,14 @@ def test_what_cannot_be_opened_has_no_answer(
     ):
         assert ask(work, "--json", video=path) == 1
         captured = capsys.readouterr()
-        assert captured.out == ""
+        answer = json.loads(captured.out)
+        assert (answer["video"], answer["segments"]) == (str(path), [])
+        assert said in answer["error"]
         assert said in captured.err
         assert captured.err.count("\n") == 1
+        assert ask(work, "--csv", video=path) == 1
+        (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+        assert (row["label"], row["error"]) == ("", answer["error"])
     for wrong in (
         ["--json", "--srt"],
         ["--stride", "9"],
@@ -159,6 +166,7 @@ def test_ctrl_c_keeps_what_was_found(
     assert NAMES[0] in capsys.readouterr().out
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_watching_a_file_a_pipe_and_a_camera(
     work: Path,
     tmp_path: Path,

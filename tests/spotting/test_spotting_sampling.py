@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,7 +64,33 @@ def test_breaks_are_long_gaps_in_either_direction() -> None:
     assert sampler.origin == 20.0
 
 
-@pytest.mark.parametrize("time", [float("nan"), float("inf"), "now", None, True])
+@pytest.mark.parametrize(
+    "time",
+    [
+        *(float("nan"), float("inf"), -float("inf"), "now", None, True, 1j, 1e300, -1e300, 10**400),
+        *(1_795_912_039_000, 1_795_912_039_000_000_000),  # milliseconds and nanoseconds since 1970
+    ],
+)
 def test_times_that_are_none_are_refused(time: object) -> None:
-    with pytest.raises(ArgumentError, match="expected seconds as a finite number"):
-        Sampler[int](step=0.1, gap=1.0).breaks(time)  # type: ignore[arg-type]
+    sampler = Sampler[int](step=0.1, gap=1.0)
+    sampler.push(0, 0.0)
+    for refuse in (sampler.breaks, lambda at: sampler.push(1, at)):
+        with pytest.raises(ArgumentError, match="expected seconds as a finite number") as caught:
+            refuse(time)  # type: ignore[operator]
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("kind", [int, float, np.float32, np.int64, Fraction])
+def test_every_kind_of_number_is_a_time(kind: Callable[[float], float]) -> None:
+    sampler = Sampler[int](step=0.5, gap=2.0)
+    filled = [f.slot for at in (0.0, 1.0, 2.0) for f in sampler.push(0, kind(at))]
+    assert filled == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("start", [-1e9, 1_795_912_039.25, 9e10])
+def test_slots_are_the_same_on_every_clock(start: float) -> None:
+    times = [k / 32 for k in range(100)]
+    expected = [(slot, times.index(item)) for slot, item in shown(times, step=0.125)]
+    there = [start + at for at in times]
+    assert [(s, there.index(item)) for s, item in shown(there, step=0.125)] == expected

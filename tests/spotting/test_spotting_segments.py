@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -58,8 +59,9 @@ def test_by_hand_the_mean_of_the_windows_leads() -> None:
     # a: 0.9 up to 0.75 s, (0.9 + 0.9 + 0.4) / 3 at 1 s, (0.9 + 0.4) / 2 at 1.25 s. At 1.5 s, where three
     # windows meet, neither reaches 0.6: b has (0.1 + 0.6 + 1) / 3. From 1.75 s b has 0.8 and more.
     assert [(s.label, s.known) for s in found] == [("a", True), (UNKNOWN, False), ("b", True)]
-    assert found[0].score == pytest.approx(0.9)
-    assert found[-1].score == pytest.approx(1.0)
+    # A segment's score is the mean over its moments, not its best one.
+    assert found[0].score == pytest.approx((4 * 0.9 + 2.2 / 3 + 1.3 / 2) / 6)
+    assert found[-1].score == pytest.approx((0.8 + 0.8 + 1.0 + 1.0) / 4)
     assert found[0].end == pytest.approx(1.375)
     assert found[1].end == pytest.approx(1.625)
     assert found[2].end == pytest.approx(2.625)
@@ -135,10 +137,29 @@ def test_a_segment_never_changes_with_what_comes_after_its_delay() -> None:
     assert run(busy)[: len(early)] == early
 
 
-@pytest.mark.parametrize("wrong", [{"reject_below": 1.5}, {"hold": 0.0}, {"shortest": -1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"reject_below": 1.5},
+        {"hold": 0.0},
+        {"shortest": -1.0},
+        {"known_share": 0.0},
+        {"known_share": 1.0},
+    ],
+)
 def test_rules_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ArgumentError, match="expected"):
         Rule(**wrong)
+
+
+def test_chances_count_on_the_share_of_the_time_in_which_a_class_happens() -> None:
+    sure = Window(0, 1, np.array([0.75, 0.25]), np.zeros(2), known=0.5)
+    assert sure.chances == pytest.approx([0.375, 0.125])  # as `classify` says it
+    # One of four windows is of a class, and it is as likely to look like this as the three others are.
+    assert replace(sure, share=0.25).chances == pytest.approx([0.75 / 4, 0.25 / 4])
+    for known in (0.0, 1.0):
+        assert replace(sure, known=known, share=0.1).chances.sum() == known
+    assert replace(sure, known=None, share=0.1).chances.sum() == 1.0
 
 
 def test_average_precision_by_hand() -> None:

@@ -1,18 +1,32 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
 from makers import BROKEN, audio_only, film
-from spotting_maker import DAMAGED, FPS, frames_of, long_film, parts, supports
+from spotting_maker import DAMAGED, FPS, five_actions, frames_of, long_film, parts, supports
 
 from a2m2_zoo import SupportBank, build_bank, classify, load_model
+from a2m2_zoo.data.synthetic import NAMED_ACTIONS
 from a2m2_zoo.errors import ArgumentError, BankError, EpisodeError, VideoError, VideoLimitError
 from a2m2_zoo.model import Model
-from a2m2_zoo.spotting import Stream, Window, iter_spot, make_grid, spot, window_lengths
+from a2m2_zoo.spotting import (
+    Rule,
+    Segment,
+    Stream,
+    Window,
+    iter_spot,
+    make_grid,
+    spot,
+    window_lengths,
+)
+from a2m2_zoo.spotting.measure import temporal_iou
+from a2m2_zoo.spotting.sources import Film
 from a2m2_zoo.spotting.windows import PLAIN_LENGTHS
 from a2m2_zoo.video import Limits
 
@@ -63,6 +77,47 @@ def test_the_actions_of_a_long_video_are_found(
     assert found[-1].end == pytest.approx(116 / FPS, abs=0.3)
 
 
+@pytest.fixture(scope="module")
+def five(model: Model, tmp_path_factory: pytest.TempPathFactory) -> tuple[SupportBank, Path]:
+    drawn, path = five_actions(tmp_path_factory.mktemp("five"))
+    return build_bank(drawn, model=model), path
+
+
+def actions() -> list[Segment]:
+    return [Segment(2 * i, 2 * (i + 1), name, 1.0) for i, name in enumerate(NAMED_ACTIONS)]
+
+
+def shared(one: Segment, other: Segment) -> float:
+    return max(0.0, min(one.end, other.end) - max(one.start, other.start))
+
+
+def test_actions_that_the_bank_knows_are_all_found(
+    five: tuple[SupportBank, Path], model: Model
+) -> None:
+    bank, path = five
+    found = [s for s in spot(path, bank, model=model) if s.known]
+    assert [s.label for s in found] == list(NAMED_ACTIONS)
+    for segment, action in zip(found, actions(), strict=True):
+        assert temporal_iou(segment, action) > 0.6
+
+
+@pytest.mark.parametrize("pair", [("wave", "kick"), ("jump", "squat"), ("walk", "wave")])
+def test_actions_that_the_bank_does_not_know_are_not_taken_for_sure(
+    pair: tuple[str, str], five: tuple[SupportBank, Path], model: Model
+) -> None:
+    whole, path = five
+    bank = whole.remove([name for name in NAMED_ACTIONS if name not in pair])
+    found = [s for s in spot(path, bank, model=model) if s.known]
+    for action in actions():
+        right = [s for s in found if s.label == action.label]
+        if action.label in pair:
+            assert max(shared(s, action) for s in right) > 1.0
+    for segment in found:
+        others = sum(shared(segment, a) for a in actions() if a.label != segment.label)
+        if others > (segment.end - segment.start) / 2:
+            assert segment.score < 0.5, segment
+
+
 def test_a_window_is_classified_as_a_clip_of_its_frames_is(bank: SupportBank, model: Model) -> None:
     frames = np.concatenate([part for _, part in parts()])[:32]
     windows: list[Window] = []
@@ -78,7 +133,12 @@ def test_a_window_is_classified_as_a_clip_of_its_frames_is(bank: SupportBank, mo
         expected = [answer.probabilities[name] for name in bank.class_names]
         assert window.probabilities == pytest.approx(expected, abs=1e-4)
         assert window.known == pytest.approx(answer.known, abs=1e-4)
-        assert window.chances.max() == pytest.approx(answer.confidence, abs=1e-4)
+        alike = dataclasses.replace(
+            window, share=0.5
+        )  # of the clips that `classify` is asked about
+        assert alike.chances.max() == pytest.approx(answer.confidence, abs=1e-4)
+        assert window.share == Rule().known_share
+        assert window.chances.max() < answer.confidence
     assert len(windows) == 4
 
 
@@ -136,6 +196,50 @@ def test_no_window_reaches_over_a_break(video: Path, bank: SupportBank, model: M
         assert window.end < 3.2 or window.start >= 52.9
     assert {s.end < 3.2 for s in found} == {True, False}
     assert all(s.end < 3.2 or s.start >= 52.9 for s in found)
+
+
+def test_the_clock_may_count_from_1970_and_a_jump_costs_nothing(
+    bank: SupportBank, model: Model
+) -> None:
+    frames = [frame for _, part in parts()[:2] for frame in part]
+    answers = []
+    for origin in (0.0, 1_795_912_039.25):
+        stream = Stream(model, bank, gap=60.0)
+        found = [s for i, f in enumerate(frames) for s in stream.push(f, origin + i / FPS)]
+        found += stream.close()
+        answers.append(found)
+    assert len(answers[0]) > 1
+    for here, there in zip(*answers, strict=True):
+        assert (here.label, here.score) == (there.label, there.score)
+        assert (there.start - origin, there.end - origin) == pytest.approx(
+            (here.start, here.end), abs=1e-5
+        )
+    windows: list[Window] = []
+    stream = Stream(model, bank, on_windows=windows.extend)
+    for at in (0.0, 1_795_912_039.25, -1e9, 9e10):
+        stream.push(frames[0], at)
+    stream.close()
+    assert len(windows) == 4  # what came before a jump is judged as a whole
+    with pytest.raises(ArgumentError, match=r"timestamp is 1.7959.*e\+18; expected seconds"):
+        Stream(model, bank).push(frames[0], 1_795_912_039_000_000_000)
+
+
+def test_a_frame_stamped_beyond_all_time_is_left_out_and_named(
+    video: Path, bank: SupportBank, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = spot(video, bank, model=model)
+    frames = Film.__iter__
+
+    def stamped(film: Film) -> Iterator[tuple[av.VideoFrame, float]]:
+        for number, (frame, at) in enumerate(frames(film)):
+            yield frame, at
+            if number == 50:
+                yield frame, 1e15
+
+    monkeypatch.setattr(Film, "__iter__", stamped)
+    errors: list[VideoError] = []
+    assert spot(video, bank, model=model, on_damage=errors.append) == whole
+    assert "1 frame(s) are stamped with times that are none" in str(errors[0])
 
 
 def test_what_is_kept_does_not_grow(bank: SupportBank, model: Model) -> None:

@@ -86,7 +86,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_state_before(
 
     def full(self: Path, data: Any) -> int:
         nonlocal count
-        count += LAST.split(".")[0] in self.name
+        count += b'kind\\": \\"training\\"' in data  # the state, not the best weights
         if count == 3:
             real(self, data[:100])
             raise OSError(28, "No space left on device")

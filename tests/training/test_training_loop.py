@@ -72,6 +72,7 @@ def test_an_interrupted_run_resumes_to_the_bit(whole: Path, tmp_path: Path) -> N
     assert logs[0] == logs[1]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_run_resumes_to_the_bit(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     killed = subprocess.run([sys.executable, SCRIPT, out, "1", "11"], capture_output=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from a2m2_zoo._files import folder_to_make, new_folder, write_atomically
 from a2m2_zoo._typing import UInt8
 from a2m2_zoo.errors import ArgumentError, SaveError
 
@@ -68,8 +67,9 @@ def write_video(path: Path, frames: UInt8[np.ndarray, "t h w 3"], *, fps: int = 
     # the same frames then give different bytes from one call to the next.
     steady = {"threads": "1", "x264-params": "cpu-independent=1"}
     options = {"crf": "20", "preset": "veryfast"} | steady if wanted == "libx264" else {}
-    try:
-        with av.open(str(path), "w") as container:
+
+    def encode(scratch: Path) -> None:
+        with av.open(str(scratch), "w") as container:
             stream = container.add_stream(wanted, rate=fps, options=options)
             stream.height, stream.width = frames.shape[1:3]
             stream.pix_fmt = "yuv420p"
@@ -80,8 +80,10 @@ def write_video(path: Path, frames: UInt8[np.ndarray, "t h w 3"], *, fps: int = 
                 frame.pts, frame.time_base = index, Fraction(1, fps)
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
-    except (OSError, av.FFmpegError) as error:
-        path.unlink(missing_ok=True)
+
+    try:
+        write_atomically(path, encode)
+    except av.FFmpegError as error:
         raise SaveError(
             f"could not write {path.name}: {error}; free space or choose another place"
         ) from error
@@ -104,12 +106,8 @@ def write_picture(path: Path, picture: UInt8[np.ndarray, "h w 3"]) -> None:
     encoder.pix_fmt, encoder.time_base = "rgb24", Fraction(1, 1)
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
     packets = [*encoder.encode(frame), *encoder.encode(None)]
-    try:
-        path.write_bytes(b"".join(bytes(packet) for packet in packets))
-    except OSError as error:
-        raise SaveError(
-            f"could not write {path.name}: {error}; free space or choose another place"
-        ) from error
+    data = b"".join(bytes(packet) for packet in packets)
+    write_atomically(path, lambda scratch: scratch.write_bytes(data))
 
 
 def _plans(classes: int | None, named: bool, seed: int, look: dict[str, Any]) -> list[_Plan]:
@@ -227,24 +225,15 @@ def write_dataset(
         raise ArgumentError(f"size must be even and from 16 to 2048 pixels; got {size}")
     if not 1 <= fps <= 240:
         raise ArgumentError(f"fps must be from 1 to 240; got {fps}")
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ArgumentError(f"{target} exists and is not an empty folder; name a new one")
+    try:
+        folder_to_make(target)
+    except SaveError as error:
+        raise ArgumentError(str(error)) from error
     plans = _plans(classes, named, seed, {"style": style, "studio": studio})
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
         raise SaveError(f"could not make {target}: {error}; choose another place") from error
-    try:
-        written = _fill(beside, plans, clips, (frames, fps, size), progress)
-        beside.chmod(0o755)  # mkdtemp makes folders nobody else may read
-        if target.exists():
-            target.rmdir()
-        beside.rename(target)
-    except OSError as error:
-        raise SaveError(
-            f"could not write {target}: {error}; free space or choose another place"
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with new_folder(target) as folder:
+        written = _fill(folder, plans, clips, (frames, fps, size), progress)
     return [target / name for name in written]

@@ -1,0 +1,101 @@
+"""Which of a file's video streams is the film."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from av.error import FFmpegError
+from av.stream import Disposition
+
+from a2m2_zoo.errors import VideoError
+from a2m2_zoo.video.clip import Job
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+_STILLS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+# A stream with less than this part of the film's frames is a row of previews, not another film.
+_PREVIEWS = 0.1
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    number: int
+    frames: int
+    pixels: int
+    default: bool
+    decodes: bool
+
+    def rank(self, most: int) -> tuple[bool, bool, bool, int, int, int]:
+        """The largest is the film; ``most`` is the length of the longest stream in frames."""
+        moves = self.frames > max(1, _PREVIEWS * most)
+        return self.decodes, moves, self.default, self.frames, self.pixels, -self.number
+
+
+def choose(container: InputContainer, job: Job) -> tuple[int, bool]:
+    """Choose the film among the video streams, and say so where it could as well be another.
+
+    Covers, thumbnails and streams of one picture are none. Of several films the one that is marked as the
+    default is taken, else the one with the most frames, else the largest, else the first.
+
+    Args:
+        container: A file just opened.
+        job: What to call it in messages; its notes hear of the choice.
+
+    Returns:
+        The number among the video streams, and whether the file was read to find it.
+
+    Raises:
+        VideoError: If there is no film.
+    """
+    streams = container.streams.video
+    films = [number for number, stream in enumerate(streams) if not stream.disposition & _STILLS]
+    if not films:
+        inside = "only a cover picture" if streams else "no video stream"
+        sound = " and sound" if streams and container.streams.audio else ""
+        sound = ", only sound" if not streams and container.streams.audio else sound
+        raise VideoError(f"{job.name}: holds {inside}{sound}: give a file with moving pictures")
+    if len(films) == 1:
+        return films[0], False
+    counts = _counts(container, job)
+    candidates = [_candidate(number, streams[number], counts) for number in films]
+    most = max(candidate.frames for candidate in candidates)
+    best = max(candidates, key=lambda candidate: candidate.rank(most))
+    rivals = [
+        other
+        for other in candidates
+        if other is not best and other.rank(most)[:3] == best.rank(most)[:3]
+    ]
+    if rivals:
+        job.note(
+            f"{len(rivals) + 1} films in one file: stream {streams[best.number].index}, of {best.frames} "
+            "frames, is the one read"
+        )
+    return best.number, True
+
+
+def _counts(container: InputContainer, job: Job) -> dict[int, int]:
+    """Return how many packets each stream has."""
+    counts: dict[int, int] = {}
+    try:
+        for packet in container.demux():
+            job.watch.check()
+            if packet.size:
+                counts[packet.stream_index] = counts.get(packet.stream_index, 0) + 1
+    except FFmpegError:  # A file that is cut off: what is there counts.
+        pass
+    return counts
+
+
+def _candidate(number: int, stream: VideoStream, counts: dict[int, int]) -> _Candidate:
+    context = stream.codec_context
+    decodes = cast("object", context) is not None
+    return _Candidate(
+        number,
+        counts.get(stream.index, 0),
+        context.width * context.height if decodes else 0,
+        bool(stream.disposition & Disposition.default),
+        decodes,
+    )
