@@ -69,6 +69,7 @@ linkcheck_ignore = [r"http://127\.0\.0\.1.*"]
 
 # The files of the repository's root that are pages of the site, too.
 ROOT_FILES = {"contributing": "CONTRIBUTING.md", "changelog": "CHANGELOG.md"}
+_PAGES = {file: f"{page}.md" for page, file in ROOT_FILES.items()}
 _FIGURE = re.compile(r"<!-- (figure: [^>]*|/) -->")
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 
@@ -87,9 +88,12 @@ def _from_here(link: re.Match[str]) -> str:
     path, mark, anchor = target.partition("#")
     if "://" in target or not path or target.startswith("mailto:"):
         return link[0]
+    if path in _PAGES:
+        return f"[{text}]({_PAGES[path]}{mark}{anchor})"
     if path.startswith("docs/"):
         return f"[{text}]({path.removeprefix('docs/')}{mark}{anchor})"
-    return f"[{text}](../{path})" if (HERE.parent / path).is_file() else text
+    is_file = (HERE.parent / path).is_file() and not path.endswith(".md")
+    return f"[{text}](../{path})" if is_file else text
 
 
 def _escaped(
