@@ -25,8 +25,7 @@ from a2m2_zoo._workers import apart
 from a2m2_zoo.hub.manifest import package_file
 
 if TYPE_CHECKING:
-    from a2m2_zoo.methods.base import Descriptors
-    from a2m2_zoo.model import Model
+    pass
 
 #: What the logistic regression sees, see ``Evidence.features``. The last two need classes of two supports.
 FEATURES = ("above_strangers", "margin", "above_own", "nearest")
@@ -126,50 +125,6 @@ def known_probability(
     shot = 1.0 if evidence.own is None else max(evidence.shot, 2.0)
     weights = _weights(table, shot).to(features)
     return (features @ weights[1:] + weights[0]).sigmoid()
-
-
-@dataclass(frozen=True)
-class Judge:
-    """A model's supports, ready to say of queries how probable it is that their answers are right.
-
-    Attributes:
-        evidence: Of the supports.
-        table: The model's weights.
-    """
-
-    evidence: Evidence
-    table: Table
-
-    @classmethod
-    @apart
-    def of(
-        cls, model: Model, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
-    ) -> Judge | None:
-        """None for a model without shipped weights, or whose class scores are no means of pair scores."""
-        table = shipped_table(model.weights_hash)
-        pairs = None if table is None else model.pairs(support, support)
-        if table is None or pairs is None:
-            return None
-        return cls(Evidence.of(pairs, labels, way=way), table)
-
-    def known(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q"]:
-        """Probability of being of any of the classes, see ``known_probability``."""
-        return known_probability(self.evidence, pairs, self.table)
-
-    def logits(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q w"]:
-        """Class scores, the mean over each class's pairs."""
-        return pairs.double() @ self.evidence.member
-
-    def right(
-        self, pairs: Float[Tensor, "*e q n"], *, scale: float | Tensor
-    ) -> Float[Tensor, "*e q"]:
-        """Probability that the best class is right: of being known, times that of the class if it is.
-
-        Args:
-            pairs: Scores of every query against every support, ``Model.pairs``.
-            scale: Factor on the logits, ``Model.scale``.
-        """
-        return self.known(pairs) * (self.logits(pairs) * scale).softmax(-1).amax(-1)
 
 
 @cache

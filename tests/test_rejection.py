@@ -13,11 +13,11 @@ from a2m2_zoo.loading import load_model as load
 from a2m2_zoo.rejection import (
     FEATURES,
     Evidence,
-    Judge,
     fit_table_row,
     known_probability,
     shipped_table,
 )
+from a2m2_zoo.support_set import SupportSet
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2])  # class 2 has one support
 
@@ -133,12 +133,11 @@ def test_classify_says_unknown(clips: Path) -> None:
     between = (min(right.confidence, back.confidence) + stranger.confidence) / 2
     rejected = [p.rejected for p in classify(queries, bank, reject_below=between, batch_size=2)]
     assert rejected == [False, False, True]
-    judge = Judge.of(model, bank.descriptors, labels=bank.label_tensor, way=2)
-    assert judge is not None
-    among = model.pairs(bank.descriptors, bank.descriptors)
-    assert among is not None
-    labels = bank.label_tensor
-    sure = judge.right(among, scale=model.scale(bank.descriptors, labels=labels, way=2))
+    supports = SupportSet.encoded(model, bank.descriptors, bank.label_tensor, way=2)
+    assert supports.pairs is not None
+    known = supports.known(supports.pairs)
+    assert known is not None
+    sure = known * supports.probabilities(supports.logits(supports.pairs)).amax(-1)
     assert sure.shape == (6,)
     assert ((sure > 0) & (sure < 1)).all()
 

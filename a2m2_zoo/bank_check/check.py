@@ -19,6 +19,7 @@ from a2m2_zoo.bank_check.labels import Confusion, judged
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.errors import A2M2Error, EpisodeError
 from a2m2_zoo.model import Model
+from a2m2_zoo.support_set import SupportSet
 from a2m2_zoo.video import Clip, Limits, read_clips
 
 _ROWS = 32  # supports whose pair scores with all others are computed together
@@ -172,7 +173,7 @@ def check_bank(
     elif way < 2 or len(labels) == way:
         notes.append("labels: not enough clips; two classes and two clips of a class are needed")
     else:
-        others = judged(model, pairs, labels, way=way)
+        others = judged(SupportSet.of(model, pairs.double(), labels, way=way))
         doubtful = others.doubtful()
         for n, answer, best, own in doubtful:
             detail = (

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._typing import Float, Int
-from a2m2_zoo.calibration import leave_one_out_logits, shipped_scale, support_scale
-from a2m2_zoo.model import Model
+from a2m2_zoo.support_set import SupportSet
 
 #: A support whose own class has less than this, by all other supports, is named.
 DOUBT = 0.1
@@ -78,27 +77,20 @@ class Judged:
         return sorted(found, key=lambda pair: -pair.share)
 
 
-def judged(
-    model: Model, pairs: Float[Tensor, "n n"], labels: Int[Tensor, " n"], *, way: int
-) -> Judged:
+def judged(supports: SupportSet) -> Judged:
     """The supports by each other.
 
     Args:
-        model: Whose scores they are.
-        pairs: Scores of every support against every support.
-        labels: Their classes, 0..W-1.
-        way: W.
+        supports: With pair scores.
     """
-    pairs = pairs.double()
-    counts = labels.bincount(minlength=way)
-    index = (counts[labels] > 1).nonzero()[:, 0]
-    logits, own_labels = leave_one_out_logits(pairs, labels, way=way)
-    prior = shipped_scale(model.scales, len(labels) / way)
-    scale = support_scale(pairs, labels, way=way, prior=prior)
-    own = logits.gather(1, own_labels[:, None])[:, 0]
+    counts = supports.labels.bincount(minlength=supports.way)
+    index = (counts[supports.labels] > 1).nonzero()[:, 0]
+    logits, labels = supports.by_the_others()
+    own = logits.gather(1, labels[:, None])[:, 0]
     below = torch.zeros_like(own)
-    for label in sorted(set(own_labels.tolist())):
-        mates = own_labels == label
+    for label in sorted(set(labels.tolist())):
+        mates = labels == label
         below[mates] = own[mates].median() - own[mates]
     spread = 1.4826 * below.abs().median() if len(below) >= _FEW else torch.tensor(torch.inf)
-    return Judged(index, own_labels, (logits * scale).softmax(-1), below / spread.clamp_min(1e-9))
+    unlike = below / spread.clamp_min(1e-9)
+    return Judged(index, labels, supports.probabilities(logits), unlike)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from a2m2_zoo._typing import Bool, Float, Int
 from a2m2_zoo._workers import plain
-from a2m2_zoo.calibration import shipped_scale, support_scale
 from a2m2_zoo.evaluation.draw import Draw, draw_episodes
 from a2m2_zoo.evaluation.protocol import Progress, gathered, in_tiles, score_draw
 from a2m2_zoo.evaluation.statistics import (
@@ -25,7 +24,8 @@ from a2m2_zoo.evaluation.statistics import (
 )
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod, as_pairwise
 from a2m2_zoo.model import Model
-from a2m2_zoo.rejection import Evidence, known_probability, shipped_table
+from a2m2_zoo.rejection import shipped_table
+from a2m2_zoo.support_set import SupportSet
 
 #: Share of the known queries that is answered where ``OpenFigures.accuracy_answered`` is measured.
 ANSWERED = 0.8
@@ -188,21 +188,17 @@ def evaluate_open(
         ArgumentError: A size is below one.
     """
     draw = draw_open(labels, way=way, shot=shot, query=query, episodes=episodes, seed=seed)
-    table = None if model is None else shipped_table(model.weights_hash)
     pairwise = as_pairwise(method)
-    if model is None or table is None or pairwise is None:
+    if model is None or shipped_table(model.weights_hash) is None or pairwise is None:
         logits = score_draw(method, descriptors, draw, workers=workers, progress=progress).double()
         best, answer = logits.max(-1)
         return OpenOutcome(draw, _right(answer, draw), best.numpy(), best.numpy(), False)
     asked, among = pairs_of(pairwise, descriptors, draw, workers=workers, progress=progress)
-    evidence = Evidence.of(among, draw.labels, way=way)
-    known = known_probability(evidence, asked, table)
+    supports = SupportSet.of(model, among, draw.labels, way=way)
+    known = supports.known(asked)
+    assert known is not None  # the model has a table and its pairs are at hand
     logits = torch.unflatten(asked, -1, (way, shot)).mean(-1)
-    prior = shipped_scale(model.scales, shot)
-    scale = torch.full((episodes,), prior, dtype=torch.float64)
-    if shot > 1:
-        scale = support_scale(among, draw.labels, way=way, prior=prior)
-    best, answer = (logits.double() * scale[:, None, None]).softmax(-1).max(-1)
+    best, answer = supports.probabilities(logits).max(-1)
     return OpenOutcome(draw, _right(answer, draw), known.numpy(), (known * best).numpy(), True)
 
 

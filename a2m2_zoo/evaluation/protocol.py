@@ -20,12 +20,12 @@ from torch import Tensor
 from a2m2_zoo._cores import usable_cores
 from a2m2_zoo._typing import Bool, Float, Int
 from a2m2_zoo._workers import plain
-from a2m2_zoo.calibration import shipped_scale, support_scale
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.draw import Draw, draw_episodes
 from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod, as_pairwise, take
 from a2m2_zoo.model import Model
+from a2m2_zoo.support_set import SupportSet
 
 #: Called with how much is done and how much there is.
 Progress = Callable[[int, int], None]
@@ -135,13 +135,12 @@ def evaluate(
     """
     draw = draw_episodes(labels, way=way, shot=shot, query=query, episodes=episodes, seed=seed)
     logits = score_draw(model.method, descriptors, draw, workers=workers, progress=progress)
-    prior = shipped_scale(model.scales, shot)
-    scale = torch.full((episodes,), prior, dtype=torch.float64)
+    scale = SupportSet.of(model, None, draw.labels, way=way).scale
     pairwise = as_pairwise(model.method)
     if pairwise is not None and shot > 1 and leave_one_out:
-        fit = partial(_support_scales, pairwise, descriptors, draw, prior)
+        fit = partial(_support_scales, model, pairwise, descriptors, draw)
         scale = torch.cat(in_tiles(fit, descriptors, draw, workers=workers, progress=progress))
-    confidence, answer = (logits.double() * scale[:, None, None]).softmax(-1).max(-1)
+    confidence, answer = (logits.double() * scale[..., None, None]).softmax(-1).max(-1)
     return Outcome(draw, (answer == draw.truth).numpy(), confidence.numpy(), logits)
 
 
@@ -166,10 +165,11 @@ def pair_scores(
 
 
 def _support_scales(
-    method: PairwiseMethod, descriptors: Descriptors, draw: Draw, prior: float, tile: slice
+    model: Model, method: PairwiseMethod, descriptors: Descriptors, draw: Draw, tile: slice
 ) -> Tensor:
-    known = gathered(method, descriptors, draw, tile)[1]
-    return support_scale(method.pairs(known, known).cpu(), draw.labels, way=draw.way, prior=prior)
+    support = gathered(method, descriptors, draw, tile)[1]
+    pairs = method.pairs(support, support).cpu()
+    return SupportSet.of(model, pairs, draw.labels, way=draw.way).scale
 
 
 def _table_method(method: Method, descriptors: Descriptors, draw: Draw) -> PairwiseMethod | None:

@@ -17,7 +17,7 @@ from a2m2_zoo.evaluation.openset import draw_open, evaluate_open
 from a2m2_zoo.evaluation.results import Comparison
 from a2m2_zoo.evaluation.statistics import accuracy_at, auroc
 from a2m2_zoo.methods.base import take
-from a2m2_zoo.rejection import Judge
+from a2m2_zoo.support_set import SupportSet
 
 LABELS = torch.arange(12).repeat_interleave(7)
 
@@ -56,15 +56,14 @@ def test_figures_against_plain_loops_and_single_episodes(shot: int) -> None:
     draw = outcome.draw
     for e in (0, 9):
         support, query = take(found, draw.support[e]), take(found, draw.query[e])
-        judge = Judge.of(model, support, labels=draw.labels, way=3)
+        supports = SupportSet.encoded(model, support, draw.labels, way=3)
         pairs = model.pairs(query, support)
-        assert judge is not None
         assert pairs is not None
-        scale = model.scale(support, labels=draw.labels, way=3)
-        np.testing.assert_allclose(outcome.known[e], judge.known(pairs), atol=1e-5)
-        np.testing.assert_allclose(
-            outcome.confidence[e], judge.right(pairs, scale=scale), atol=1e-5
-        )
+        known = supports.known(pairs)
+        assert known is not None
+        best = supports.probabilities(supports.logits(pairs)).amax(-1)
+        np.testing.assert_allclose(outcome.known[e], known, atol=1e-5)
+        np.testing.assert_allclose(outcome.confidence[e], known * best, atol=1e-5)
         answers = model.logits(query, support, labels=draw.labels, way=3).argmax(-1)
         assert outcome.right[e].tolist() == (answers == draw.truth).tolist()
     figures = outcome.figures()
