@@ -239,20 +239,6 @@ def assembled(found: checkpoint.Checkpoint, *, source: str, trunks: Trunks | Non
     )
 
 
-def models_with_text() -> list[str]:
-    """Names of the models that can be told the names of classes in words.
-
-    >>> "a2m2-lite0" in models_with_text()
-    False
-    """
-    listed = read_manifest()
-    return [
-        name
-        for name in list_models()
-        if has_text(listed.backbones[listed.models[name].backbone].architecture)
-    ]
-
-
 @dataclass(frozen=True)
 class _Trunk:
     """Where a backbone's weights lie, and what is said of them."""

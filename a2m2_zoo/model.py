@@ -19,7 +19,6 @@ from a2m2_zoo._typing import Float, Int
 from a2m2_zoo._workers import apart
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.backbones.base import CPU_FRAMES
-from a2m2_zoo.calibration import shipped_scale, support_scale
 from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, CheckpointError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Descriptors, Method, as_pairwise, concatenate, encoded_pieces
@@ -146,16 +145,6 @@ class Model:
         with self._fitting():
             logits: Tensor = score(asked, known, labels=labels.to(self.device), way=way)
         return self._finite(logits[0].cpu())
-
-    @apart
-    @torch.inference_mode()
-    def scale(self, support: Descriptors, *, labels: Int[Tensor, " n"], way: int) -> float:
-        """Factor that turns logits into calibrated log-odds, see ``a2m2_zoo.calibration``."""
-        prior = shipped_scale(self.scales, len(labels) / way)
-        pairs = None if len(labels) == way else self.pairs(support, support)
-        if pairs is None:
-            return prior
-        return float(support_scale(pairs, labels, way=way, prior=prior))
 
     @apart
     @torch.inference_mode()

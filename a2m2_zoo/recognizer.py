@@ -1,39 +1,79 @@
 """A model that knows its supports: made once, asked as often as you like.
 
 Everything that follows from the supports alone is computed when a ``Recognizer`` is made: their scores with
-each other, how far their probabilities can be trusted, what a query of none of the classes looks like, and the
-texts of the classes. A query then costs its own decoding, encoding and scores. ``classify``, spotting, the page
-and the export answer through it.
+each other, how far their probabilities can be trusted, what a query of none of the classes looks like, and
+the texts of the classes. A query then costs its own decoding, encoding and scores. ``classify``, spotting,
+the page and the command line answer through it.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypedDict
 
-import numpy as np
-import torch
 from torch import Tensor
 
+from a2m2_zoo._arguments import kind, real, whole
 from a2m2_zoo._typing import Float
-from a2m2_zoo.episode import Plan, Prediction, Source
+from a2m2_zoo._workers import apart
+from a2m2_zoo.bank import SupportBank
+from a2m2_zoo.data.index import clips_inside
+from a2m2_zoo.episode import Episode, Plan, Prediction, Source
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.methods.base import Descriptors
+from a2m2_zoo.model import Model
 from a2m2_zoo.support_set import SupportSet
-from a2m2_zoo.supports import resolve_bank
-from a2m2_zoo.text import ClassNames, TextCue, check_weight, class_prompts
-from a2m2_zoo.video import Clip, Limits, read_clip, read_clips
+from a2m2_zoo.supports import ORDER, AnyLimits, AnySupports, resolve_bank
+from a2m2_zoo.text import ClassNames, TextCue, check_weight, class_prompts, models_with_text
+from a2m2_zoo.video import Clip, read_clip, read_clips
+from a2m2_zoo.video.given import as_clips, as_limits, is_path, text_of
 
 if TYPE_CHECKING:
-    from a2m2_zoo.bank import SupportBank
-    from a2m2_zoo.episode import Episode, Supports
-    from a2m2_zoo.model import Model
+    from typing_extensions import Unpack
 
 
-@dataclass(frozen=True)
+class TextOptions(TypedDict, total=False):
+    """How class names take part, for models with a text tower.
+
+    Attributes:
+        class_names: Class → the name that goes into the templates, or a list of prompts that are taken as
+            they are. A class that is not in it goes by its own name with ``_`` and ``-`` as spaces.
+        text_weight: α in p ∝ p_text^α · p_supports^(1−α). 0, the default, is the supports alone: nothing of
+            text is looked at, or loaded. Choose it on validation clips only.
+        templates: One or several texts with ``{}`` where the name goes, such as "a photo of {}" (the
+            default); their embeddings are averaged.
+    """
+
+    class_names: ClassNames | None
+    text_weight: float
+    templates: str | Sequence[str] | None
+
+
+class QueryOptions(TypedDict, total=False):
+    """How queries are read and answered.
+
+    Attributes:
+        top_k: Keep the probabilities of the k most probable classes only.
+        reject_below: Mark a prediction as rejected when its ``confidence``, the probability that it is right
+            in a world where half of the clips show none of the classes, is lower than this.
+        plans: Add to each prediction how its frames were matched; it takes as long as the scores themselves.
+        batch_size: Clips that go through the backbone together. It changes speed, not answers.
+        workers: Clips decoded in parallel.
+        limits: Bounds on each file; ``{"seconds": 5}`` sets one and leaves the others.
+    """
+
+    top_k: int | None
+    reject_below: float | None
+    plans: bool
+    batch_size: int | None
+    workers: int | None
+    limits: AnyLimits
+
+
+@dataclass(frozen=True, eq=False)
 class Scores:
     """What a model finds for Q queries.
 
@@ -55,13 +95,9 @@ class Recognizer:
         model: From ``load_model``.
         supports: A mapping {class: [clips]}, a folder with one folder per class, a saved bank's file, an
             ``Episode`` or a ``SupportBank``.
-        class_names: Class → the name that goes into the templates, or a list of prompts that are taken as
-            they are. A class that is not in it goes by its own name with ``_`` and ``-`` as spaces.
-        text_weight: α in p ∝ p_text^α · p_supports^(1−α), for models with a text tower; 0 is the supports
-            alone.
-        templates: One or several texts with ``{}`` where the name goes.
         workers: Supports decoded in parallel.
         limits: Bounds on each file of the supports.
+        text: See ``TextOptions``.
 
     Attributes:
         model: The model.
@@ -84,14 +120,14 @@ class Recognizer:
     def __init__(
         self,
         model: Model,
-        supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
+        supports: AnySupports,
         *,
-        class_names: ClassNames | None = None,
-        text_weight: float = 0.0,
-        templates: str | Sequence[str] | None = None,
         workers: int | None = None,
-        limits: Limits | None = None,
+        limits: AnyLimits = None,
+        **text: Unpack[TextOptions],
     ) -> None:
+        if not isinstance(model, Model):
+            raise ArgumentError(f"model is {kind(model)}; expected what load_model gives")
         bank = resolve_bank(supports, model=model, workers=workers, limits=limits)
         bank.check(model)
         if len(bank.class_names) < 2:
@@ -101,7 +137,7 @@ class Recognizer:
             )
         self.model, self.bank = model, bank
         self._labels, self._way = bank.label_tensor, len(bank.class_names)
-        self._cue = _cue(model, bank, text_weight, class_names, templates)
+        self._cue = _cue(model, bank, **text)
         self.supports = SupportSet.encoded(model, bank.descriptors, self._labels, way=self._way)
 
     @property
@@ -112,53 +148,56 @@ class Recognizer:
     def __repr__(self) -> str:
         return f"Recognizer({self.model.id}, {self._way} classes, {len(self._labels)} supports)"
 
-    def __call__(self, query: Source, **options: Any) -> Prediction:
-        """The action of one clip; options as of ``classify``.
+    def __call__(self, query: Source, **options: Unpack[QueryOptions]) -> Prediction:
+        """The action of one clip.
 
         Raises:
             VideoError: It cannot be read.
+            ArgumentError: An option is out of range.
         """
         answer = next(self.iter_classify([query], **options))
         if isinstance(answer, A2M2Error):
             raise answer
         return answer
 
+    def classify(
+        self, queries: Iterable[Source], **options: Unpack[QueryOptions]
+    ) -> list[Prediction]:
+        """The action of each clip, in their order.
+
+        Raises:
+            VideoError: A clip cannot be read; ``iter_classify`` gives the answers of the others.
+            ArgumentError: An option is out of range.
+        """
+        found = []
+        for answer in self.iter_classify(queries, **options):
+            if isinstance(answer, A2M2Error):
+                raise answer
+            found.append(answer)
+        return found
+
     def iter_classify(
-        self,
-        queries: Sequence[Source],
-        *,
-        top_k: int | None = None,
-        reject_below: float | None = None,
-        batch_size: int | None = None,
-        plans: bool = False,
-        workers: int | None = None,
-        limits: Limits | None = None,
+        self, queries: Iterable[Source], **options: Unpack[QueryOptions]
     ) -> Iterator[Prediction | A2M2Error]:
         """The answers one after the other as they come, an error in place of a clip that cannot be read.
 
-        Memory does not grow with the number of queries.
-
-        Args:
-            queries: Clips.
-            top_k: Keep the probabilities of the k most probable classes only.
-            reject_below: Mark a prediction as rejected when its ``confidence`` is lower than this.
-            batch_size: Clips that go through the backbone together. It changes speed, not answers.
-            plans: Add how the frames were matched, which takes as long again as the answer's own scores.
-            workers: Clips decoded in parallel.
-            limits: Bounds on each file.
+        Memory does not grow with the number of queries; a generator is drawn from as its clips are read.
 
         Raises:
             ArgumentError: An option is out of range. Raised at the call.
         """
-        if top_k is not None and top_k < 1:
-            raise ArgumentError(f"top_k is {top_k}; expected 1 or more")
-        if batch_size is not None and batch_size < 1:
-            raise ArgumentError(f"batch_size is {batch_size}; expected 1 or more")
-        if reject_below is not None and not 0 <= reject_below <= 1:
-            raise ArgumentError(f"reject_below is {reject_below}; expected a probability, 0 to 1")
-        clips = read_clips(queries, self.model.preprocess, workers=workers, limits=limits or Limits())
-        answers = _Answers(self, top_k, reject_below, plans)
-        return answers.of(clips, len(queries), batch_size or self.model.default_batch_size)
+        _, clips = given_queries(queries)
+        top_k, size = whole("top_k", options.get("top_k")), options.get("batch_size")
+        size = whole("batch_size", size) or self.model.default_batch_size
+        reject_below = options.get("reject_below")
+        reject_below = real("reject_below", reject_below, "a probability, 0 to 1", least=0, most=1)
+        read = read_clips(
+            clips,
+            self.model.preprocess,
+            workers=whole("workers", options.get("workers")),
+            limits=as_limits(options.get("limits")),
+        )
+        return _Answers(self, top_k, reject_below, options.get("plans", False)).of(read, size)
 
     def scores(self, query: Descriptors) -> Scores:
         """What the supports say of encoded queries.
@@ -166,9 +205,6 @@ class Recognizer:
         Args:
             query: Descriptors of Q clips, from ``Model.encode``.
         """
-        return self._scores(query)
-
-    def _scores(self, query: Descriptors) -> Scores:
         model, bank, supports = self.model, self.bank, self.supports
         pairs = None if supports.evidence is None else model.pairs(query, bank.descriptors)
         known = None if pairs is None else supports.known(pairs)
@@ -181,7 +217,7 @@ class Recognizer:
             ).double()
         return Scores(logits, supports.probabilities(logits), known)
 
-    def plans(self, query: Source | Clip, *, limits: Limits | None = None) -> dict[str, Plan]:
+    def plans(self, query: Source | Clip, *, limits: AnyLimits = None) -> dict[str, Plan]:
         """For every class its best matching support and how the frames were matched.
 
         Args:
@@ -196,9 +232,14 @@ class Recognizer:
         """
         clip = query
         if not isinstance(clip, Clip):
-            clip = read_clip(clip, self.model.preprocess, limits=limits or Limits())
+            clip = read_clip(clip, self.model.preprocess, limits=as_limits(limits))
         return self._plans(self.model.encode([clip]))[0]
 
+    def with_plans(self, prediction: Prediction, query: Source | Clip) -> Prediction:
+        """The prediction of a clip with how its frames were matched, as pictures show it; see ``plans``."""
+        return replace(prediction, plans=self.plans(query))
+
+    @apart
     def _plans(self, encoded: Descriptors) -> list[dict[str, Plan]]:
         count = len(next(iter(encoded.values())))
         found = self.model.frame_plans(encoded, self.bank.descriptors)
@@ -226,41 +267,50 @@ class _Answers:
     plans: bool
 
     def of(
-        self, clips: Iterator[Clip | A2M2Error], count: int, batch_size: int
+        self, clips: Iterator[Clip | A2M2Error], batch_size: int
     ) -> Iterator[Prediction | A2M2Error]:
         started = time.perf_counter()
-        held: list[Clip | A2M2Error] = []
-        for position, clip in enumerate(clips, start=1):
-            held.append(clip)
-            if len(held) < batch_size and position < count:
-                continue
+        while held := list(islice(clips, batch_size)):
             answered = iter(self._batch([c for c in held if isinstance(c, Clip)], started))
             for item in held:
                 yield next(answered) if isinstance(item, Clip) else item
-            held, started = [], time.perf_counter()
+            started = time.perf_counter()
 
+    @apart
     def _batch(self, clips: list[Clip], started: float) -> list[Prediction]:
         if not clips:
             return []
+        model = self.recognizer.model
+        encoded, vectors = model.encode_both(clips, batch_size=len(clips))
+        # Kernels may sum in another order for another number of clips: on a CPU they are scored one by one.
+        size = 1 if model.device.type == "cpu" else len(clips)
+        found: list[Prediction] = []
+        for start in range(0, len(clips), size):
+            some = slice(start, start + size)
+            part = {name: tensor[some].clone() for name, tensor in encoded.items()}
+            found += self._scored(clips[some], part, vectors[some])
+        seconds = (time.perf_counter() - started) / len(clips)
+        return [replace(answer, seconds=seconds) for answer in found]
+
+    def _scored(
+        self, clips: list[Clip], encoded: dict[str, Tensor], vectors: Tensor
+    ) -> list[Prediction]:
         own = self.recognizer
-        encoded, vectors = own.model.encode_both(clips, batch_size=len(clips))
-        scores = own._scores(encoded)
+        scores = own.scores(encoded)
         probabilities = scores.probabilities
         if own._cue is not None and own.model.method.own_text_weight is None:
             probabilities = own._cue.mixed(probabilities, vectors)
         known = [None] * len(clips) if scores.known is None else scores.known.tolist()
         plans = own._plans(encoded) if self.plans else [{} for _ in clips]
-        seconds = (time.perf_counter() - started) / len(clips)
         rows = zip(clips, probabilities.tolist(), known, plans, strict=True)
-        return [self._one(*row, seconds) for row in rows]
+        return [self._prediction(*row) for row in rows]
 
-    def _one(
+    def _prediction(
         self,
         clip: Clip,
         probabilities: list[float],
         known: float | None,
         plans: dict[str, Plan],
-        seconds: float,
     ) -> Prediction:
         own = self.recognizer
         ranked = sorted(zip(own.class_names, probabilities, strict=True), key=lambda item: -item[1])
@@ -274,10 +324,54 @@ class _Answers:
             rejected=self.reject_below is not None and sure < self.reject_below,
             frames=clip.indices,
             model=own.model.id,
-            seconds=seconds,
+            seconds=0.0,
             warnings=clip.warnings,
             plans=plans,
             text_weight=0.0 if own._cue is None else own._cue.weight,
             prompts={} if own._cue is None else own._cue.prompts,
             known=known,
         )
+
+
+def given_queries(query: Any) -> tuple[bool, Iterable[Any]]:
+    """Whether one clip was given, and the clips; a folder of clips stands for those in it.
+
+    Raises:
+        ArgumentError: It is neither a clip nor clips.
+        VideoNotFoundError: The folder holds none.
+    """
+    if isinstance(query, Episode):
+        raise ArgumentError("query is an Episode; expected its clips: classify(e.queries, e)")
+    swapped = isinstance(query, (SupportBank, Mapping))
+    if swapped or (is_path(query) and text_of(query).endswith(".safetensors")):
+        what = repr(text_of(query)) if is_path(query) else kind(query)
+        raise ArgumentError(f"query is {what}; expected a clip or a list of clips: {ORDER}")
+    inside = clips_inside(query)
+    return as_clips(query, "query") if inside is None else (False, inside)
+
+
+def _cue(
+    model: Model,
+    bank: SupportBank,
+    *,
+    text_weight: float = 0.0,
+    class_names: ClassNames | None = None,
+    templates: str | Sequence[str] | None = None,
+) -> TextCue | None:
+    """The embedded texts of the bank's classes; None where they have no share."""
+    check_weight(text_weight)
+    own = model.method.own_text_weight
+    if own is not None and own != text_weight:
+        raise ArgumentError(
+            f"text_weight is {text_weight} and the head of {model.id} mixes texts in itself with a weight "
+            f"of {own}; give text_weight={own}"
+        )
+    if text_weight == 0:
+        return None
+    if model.text is None:
+        raise ArgumentError(
+            f"text_weight is {text_weight} and {model.id} has no text tower; expected 0, or a model on "
+            "CLIP: " + ", ".join(models_with_text())
+        )
+    prompts = class_prompts(bank.class_names, class_names=class_names, templates=templates)
+    return TextCue.of(model.text, prompts, weight=text_weight)

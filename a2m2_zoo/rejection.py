@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from a2m2_zoo._typing import Float, Int
-from a2m2_zoo._workers import apart
 from a2m2_zoo.hub.manifest import package_file
 
 if TYPE_CHECKING:

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from a2m2_zoo.bank import SupportBank
+from a2m2_zoo.data.index import VIDEO_SUFFIXES
 from a2m2_zoo.episode import Episode, Source, as_mapping
-from a2m2_zoo.errors import A2M2Error, EpisodeError
+from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.video import Clip, Limits, read_clips
+from a2m2_zoo.video.given import as_limits, is_path, missing, text_of
+from a2m2_zoo.video.images import SUFFIXES
 
 if TYPE_CHECKING:
     from a2m2_zoo.episode import Supports
     from a2m2_zoo.model import Model
 
+#: Limits, some of them by name, or None for the usual ones.
+AnyLimits: TypeAlias = "Limits | Mapping[str, float] | None"
+#: What ``classify`` takes as supports.
+AnySupports: TypeAlias = "str | os.PathLike[str] | Supports | Episode | SupportBank"
+
+ORDER = "the clips in question come first, then the supports"
+
 
 def encode_supports(
     supports: str | os.PathLike[str] | Supports | Episode,
-    *,
     model: Model,
+    *,
     workers: int | None = None,
-    limits: Limits | None = None,
+    limits: AnyLimits = None,
     on_clip: Callable[[Source, A2M2Error | None], None] | None = None,
 ) -> SupportBank:
     """Decode and encode supports; see ``a2m2_zoo.build_bank``."""
     labelled = _labelled(supports)
     sources = [clip for _, clip in labelled]
-    results = read_clips(sources, model.preprocess, workers=workers, limits=limits or Limits())
+    results = read_clips(sources, model.preprocess, workers=workers, limits=as_limits(limits))
     return SupportBank.build(_sound(labelled, results, on_clip), model)
 
 
@@ -37,15 +47,25 @@ def resolve_bank(
     *,
     model: Model,
     workers: int | None = None,
-    limits: Limits | None = None,
+    limits: AnyLimits = None,
     on_clip: Callable[[Source, A2M2Error | None], None] | None = None,
 ) -> SupportBank:
     """A bank from anything that ``classify`` takes as supports."""
     if isinstance(supports, SupportBank):
         return supports
-    if isinstance(supports, (str, os.PathLike)) and not Path(supports).is_dir():
-        return SupportBank.load(supports)
-    return encode_supports(supports, model=model, workers=workers, limits=limits, on_clip=on_clip)
+    if is_path(supports):
+        path = Path(text_of(supports, "the supports"))
+        if path.suffix.lower() in {*VIDEO_SUFFIXES, *SUFFIXES} and not path.is_dir():
+            raise ArgumentError(
+                f"supports is {str(path)!r}, a clip; expected a folder with one folder of clips per "
+                f"class, a mapping {{class: [clips]}} or a bank: {ORDER}"
+            )
+        if not path.is_dir():
+            if "://" in str(supports):
+                raise ArgumentError(f"supports is {str(supports)!r}: {missing(str(supports))}")
+            return SupportBank.load(path)
+    given: Any = supports
+    return encode_supports(given, model, workers=workers, limits=limits, on_clip=on_clip)
 
 
 def _sound(

@@ -19,8 +19,9 @@ from a2m2_zoo._arguments import kind, real
 from a2m2_zoo._locks import Lock
 from a2m2_zoo._typing import Float
 from a2m2_zoo._workers import apart
-from a2m2_zoo.backbones import ClipText
+from a2m2_zoo.backbones import ClipText, has_text
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.hub.manifest import list_models, read_manifest
 from a2m2_zoo.ops.fusion import fuse_text
 
 #: What a name is put into where nobody says otherwise, as in CLIP-FSAR.
@@ -203,3 +204,17 @@ def check_weight(weight: float) -> None:
     """
     if real("text_weight", weight, _SHARE, least=0, most=1) is None:
         raise ArgumentError(f"text_weight is None; expected {_SHARE}")
+
+
+def models_with_text() -> list[str]:
+    """Names of the models that can be told the names of classes in words.
+
+    >>> "a2m2-lite0" in models_with_text()
+    False
+    """
+    listed = read_manifest()
+    return [
+        name
+        for name in list_models()
+        if has_text(listed.backbones[listed.models[name].backbone].architecture)
+    ]

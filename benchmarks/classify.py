@@ -27,6 +27,7 @@ from a2m2_zoo import build_bank, load_model
 from a2m2_zoo.api import iter_classify
 from a2m2_zoo.data.synthetic import write_dataset
 from a2m2_zoo.errors import A2M2Error
+from a2m2_zoo.support_set import SupportSet
 from a2m2_zoo.video import read_clip
 
 RUNS = 5
@@ -91,7 +92,7 @@ def matching(query: Path, supports: Path) -> float:
     for _ in range(30):
         started = time.perf_counter()
         model.logits(encoded, bank.descriptors, labels=labels, way=way)
-        model.scale(bank.descriptors, labels=labels, way=way)
+        _ = SupportSet.encoded(model, bank.descriptors, labels, way=way).scale
         times.append(time.perf_counter() - started)
     return round(1000 * statistics.median(times), 2)
 

@@ -38,6 +38,7 @@ from a2m2_zoo.errors import (
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import package_file, read_manifest
 from a2m2_zoo.model import Model
+from a2m2_zoo.support_set import SupportSet
 from a2m2_zoo.video import read_clip
 
 
@@ -62,7 +63,8 @@ def answers(found: list[Prediction]) -> list[tuple[str, dict[str, float]]]:
 
 def test_a_prediction_says_everything(data: Path, bank: SupportBank, model: Model) -> None:
     query = data / "right" / "r0.mp4"
-    answer = classify(query, bank, model=model)
+    assert classify(query, bank, model=model).plans == {}
+    answer = classify(query, bank, model=model, plans=True)
     assert isinstance(answer, Prediction)
     assert answer.query == str(query)
     assert answer.label == "right"
@@ -263,9 +265,9 @@ def test_one_class_is_no_choice(bank: SupportBank, model: Model) -> None:
 
 def test_more_shots_fit_the_scale_to_the_supports(bank: SupportBank, model: Model) -> None:
     labels, way = bank.label_tensor, 3
-    fitted = model.scale(bank.descriptors, labels=labels, way=way)
+    fitted = SupportSet.encoded(model, bank.descriptors, labels, way=way).scale
     single = {name: tensor[::3] for name, tensor in bank.descriptors.items()}
-    shipped = model.scale(single, labels=labels[::3], way=way)
+    shipped = SupportSet.encoded(model, single, labels[::3], way=way).scale
     assert shipped == model.scales[1]
     assert fitted > 0
     assert fitted != shipped

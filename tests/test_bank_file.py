@@ -20,6 +20,7 @@ from a2m2_zoo.backbones import Features
 from a2m2_zoo.bank import SupportBank, UncheckedBankWarning
 from a2m2_zoo.errors import A2M2Error, BankError, CheckpointError, SaveError
 from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.support_set import SupportSet
 
 INF, NAN = float("inf"), float("nan")
 
@@ -184,7 +185,7 @@ def test_a_descriptor_of_another_name_or_shape_is_one_line() -> None:
     labels = torch.tensor([0, 0, 1])
     wrong = {"renamed": torch.zeros(3, 3, 6), "pooled": torch.zeros(3, 5)}
     for call in (
-        lambda: model.scale(wrong, labels=labels, way=2),
+        lambda: SupportSet.encoded(model, wrong, labels, way=2),
         lambda: model.pairs(found, wrong),
         lambda: model.frame_plans(found, wrong),
     ):

@@ -83,7 +83,7 @@ def answers(data: Path) -> str:
     _plan.cache_clear()
     model = load_model()
     bank = build_bank({p.name: sorted(p.glob("*.mp4"))[:1] for p in data.iterdir()}, model=model)
-    found = classify([data / "right" / "r2.mp4"], bank, model=model)
+    found = classify([data / "right" / "r2.mp4"], bank, model=model, plans=True)
     segments = spot(data / "back" / "b2.mp4", bank, model=model, window=0.5, stride=0.25)
     digest = hashlib.sha256()
     for name, tensor in sorted(bank.descriptors.items()):

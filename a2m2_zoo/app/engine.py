@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from a2m2_zoo.api import build_bank, iter_classify
+from a2m2_zoo.api import build_bank
 from a2m2_zoo.app.limits import AppLimits
 from a2m2_zoo.app.store import Store
 from a2m2_zoo.bank import SupportBank
 from a2m2_zoo.errors import A2M2Error, BankError, DependencyError, VideoLimitError
+from a2m2_zoo.recognizer import Recognizer
 from a2m2_zoo.report.explain import explain
 from a2m2_zoo.report.timeline import draw_timeline, frames_of
 from a2m2_zoo.spotting import Segment, Window, spot
@@ -159,16 +160,12 @@ class Engine:
         """
         with self._one:
             self._go_on()
-            answers = iter_classify(
-                [path], bank, model=self.model, reject_below=reject_below, limits=self.limits.video
-            )
-            answer = next(iter(answers))
-            if isinstance(answer, A2M2Error):
-                raise answer
-            named = replace(answer, query=path.name)
-            if not answer.plans:
-                return Answer(named, None)
+            recognizer = Recognizer(self.model, bank)
+            answer = recognizer(path, reject_below=reject_below, limits=self.limits.video)
             clip = read_clip(path, self.model.preprocess, limits=self.limits.video)
+            named = replace(recognizer.with_plans(answer, clip), query=path.name)
+            if not named.plans:
+                return Answer(named, None)
             try:
                 return Answer(named, explain(named, clip, bank, picture))
             except DependencyError:

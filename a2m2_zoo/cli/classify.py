@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from a2m2_zoo.bank import SupportBank
     from a2m2_zoo.episode import Prediction
     from a2m2_zoo.model import Model
+    from a2m2_zoo.recognizer import Recognizer
     from a2m2_zoo.video import Limits
 
 
@@ -68,19 +69,17 @@ def classify(
     asked = [(path, *expand([path])) for path in query]
     clips = [clip for _, some, _ in asked for clip in some]
     recogniser = options.open_model(model, device)
-    from a2m2_zoo.api import iter_classify
+    from a2m2_zoo.recognizer import Recognizer
 
     bank, broken = read_supports(supports, recogniser, workers=workers, limits=limits)
-    answers = iter_classify(
+    recognizer = Recognizer(recogniser, bank, **text)
+    answers = recognizer.iter_classify(
         clips,
-        bank,
-        model=recogniser,
         top_k=top_k,
         reject_below=reject_below,
         batch_size=batch_size,
         workers=workers,
         limits=limits,
-        **text,
     )
     found: list[Prediction | A2M2Error] = []
     stopped: BaseException | None = None
@@ -98,7 +97,7 @@ def classify(
         output.complain(failure)
     if explain is not None:
         answered = [(clip, a) for clip, a in rows if not isinstance(a, A2M2Error)]
-        draw(explain, answered, bank, recogniser, limits)
+        draw(explain, answered, recognizer, limits)
     if isinstance(stopped, KeyboardInterrupt):
         output.complain(f"interrupted; {len(clips) - len(found)} clip(s) have no answer")
         raise typer.Exit(signals.exit_code())
@@ -139,8 +138,8 @@ def read_supports(
     supports: Path, model: Model, *, workers: int | None, limits: Limits
 ) -> tuple[SupportBank, list[A2M2Error]]:
     """The bank behind ``--supports``; broken clips are named and left out while their class has others."""
-    from a2m2_zoo.api import resolve_bank
     from a2m2_zoo.data.index import class_folders
+    from a2m2_zoo.supports import resolve_bank
 
     source: Path | dict[str, tuple[Path, ...]] = supports
     total = 1
@@ -190,8 +189,7 @@ def show(rows: Sequence[tuple[object, Prediction | A2M2Error]], form: options.Fo
 def draw(
     target: Path,
     found: list[tuple[Path, Prediction]],
-    bank: SupportBank,
-    model: Model,
+    recognizer: Recognizer,
     limits: Limits,
 ) -> None:
     """One explanation picture per answer; with several, ``name-001.png`` and so on."""
@@ -201,9 +199,9 @@ def draw(
     for i, (path, prediction) in enumerate(found, start=1):
         file = target if len(found) == 1 else target.with_stem(f"{target.stem}-{i:03d}")
         try:
-            clip = read_clip(path, model.preprocess, limits=limits)
+            clip = read_clip(path, recognizer.model.preprocess, limits=limits)
         except VideoError as error:
             output.complain(error)
             continue
-        explain(prediction, clip, bank, file)
+        explain(recognizer.with_plans(prediction, clip), clip, recognizer.bank, file)
         output.stderr.print(f"picture: {file}", highlight=False)

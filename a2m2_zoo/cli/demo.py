@@ -63,12 +63,12 @@ def demo(
             bar.advance(bar.task_ids[0])
         write_video(folder / long.name, np.concatenate(film))
     recogniser = options.open_model(model, device)
-    from a2m2_zoo.api import build_bank, iter_classify
     from a2m2_zoo.data.index import class_folders
+    from a2m2_zoo.recognizer import Recognizer
 
     asked = [(clip, name) for name, clips in class_folders(queries).items() for clip in clips]
-    bank = build_bank(supports, model=recogniser)
-    predictions = list(iter_classify([clip for clip, _ in asked], bank, model=recogniser))
+    recognizer = Recognizer(recogniser, supports)
+    predictions = list(recognizer.iter_classify([clip for clip, _ in asked]))
     answers = [p for p in predictions if not isinstance(p, Exception)]
     truths = [name for _, name in asked]
     console = output.stdout()
@@ -80,7 +80,8 @@ def demo(
         from a2m2_zoo.video import read_clip
 
         clip = read_clip(asked[0][0], recogniser.preprocess)
-        picture = explain(answers[0], clip, bank, out / "why.png")
+        shown = recognizer.with_plans(answers[0], clip)
+        picture = explain(shown, clip, recognizer.bank, out / "why.png")
         console.print(f"why, as a picture: {picture}", highlight=False)
     except DependencyError as error:
         output.complain(error)

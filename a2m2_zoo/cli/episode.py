@@ -38,7 +38,8 @@ def episode(
     limits = options.limits(max_megapixels, max_frames, max_seconds)
     drawn = build_episode(data, way=way, shot=shot, query=query, seed=seed)
     recogniser = options.open_model(model, device)
-    from a2m2_zoo.api import build_bank, iter_classify
+    from a2m2_zoo.api import build_bank
+    from a2m2_zoo.recognizer import Recognizer
 
     with output.progress("reading supports", len(drawn.supports)) as bar:
         bank = build_bank(
@@ -48,7 +49,8 @@ def episode(
             limits=limits,
             on_clip=lambda *_: bar.advance(bar.task_ids[0]),
         )
-    answers = iter_classify(drawn.queries, bank, model=recogniser, workers=workers, limits=limits)
+    recognizer = Recognizer(recogniser, bank)
+    answers = recognizer.iter_classify(drawn.queries, workers=workers, limits=limits)
     found: list[Prediction | A2M2Error] = []
     interrupted = False
     with output.progress("classifying", len(drawn.queries)) as bar:

@@ -252,3 +252,20 @@ def _once(clips: Sequence[Path]) -> FoundClips:
             taken.add(real)
     doubled = {one.path for one in again}
     return FoundClips(tuple(clip for clip in clips if clip not in doubled), tuple(again))
+
+
+def clips_inside(query: object) -> Sequence[Path] | None:
+    """The clips of a folder of clips; None for anything else, a single clip included.
+
+    Raises:
+        VideoNotFoundError: There are none.
+    """
+    if not isinstance(query, (str, os.PathLike)) or not os.fspath(query):
+        return None
+    found = find_clips(query)
+    if found.clips == (Path(query),):
+        return None
+    name_left_out(query, found.left_out)
+    if not found.clips:
+        raise VideoNotFoundError(f"the folder {os.fspath(query)!r} holds no clip")
+    return found.clips

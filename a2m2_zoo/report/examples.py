@@ -111,10 +111,12 @@ def _of_episode(
 
 
 def _drawn(model: Model, answered: _Answered) -> Explained:
+    from a2m2_zoo.recognizer import Recognizer
     from a2m2_zoo.video import read_clip
 
-    bank, answer = answered.bank, answered.answer
+    bank = answered.bank
     clip = read_clip(answered.query, model.preprocess)
+    answer = Recognizer(model, bank).with_plans(answered.answer, clip)
     with tempfile.TemporaryDirectory() as folder:
         # WebP is a third of the PNG's size, so a page with several stays small enough to send.
         path = explain(answer, clip, bank, Path(folder) / "why.webp")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from a2m2_zoo._arguments import path_text
-from a2m2_zoo.api import AnyLimits, resolve_bank
 from a2m2_zoo.choice import AnyModel, as_model
 from a2m2_zoo.errors import VideoError
 from a2m2_zoo.spotting.sampling import LATEST
@@ -15,6 +14,7 @@ from a2m2_zoo.spotting.segments import Rule, Segment
 from a2m2_zoo.spotting.sources import open_film
 from a2m2_zoo.spotting.stream import Stream
 from a2m2_zoo.spotting.windows import STRIDE, Window
+from a2m2_zoo.supports import AnyLimits, resolve_bank
 from a2m2_zoo.video.given import as_limits
 
 if TYPE_CHECKING:

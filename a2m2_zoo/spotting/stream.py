@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, cast
 import av
 import numpy as np
 import torch
-from torch import Tensor
 
 from a2m2_zoo._arguments import kind, real
 from a2m2_zoo._workers import apart
-from a2m2_zoo.api import AnyLimits
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.bank import SupportBank
 from a2m2_zoo.choice import AnyModel, as_model
-from a2m2_zoo.errors import ArgumentError, EpisodeError
-from a2m2_zoo.rejection import Judge, shipped_table
+from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.recognizer import Recognizer
+from a2m2_zoo.rejection import shipped_table
 from a2m2_zoo.spotting.sampling import Filled, Sampler, seconds
 from a2m2_zoo.spotting.segments import (
     REJECT_JUDGED,
@@ -29,6 +28,7 @@ from a2m2_zoo.spotting.segments import (
     Segmenter,
 )
 from a2m2_zoo.spotting.windows import STRIDE, FeatureRing, Window, make_grid, window_lengths
+from a2m2_zoo.supports import AnyLimits
 from a2m2_zoo.video import normalise
 from a2m2_zoo.video.clip import check_size
 from a2m2_zoo.video.gaps import GAP
@@ -38,7 +38,6 @@ from a2m2_zoo.video.preprocess import Resizer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from a2m2_zoo.methods.base import Descriptors
     from a2m2_zoo.model import Model
 
 
@@ -104,12 +103,7 @@ class Stream:
                 f"the bank is {kind(bank)}; expected a SupportBank, as build_bank gives"
             )
         model = as_model(model)
-        bank.check(model)
-        if len(bank.class_names) < 2:
-            raise EpisodeError(
-                f"the supports have one class, {bank.class_names[0]!r}; expected two or more to choose "
-                "from"
-            )
+        self._recognizer = Recognizer(model, bank)
         gap = _seconds("gap", gap, most=60)
         stride = _seconds("stride", stride, most=math.inf)
         frames = model.preprocess.frames
@@ -118,10 +112,7 @@ class Stream:
         several = window if isinstance(window, (list, tuple)) else (window,)
         lengths = [_seconds("window", length, most=math.inf) for length in several]
         self.grid = make_grid(lengths, stride=stride, frames=frames)
-        self._model, self._bank = model, bank
-        self._labels, self._way = bank.label_tensor, len(bank.class_names)
-        self._scale = model.scale(bank.descriptors, labels=self._labels, way=self._way)
-        self._judge_known = Judge.of(model, bank.descriptors, labels=self._labels, way=self._way)
+        self._model = model
         rule = rule or Rule()
         if reject_below is None:
             reject_below = rule.reject_below
@@ -245,25 +236,16 @@ class Stream:
         held = [[self._first[slot] for slot in self.grid.slots(last, n)] for n in ready]
         self._encode(sorted({slot for slots in held for slot in slots} & self._fresh.keys()))
         found = self._model.method.encode(self._ring.gather(held))
-        scores, known = self._scores(found)
-        probabilities = (scores * self._scale).softmax(-1).numpy()
+        scores = self._recognizer.scores(found)
+        known = [None] * len(ready) if scores.known is None else scores.known.tolist()
         end = self._sampler.origin + (last + 0.5) * self.grid.step
         starts = [max(end - length * self.grid.step, self._sampler.origin) for length in ready]
         return [
             Window(start, end, chances, raw, sure, self._share)
             for start, chances, raw, sure in zip(
-                starts, probabilities, scores.numpy(), known, strict=True
+                starts, scores.probabilities.numpy(), scores.logits.numpy(), known, strict=True
             )
         ]
-
-    def _scores(self, found: Descriptors) -> tuple[Tensor, list[float | None]]:
-        """Class scores (b, w) of windows, and how probable each is of any class, None where nobody knows."""
-        support, judge = self._bank.descriptors, self._judge_known
-        pairs = None if judge is None else self._model.pairs(found, support)
-        if judge is not None and pairs is not None:
-            return judge.logits(pairs), judge.known(pairs).tolist()
-        logits = self._model.logits(found, support, labels=self._labels, way=self._way).double()
-        return logits, [None] * len(logits)
 
     def _encode(self, slots: Sequence[int]) -> None:
         """Encode frames that a window needs and none has needed before."""

@@ -16,6 +16,7 @@ from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_inte
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import take
 from a2m2_zoo.model import Model
+from a2m2_zoo.support_set import SupportSet
 
 COUNTS = (6, 4, 5, 7)
 LABELS = torch.arange(4).repeat_interleave(torch.tensor(COUNTS))
@@ -58,7 +59,7 @@ def test_the_protocol_is_a_loop_over_episodes(model: Model, shot: int, centring:
         with torch.inference_mode():
             logits = ours.logits(asked, known, labels=labels, way=3)
         torch.testing.assert_close(outcome.logits[e], logits, atol=2e-5, rtol=1e-4)
-        scale = ours.scale(known, labels=labels, way=3)
+        scale = SupportSet.encoded(ours, known, labels, way=3).scale
         top, answer = (logits.double() * scale).softmax(-1).max(-1)
         assert outcome.right[e].tolist() == (answer == torch.arange(3)).tolist()
         np.testing.assert_allclose(outcome.confidence[e], top.numpy(), atol=1e-3)
@@ -71,7 +72,9 @@ def test_the_scale_of_many_shots_is_the_leave_one_out_fit(model: Model) -> None:
     assert pairs is not None
     judged = leave_one_out_logits(pairs, labels, way=2)
     expected = fitted_scale(*judged, prior=shipped_scale(model.scales, 3))
-    assert model.scale(encoded, labels=labels, way=2) == pytest.approx(float(expected))
+    assert float(SupportSet.encoded(model, encoded, labels, way=2).scale) == pytest.approx(
+        float(expected)
+    )
 
 
 def test_few_clips_are_refused(model: Model) -> None:

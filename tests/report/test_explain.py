@@ -38,7 +38,7 @@ def test_the_picture_shows_the_query_and_both_matches(
     model: Model, bank: SupportBank, tmp_path: Path
 ) -> None:
     query = draw_named("kick", 1, studio=2)
-    answer = classify(query, bank, model=model, reject_below=0.999)
+    answer = classify(query, bank, model=model, reject_below=0.999, plans=True)
     clip = read_clip(query, model.preprocess)
     drawn = picture(explain(answer, clip, bank, tmp_path / "why.png"))
     assert drawn.shape == (814, 1672, 3)
@@ -53,7 +53,7 @@ def test_one_probability_and_no_plans_still_make_a_picture(
     model: Model, bank: SupportBank, tmp_path: Path
 ) -> None:
     query = draw_named("wave", 1, studio=2)
-    single = classify(query, bank, model=model, top_k=1)
+    single = classify(query, bank, model=model, top_k=1, plans=True)
     clip = read_clip(query, model.preprocess)
     explain(single, clip, bank, tmp_path / "one.png")
     baseline = load_model("protonet-lite0")
