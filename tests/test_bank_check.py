@@ -18,6 +18,7 @@ from a2m2_zoo.bank_check.labels import judged
 from a2m2_zoo.cli import main
 from a2m2_zoo.data.synthetic import draw_clip, write_video
 from a2m2_zoo.errors import EpisodeError
+from a2m2_zoo.support_set import SupportSet
 from a2m2_zoo.video import read_clip
 
 
@@ -99,7 +100,7 @@ def test_labels_by_each_other() -> None:
     far[12] = 0.1
     pairs = (true[:, None] == true).double() * far[:, None] * far + 0.02 * torch.randn(17, 17)
     model = default_model()
-    found = judged(model, 20 * pairs, way_of, way=3)
+    found = judged(SupportSet.of(model, (20 * pairs).double(), way_of, way=3))
     assert found.index.tolist() == list(range(16))
     ((n, answer, best, own),) = found.doubtful()
     assert (n, answer) == (3, 1)
@@ -114,7 +115,9 @@ def test_confused_classes() -> None:
     labels = torch.arange(3).repeat_interleave(6)
     kin = torch.tensor([[1.0, 0.97, 0.0], [0.97, 1.0, 0.0], [0.0, 0.0, 1.0]])
     pairs = kin[labels][:, labels] + 0.01 * torch.randn(18, 18)
-    found = judged(default_model(), 3 * pairs, labels, way=3).confusions(("a", "b", "c"))
+    found = judged(SupportSet.of(default_model(), (3 * pairs).double(), labels, way=3)).confusions(
+        ("a", "b", "c")
+    )
     assert {(pair.truth, pair.answer) for pair in found} == {("a", "b"), ("b", "a")}
     assert all(0.2 <= pair.share <= 0.6 for pair in found)
     assert found[0].share >= found[1].share
