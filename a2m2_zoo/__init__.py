@@ -16,23 +16,23 @@ from typing import TYPE_CHECKING, Any
 from a2m2_zoo._version import __version__
 
 if TYPE_CHECKING:
-    from a2m2_zoo._cores import set_threads
+    from a2m2_zoo._utils.cores import set_threads
     from a2m2_zoo.api import build_bank, classify
-    from a2m2_zoo.bank import SupportBank
-    from a2m2_zoo.episode import Episode, Prediction, build_episode
     from a2m2_zoo.hub.manifest import list_models
-    from a2m2_zoo.loading import load_model
+    from a2m2_zoo.recognition.bank import SupportBank
+    from a2m2_zoo.recognition.episode import Episode, Prediction, build_episode
     from a2m2_zoo.spotting import Segment, Stream, spot
+    from a2m2_zoo.zoo.load import load_model
 
 _HOMES = {
-    "set_threads": "a2m2_zoo._cores",
-    "load_model": "a2m2_zoo.loading",
+    "set_threads": "a2m2_zoo._utils.cores",
+    "load_model": "a2m2_zoo.zoo.load",
     "classify": "a2m2_zoo.api",
     "build_bank": "a2m2_zoo.api",
-    "build_episode": "a2m2_zoo.episode",
-    "Episode": "a2m2_zoo.episode",
-    "Prediction": "a2m2_zoo.episode",
-    "SupportBank": "a2m2_zoo.bank",
+    "build_episode": "a2m2_zoo.recognition.episode",
+    "Episode": "a2m2_zoo.recognition.episode",
+    "Prediction": "a2m2_zoo.recognition.episode",
+    "SupportBank": "a2m2_zoo.recognition.bank",
     "list_models": "a2m2_zoo.hub.manifest",
     "spot": "a2m2_zoo.spotting",
     "Stream": "a2m2_zoo.spotting",

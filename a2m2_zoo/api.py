@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from a2m2_zoo._arguments import kind
-from a2m2_zoo.bank import SupportBank
-from a2m2_zoo.choice import AnyModel, as_model, default_model
-from a2m2_zoo.episode import Episode, Prediction, Source, Supports
+from a2m2_zoo._utils.arguments import kind
 from a2m2_zoo.errors import A2M2Error, ArgumentError
-from a2m2_zoo.recognizer import QueryOptions, Recognizer, TextOptions, given_queries
-from a2m2_zoo.supports import AnyLimits, AnySupports, encode_supports
+from a2m2_zoo.recognition.bank import SupportBank
+from a2m2_zoo.recognition.episode import Episode, Prediction, Source, Supports
+from a2m2_zoo.recognition.recognizer import QueryOptions, Recognizer, TextOptions, given_queries
+from a2m2_zoo.recognition.supports import AnyLimits, AnySupports, encode_supports
+from a2m2_zoo.zoo.choose import AnyModel, as_model, default_model
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -19,7 +19,7 @@ from a2m2_zoo import load_model
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.evaluation.protocol import evaluate
 from a2m2_zoo.features import FeatureCache, default_cache, encode_clips
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
 
 
 def cached(folder: Path, model: Model, root: Path) -> tuple[FeatureCache, list[Path], torch.Tensor]:

@@ -20,11 +20,11 @@ from accuracy import cached
 from torch import Tensor
 
 from a2m2_zoo import load_model
-from a2m2_zoo.bank_check.growth import growth
-from a2m2_zoo.bank_check.labels import DOUBT, judged
+from a2m2_zoo.evaluation.bank_check.growth import growth
+from a2m2_zoo.evaluation.bank_check.labels import DOUBT, judged
 from a2m2_zoo.features import default_cache, encode_clips
 from a2m2_zoo.methods.base import take
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
 
 SIZES = ((5, 5), (5, 10), (10, 10))  # classes, clips of each
 WRONG = 0.1

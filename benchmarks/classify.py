@@ -25,9 +25,9 @@ from _receipt import publish, receipt
 
 from a2m2_zoo import build_bank, load_model
 from a2m2_zoo.api import iter_classify
-from a2m2_zoo.data.synthetic import write_dataset
 from a2m2_zoo.errors import A2M2Error
-from a2m2_zoo.support_set import SupportSet
+from a2m2_zoo.recognition.support_set import SupportSet
+from a2m2_zoo.synthetic import write_dataset
 from a2m2_zoo.video import read_clip
 
 RUNS = 5

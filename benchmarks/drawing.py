@@ -17,7 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 
-from a2m2_zoo.data.synthetic import STYLES, draw_clip
+from a2m2_zoo.synthetic import STYLES, draw_clip
 
 
 def rate(style: str | None, seconds: float) -> dict[str, float]:

@@ -24,9 +24,9 @@ from torch.nn import functional
 
 from a2m2_zoo import load_model
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.evaluation.draw import draw_episodes
+from a2m2_zoo.evaluation.baselines import build_rival
+from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.protocol import score_draw
-from a2m2_zoo.evaluation.rivals import build_rival
 from a2m2_zoo.features import FeatureCache, default_cache, encode_clips
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import take

@@ -27,11 +27,11 @@ from _receipt import publish, receipt
 
 from a2m2_zoo import load_model
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.data.synthetic import draw_clip
-from a2m2_zoo.export import export_model
 from a2m2_zoo.methods.base import take
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.video import Clip, read_clip
+from a2m2_zoo.zoo.export import export_model
 
 PAUSE = 0.02  # seconds; threads of both runtimes wait actively for a few milliseconds
 PER_CLASS = 3

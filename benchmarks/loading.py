@@ -74,7 +74,7 @@ import sys
 from pathlib import Path
 import torch
 from a2m2_zoo.backbones import build_backbone
-from a2m2_zoo.free import own_preprocess
+from a2m2_zoo.zoo.training_free import own_preprocess
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods import build_method
 architecture, folder = sys.argv[1], Path(sys.argv[2])

@@ -23,7 +23,14 @@ import torch
 from a2m2_zoo import load_model
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.methods.base import take
-from a2m2_zoo.modules import A2Config, A2Module, Candidates, M2Block, M2Config, join_candidates
+from a2m2_zoo.methods.blocks import (
+    A2Config,
+    A2Module,
+    Candidates,
+    M2Block,
+    M2Config,
+    join_candidates,
+)
 from a2m2_zoo.ops.roots import newton_schulz_sqrt
 from a2m2_zoo.ops.transport import exact_plan, sinkhorn
 

@@ -19,8 +19,8 @@ from _receipt import publish, receipt
 from accuracy import cached
 
 from a2m2_zoo import load_model
+from a2m2_zoo.evaluation.baselines import build_rival, known_rivals
 from a2m2_zoo.evaluation.openset import OpenOutcome, evaluate_open
-from a2m2_zoo.evaluation.rivals import build_rival, known_rivals
 from a2m2_zoo.evaluation.statistics import accuracy_at
 from a2m2_zoo.features import default_cache, encode_clips
 

@@ -32,13 +32,13 @@ import numpy as np
 from _receipt import publish, receipt
 
 from a2m2_zoo import build_bank, load_model
-from a2m2_zoo.bank import SupportBank
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.data.synthetic import draw_clip
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.bank import SupportBank
+from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.spotting import Rule, Segment, Segmenter, Stream, Window, iter_spot
-from a2m2_zoo.spotting.measure import mean_average_precision
+from a2m2_zoo.spotting.average_precision import mean_average_precision
 from a2m2_zoo.spotting.sources import open_film
+from a2m2_zoo.synthetic import draw_clip
 
 WAY, REPEATS = 5, 2  # classes, and how often each occurs in a long video
 BASELINE_SECONDS, BASELINE_BELOW = 2.0, 0.2

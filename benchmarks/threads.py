@@ -36,7 +36,8 @@ def serve(folder: Path, setting: str, many: int) -> None:
     import torch
 
     import a2m2_zoo
-    from a2m2_zoo import SupportBank, _workers, classify, load_model
+    from a2m2_zoo import SupportBank, classify, load_model
+    from a2m2_zoo._utils import workers as _workers
 
     if kind == "own":
         a2m2_zoo.set_threads(int(count))
@@ -140,8 +141,8 @@ def measure(
 def run(folder: Path, rounds: int, many: int) -> dict[str, Any]:
     """All settings, quiet and busy."""
     from a2m2_zoo import build_bank
-    from a2m2_zoo._cores import usable_cores
-    from a2m2_zoo.data.synthetic import write_dataset
+    from a2m2_zoo._utils.cores import usable_cores
+    from a2m2_zoo.synthetic import write_dataset
 
     cores = usable_cores()
     for name, seed in (("supports", 0), ("queries", 1)):

@@ -24,9 +24,9 @@ from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import Method
 from a2m2_zoo.training import EpisodeSource, FeatureSource, TrainingConfig
-from a2m2_zoo.training.deal import dealt, draws
 from a2m2_zoo.training.distributed import Ranks
 from a2m2_zoo.training.schedule import LossScale, Optimiser, trainable
+from a2m2_zoo.training.shared_clips import dealt, draws
 from a2m2_zoo.training.step import Stepper
 
 CLASSES, CLIPS, WAY, SHOT, QUERY = 20, 8, 5, 1, 5

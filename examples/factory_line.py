@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from a2m2_zoo import Prediction, SupportBank, build_bank, classify, load_model
-from a2m2_zoo.bank_check import check_supports
 from a2m2_zoo.data.index import class_folders
+from a2m2_zoo.evaluation.bank_check import check_supports
 
 parser = argparse.ArgumentParser()
 parser.add_argument("steps", type=Path)

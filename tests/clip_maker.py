@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.backbones.openclip import import_open_clip
-from a2m2_zoo.free import own_preprocess
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods import build_method
+from a2m2_zoo.zoo.training_free import own_preprocess
 
 _TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 _CONFIGS = {

@@ -14,11 +14,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Before anything imports them. Configurations check their own fields, with one line for a person.
 install_import_hook(
-    ["a2m2_zoo.ops", "a2m2_zoo.modules", "a2m2_zoo.calibration", "a2m2_zoo.methods"],
+    [
+        "a2m2_zoo.ops",
+        "a2m2_zoo.methods.blocks",
+        "a2m2_zoo.recognition.calibration",
+        "a2m2_zoo.methods",
+    ],
     "shapes.check",
 )
 install_import_hook(
-    [f"a2m2_zoo.modules.{name}" for name in ("_config", "a2_config", "m2_config")], None
+    [f"a2m2_zoo.methods.blocks.{name}" for name in ("_config", "a2_config", "m2_config")], None
 )
 
 # The same examples in every run, and no judgement of the machine's speed. To search further:

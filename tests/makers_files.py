@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from a2m2_zoo.bank import SupportBank
 from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.recognition.bank import SupportBank
 
 
 @contextmanager

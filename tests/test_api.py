@@ -22,8 +22,6 @@ from a2m2_zoo import (
 from a2m2_zoo.api import default_model, iter_classify
 from a2m2_zoo.cli import main
 from a2m2_zoo.data.index import find_clips
-from a2m2_zoo.data.synthetic import draw_named
-from a2m2_zoo.data.synthetic.write import write_picture
 from a2m2_zoo.errors import (
     A2M2Error,
     ArgumentError,
@@ -37,8 +35,10 @@ from a2m2_zoo.errors import (
 )
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import package_file, read_manifest
-from a2m2_zoo.model import Model
-from a2m2_zoo.support_set import SupportSet
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.support_set import SupportSet
+from a2m2_zoo.synthetic import draw_named
+from a2m2_zoo.synthetic.write import write_picture
 from a2m2_zoo.video import read_clip
 
 

@@ -11,14 +11,14 @@ from makers import film, still, three_classes
 
 from a2m2_zoo import build_bank
 from a2m2_zoo.api import default_model
-from a2m2_zoo.bank_check import check_bank, check_supports
-from a2m2_zoo.bank_check.copies import SAME, clip_distances, same_files
-from a2m2_zoo.bank_check.growth import growth
-from a2m2_zoo.bank_check.labels import judged
 from a2m2_zoo.cli import main
-from a2m2_zoo.data.synthetic import draw_clip, write_video
 from a2m2_zoo.errors import EpisodeError
-from a2m2_zoo.support_set import SupportSet
+from a2m2_zoo.evaluation.bank_check import check_bank, check_supports
+from a2m2_zoo.evaluation.bank_check.copies import SAME, clip_distances, same_files
+from a2m2_zoo.evaluation.bank_check.growth import growth
+from a2m2_zoo.evaluation.bank_check.labels import judged
+from a2m2_zoo.recognition.support_set import SupportSet
+from a2m2_zoo.synthetic import draw_clip, write_video
 from a2m2_zoo.video import read_clip
 
 

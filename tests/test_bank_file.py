@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 
 from a2m2_zoo import load_model
 from a2m2_zoo.backbones import Features
-from a2m2_zoo.bank import SupportBank, UncheckedBankWarning
 from a2m2_zoo.errors import A2M2Error, BankError, CheckpointError, SaveError
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.support_set import SupportSet
+from a2m2_zoo.recognition.bank import SupportBank, UncheckedBankWarning
+from a2m2_zoo.recognition.support_set import SupportSet
 
 INF, NAN = float("inf"), float("nan")
 
@@ -128,7 +128,7 @@ ADDERS = """
 import os, sys
 from dataclasses import replace
 from makers_files import bank
-from a2m2_zoo.bank import SupportBank
+from a2m2_zoo.recognition.bank import SupportBank
 path = sys.argv[1]
 def more(now):
     one = bank(1, classes=1)

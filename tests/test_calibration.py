@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from a2m2_zoo.calibration import fitted_scale, leave_one_out_logits, shipped_scale
+from a2m2_zoo.recognition.calibration import fitted_scale, leave_one_out_logits, shipped_scale
 
 
 def test_leave_one_out_against_a_plain_loop() -> None:

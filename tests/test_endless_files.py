@@ -14,7 +14,6 @@ from makers_files import endless, within
 from a2m2_zoo import load_model
 from a2m2_zoo.backbones.base import read_safetensors
 from a2m2_zoo.cli import main
-from a2m2_zoo.convert.official import read_official
 from a2m2_zoo.data._list_format import read_lines
 from a2m2_zoo.errors import A2M2Error
 from a2m2_zoo.features.identity import Identities
@@ -23,6 +22,7 @@ from a2m2_zoo.hub.fetch import file_sha256
 from a2m2_zoo.hub.manifest import read_manifest
 from a2m2_zoo.hub.receipts import read_figures
 from a2m2_zoo.training.logs import read_log
+from a2m2_zoo.zoo.convert.official import read_official
 
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "model": (".safetensors", load_model),

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from a2m2_zoo._files import check_file, folder_to_make, new_folder, write_atomically
-from a2m2_zoo._scratch import is_scratch, sweep
+from a2m2_zoo._utils.files import check_file, folder_to_make, new_folder, write_atomically
+from a2m2_zoo._utils.scratch import is_scratch, sweep
 from a2m2_zoo.errors import FetchError, SaveError
 
 # Writes without end; says so when it has begun.
 WRITER = """
 import sys, time
 from pathlib import Path
-from a2m2_zoo._files import new_folder, write_atomically
+from a2m2_zoo._utils.files import new_folder, write_atomically
 target = Path(sys.argv[1])
 def fill(scratch):
     print("writing", flush=True)
@@ -224,7 +224,7 @@ def test_what_a_killed_run_left_goes_with_the_next_write_beside_it(
 def test_where_there_are_no_locks_only_what_is_old_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("a2m2_zoo._scratch._POSIX", False)
+    monkeypatch.setattr("a2m2_zoo._utils.scratch._POSIX", False)
     fresh, stale = (tmp_path / f".a2m2-{c * 16}.txt" for c in "ab")
     for path in (fresh, stale):
         path.write_text("half")

@@ -11,13 +11,20 @@ import pytest
 import torch
 from clip_maker import register, write_clip
 
-from a2m2_zoo import classify, free, load_model
+from a2m2_zoo import classify, load_model
 from a2m2_zoo.backbones import Backbone, build_backbone
-from a2m2_zoo.data.synthetic import draw_clip
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.free import Amounts, best_scale, computed_model, drawn_features, training_free
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.synthetic import draw_clip
+from a2m2_zoo.zoo import training_free as free
+from a2m2_zoo.zoo.training_free import (
+    Amounts,
+    best_scale,
+    computed_model,
+    drawn_features,
+    training_free,
+)
 
 FEW = Amounts(statistics=4, classes=2, clips=3, episodes=10)
 

@@ -25,11 +25,11 @@ from a2m2_zoo import (
     spot,
 )
 from a2m2_zoo.api import iter_classify
-from a2m2_zoo.choice import default_model
-from a2m2_zoo.data.synthetic import draw_named
 from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, VideoError
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.synthetic import draw_named
 from a2m2_zoo.video import Limits, Preprocess, read_clip
+from a2m2_zoo.zoo.choose import default_model
 
 SPEC = Preprocess(frames=4, resize=32, size=32)
 FRAMES = draw_named("wave", 0, frames=12, size=64)

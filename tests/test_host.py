@@ -17,12 +17,13 @@ import torch
 from makers import three_classes
 
 import a2m2_zoo
-from a2m2_zoo import _cores, build_bank, classify, load_model, spot
-from a2m2_zoo._workers import apart, each
+from a2m2_zoo import build_bank, classify, load_model, spot
+from a2m2_zoo._utils import cores as _cores
+from a2m2_zoo._utils.workers import apart, each
 from a2m2_zoo.cli import main
 from a2m2_zoo.errors import A2M2Error, ArgumentError
 from a2m2_zoo.methods import METHODS, build_method
-from a2m2_zoo.modules.m2 import _plan
+from a2m2_zoo.methods.blocks.m2 import _plan
 from a2m2_zoo.ops.vectors import _triangle
 
 

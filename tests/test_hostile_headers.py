@@ -15,12 +15,12 @@ import torch
 from makers_files import forged, raw_safetensors, within
 
 from a2m2_zoo import load_model
-from a2m2_zoo._heads import read_head
 from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods import METHODS, build_method
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.start import read_settings
+from a2m2_zoo.zoo.heads import read_head
 
 LONG = 1000 if os.environ.get("A2M2_LONG") else 0
 BIG = 10**9

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from makers_files import endless, within
 
-from a2m2_zoo._json import OutOfBoundsError, parse, read
+from a2m2_zoo._utils.bounded_json import OutOfBoundsError, parse, read
 
 
 def test_what_is_json_comes_back_as_it_is() -> None:

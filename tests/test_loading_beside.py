@@ -12,9 +12,9 @@ import torch
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.errors import CheckpointError, ModelNotFoundError
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.loading import assembled, load_model
 from a2m2_zoo.methods import build_method
 from a2m2_zoo.video import Preprocess
+from a2m2_zoo.zoo.load import assembled, load_model
 
 
 def build(folder: Path, *, shift: float = 1.0, **changes: Any) -> Path:

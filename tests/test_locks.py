@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from a2m2_zoo._files import locked
+from a2m2_zoo._utils.files import locked
 from a2m2_zoo.errors import SaveError
 
 # Adds one to the number in a file, so often, with a pause in which everybody could come between.
 ADDER = """
 import sys, time
 from pathlib import Path
-from a2m2_zoo._files import locked, write_atomically
+from a2m2_zoo._utils.files import locked, write_atomically
 file = Path(sys.argv[1])
 for _ in range(int(sys.argv[2])):
     with locked(file):
@@ -25,7 +25,7 @@ for _ in range(int(sys.argv[2])):
 """
 HOLDER = """
 import sys, time
-from a2m2_zoo._files import locked
+from a2m2_zoo._utils.files import locked
 with locked(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)

@@ -9,15 +9,15 @@ from makers import film, still
 from a2m2_zoo import build_bank, classify, load_model
 from a2m2_zoo.api import default_model
 from a2m2_zoo.hub.manifest import read_manifest
-from a2m2_zoo.loading import load_model as load
-from a2m2_zoo.rejection import (
+from a2m2_zoo.recognition.rejection import (
     FEATURES,
     Evidence,
     fit_table_row,
     known_probability,
     shipped_table,
 )
-from a2m2_zoo.support_set import SupportSet
+from a2m2_zoo.recognition.support_set import SupportSet
+from a2m2_zoo.zoo.load import load_model as load
 
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2])  # class 2 has one support
 

@@ -27,8 +27,8 @@ from a2m2_zoo.backbones.openclip import import_open_clip
 from a2m2_zoo.cli import main
 from a2m2_zoo.errors import ArgumentError, CheckpointError
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.model import Model
-from a2m2_zoo.text import TextCue, TextTower, class_prompts
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.text import TextCue, TextTower, class_prompts
 from a2m2_zoo.video import read_clip
 
 

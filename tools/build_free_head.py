@@ -3,7 +3,7 @@
     python tools/build_free_head.py [--receipt docs/receipts/accuracy.json]
 
 No label and no real video is used: the projections are principal components of the backbone's maps on clips
-that ``a2m2_zoo.data.synthetic`` draws, the centres are mean descriptors of those clips, and the calibration
+that ``a2m2_zoo.synthetic`` draws, the centres are mean descriptors of those clips, and the calibration
 scales are fitted on other generated classes. About fifteen minutes on one core. With ``--receipt`` nothing is
 built; the measured figures of that receipt are copied into the manifest.
 """
@@ -21,18 +21,18 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from a2m2_zoo._files import write_atomically
+from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Backbone, Features, build_backbone
-from a2m2_zoo.data.synthetic import STYLES
 from a2m2_zoo.evaluation.protocol import evaluate
-from a2m2_zoo.free import best_scale, drawn_features, set_statistics
 from a2m2_zoo.hub.manifest import package_file, parse_manifest
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Method, concatenate
+from a2m2_zoo.methods.blocks import A2Config, M2Config
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
-from a2m2_zoo.model import Model
-from a2m2_zoo.modules import A2Config, M2Config
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.synthetic import STYLES
 from a2m2_zoo.video import Preprocess
+from a2m2_zoo.zoo.training_free import best_scale, drawn_features, set_statistics
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 11
@@ -44,9 +44,9 @@ EPISODES = 300  # of each style, in one studio and anywhere
 GRID = 7
 BACKBONE = "efficientnet-lite0"
 DATA = {
-    "training-free": "Statistics of clips that a2m2_zoo.data.synthetic draws (Apache-2.0); no label "
+    "training-free": "Statistics of clips that a2m2_zoo.synthetic draws (Apache-2.0); no label "
     "and no real video.",
-    "trained": "Clips that a2m2_zoo.data.synthetic draws (Apache-2.0), of classes it numbers; no real video.",
+    "trained": "Clips that a2m2_zoo.synthetic draws (Apache-2.0), of classes it numbers; no real video.",
 }
 MADE_WITH = {
     "training-free": "python tools/build_free_head.py",

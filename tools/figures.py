@@ -27,7 +27,7 @@ from control_tables import heads, mean_ahead
 from figure_tables import TABLES
 from receipts import ROOT, receipt
 
-from a2m2_zoo._files import write_atomically
+from a2m2_zoo._utils.files import write_atomically
 
 FIGURE = re.compile(r"(<!-- figure: ([^>]+?) -->)(.*?)(<!-- / -->)", re.DOTALL)
 TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)

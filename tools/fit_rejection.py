@@ -19,14 +19,14 @@ from build_free_head import features
 from torch import Tensor
 
 from a2m2_zoo import load_model
-from a2m2_zoo._files import write_atomically
+from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Features, build_backbone
 from a2m2_zoo.evaluation.openset import draw_open, pairs_of
 from a2m2_zoo.evaluation.statistics import auroc
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import package_file
 from a2m2_zoo.methods.base import as_pairwise, concatenate, encoded_pieces
-from a2m2_zoo.rejection import FEATURES, Evidence, fit_table_row
+from a2m2_zoo.recognition.rejection import FEATURES, Evidence, fit_table_row
 
 MODELS = ("a2m2-lite0", "a2m2-lite0-free", "protonet-lite0")
 CLASSES = (range(5200, 5440, 4), 12)  # one of each family of sisters, clips of each

@@ -32,13 +32,13 @@ from torch.nn import functional
 
 from a2m2_zoo import load_model
 from a2m2_zoo.backbones import Backbone, Features, build_backbone
-from a2m2_zoo.data.synthetic import draw_clip
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import package_file
 from a2m2_zoo.methods.a2m2 import A2M2
+from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.training import EpisodeSource, FeatureSource, TrainingConfig, Validation, train
-from a2m2_zoo.training.deal import dealt, draws
 from a2m2_zoo.training.distort import DistortedSource, Distortion, MixedSource
+from a2m2_zoo.training.shared_clips import dealt, draws
 from a2m2_zoo.training.start import read_settings
 from a2m2_zoo.video import Preprocess, normalise, read_clip
 

@@ -15,17 +15,17 @@ import numpy as np
 from a2m2_zoo.api import build_bank
 from a2m2_zoo.app.limits import AppLimits
 from a2m2_zoo.app.store import Store
-from a2m2_zoo.bank import SupportBank
 from a2m2_zoo.errors import A2M2Error, BankError, DependencyError, VideoLimitError
-from a2m2_zoo.recognizer import Recognizer
+from a2m2_zoo.recognition.bank import SupportBank
+from a2m2_zoo.recognition.recognizer import Recognizer
 from a2m2_zoo.report.explain import explain
 from a2m2_zoo.report.timeline import draw_timeline, frames_of
 from a2m2_zoo.spotting import Segment, Window, spot
 from a2m2_zoo.video import read_clip, read_clips
 
 if TYPE_CHECKING:
-    from a2m2_zoo.episode import Prediction
-    from a2m2_zoo.model import Model
+    from a2m2_zoo.recognition.episode import Prediction
+    from a2m2_zoo.recognition.model import Model
     from a2m2_zoo.video import Clip
 
 _AT_ONCE = 8  # clips that are read before the next look whether to go on
@@ -235,7 +235,7 @@ class Engine:
     @cached_property
     def _drawn(self) -> Drawn:
         from a2m2_zoo.data.index import class_folders
-        from a2m2_zoo.data.synthetic import draw_named, write_dataset, write_video
+        from a2m2_zoo.synthetic import draw_named, write_dataset, write_video
 
         root = self.folder / "drawn"
         for part, clips, seed in (("supports", _SHOTS, 0), ("queries", 1, 1)):

@@ -25,8 +25,8 @@ from a2m2_zoo.errors import ArgumentError, DependencyError
 if TYPE_CHECKING:
     from a2m2_zoo.app.guard import Guard
     from a2m2_zoo.app.headers import PublicOrigin
-    from a2m2_zoo.bank import SupportBank
-    from a2m2_zoo.model import Model
+    from a2m2_zoo.recognition.bank import SupportBank
+    from a2m2_zoo.recognition.model import Model
 
 #: The first port that is tried where none is asked for.
 PORT = 7860

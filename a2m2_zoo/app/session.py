@@ -11,8 +11,8 @@ from pathlib import Path
 
 from a2m2_zoo.app.engine import Answer, Engine, Spotted
 from a2m2_zoo.app.store import ANYONE, owner_of
-from a2m2_zoo.bank import SupportBank
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
+from a2m2_zoo.recognition.bank import SupportBank
 
 _NAME = 60
 _LOST = "this page was left or unused for long, and its clips are deleted; reload it"

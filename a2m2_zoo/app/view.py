@@ -15,8 +15,8 @@ from a2m2_zoo.report.markup import clean, esc, name
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from a2m2_zoo.bank import SupportBank
-    from a2m2_zoo.episode import Prediction
+    from a2m2_zoo.recognition.bank import SupportBank
+    from a2m2_zoo.recognition.episode import Prediction
     from a2m2_zoo.spotting import Segment
 
 _PICTURES = 6  # thumbnails of one class

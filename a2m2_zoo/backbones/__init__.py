@@ -5,9 +5,9 @@ One signature for all, see `Backbone`; `build_backbone` turns a name into a netw
 
 from __future__ import annotations
 
-from .base import Backbone, Features, Preprocess, StateDict
-from .clip import ClipText
-from .registry import BACKBONES, build_backbone, build_text, has_text, needed_keys
+from a2m2_zoo.backbones.base import Backbone, Features, Preprocess, StateDict
+from a2m2_zoo.backbones.clip import ClipText
+from a2m2_zoo.backbones.registry import BACKBONES, build_backbone, build_text, has_text, needed_keys
 
 __all__ = [
     "BACKBONES",

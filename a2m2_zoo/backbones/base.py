@@ -11,9 +11,9 @@ from typing import Any, TypedDict, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from .._typing import Float
-from .._workers import each
-from ..errors import ArgumentError, CheckpointError
+from a2m2_zoo._utils.typing import Float
+from a2m2_zoo._utils.workers import each
+from a2m2_zoo.errors import ArgumentError, CheckpointError
 
 StateDict = Mapping[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
@@ -226,7 +226,7 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: If the file is missing, is not safetensors, or has numbers that are not finite.
     """
-    from ..hub import checkpoint
+    from a2m2_zoo.hub import checkpoint
 
     if not Path(path).is_file():
         raise CheckpointError(f"there is no weights file {path}; give the path of a local file")

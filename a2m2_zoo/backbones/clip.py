@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._typing import Float
-from ..errors import ArgumentError, DependencyError, ModelNotFoundError
-from .base import Backbone, Preprocess, StateDict, Value, inner_keys, load_weights
-from .openclip import import_open_clip
+from a2m2_zoo._utils.typing import Float
+from a2m2_zoo.backbones.base import Backbone, Preprocess, StateDict, Value, inner_keys, load_weights
+from a2m2_zoo.backbones.openclip import import_open_clip
+from a2m2_zoo.errors import ArgumentError, DependencyError, ModelNotFoundError
 
 # The authors' checkpoints carry three numbers about themselves among the tensors.
 _NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size"}

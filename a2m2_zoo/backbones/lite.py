@@ -17,8 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .._typing import Float
-from .base import Backbone, Preprocess, StateDict, channels_last, load_weights, read_safetensors
+from a2m2_zoo._utils.typing import Float
+from a2m2_zoo.backbones.base import (
+    Backbone,
+    Preprocess,
+    StateDict,
+    channels_last,
+    load_weights,
+    read_safetensors,
+)
 
 EMBEDDED = "efficientnet_lite0.safetensors"
 

@@ -9,7 +9,7 @@ import warnings
 from types import ModuleType
 from typing import Any, cast
 
-from ..errors import DependencyError
+from a2m2_zoo.errors import DependencyError
 
 _BROKEN = "operator torchvision::nms does not exist"
 

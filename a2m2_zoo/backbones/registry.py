@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from .._workers import apart
-from ..errors import ArgumentError, ModelNotFoundError
-from .base import Backbone, StateDict, read_safetensors
-from .clip import ClipText, build_clip, build_clip_text, map_keys
-from .lite import build_lite
-from .resnet import build_resnet50
-from .tiny import build_tiny
+from a2m2_zoo._utils.workers import apart
+from a2m2_zoo.backbones.base import Backbone, StateDict, read_safetensors
+from a2m2_zoo.backbones.clip import ClipText, build_clip, build_clip_text, map_keys
+from a2m2_zoo.backbones.lite import build_lite
+from a2m2_zoo.backbones.resnet import build_resnet50
+from a2m2_zoo.backbones.tiny import build_tiny
+from a2m2_zoo.errors import ArgumentError, ModelNotFoundError
 
 #: The backbones known by a plain name; ``clip:<name>`` reaches every image tower of open_clip.
 BACKBONES: dict[str, Callable[[StateDict | None], Backbone]] = {

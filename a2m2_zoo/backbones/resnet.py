@@ -10,8 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .._typing import Float
-from .base import IMAGENET_PREPROCESS, Backbone, StateDict, channels_last, inner_keys, load_weights
+from a2m2_zoo._utils.typing import Float
+from a2m2_zoo.backbones.base import (
+    IMAGENET_PREPROCESS,
+    Backbone,
+    StateDict,
+    channels_last,
+    inner_keys,
+    load_weights,
+)
 
 _REPEATS = (3, 4, 6, 3)
 _WIDTHS = (64, 128, 256, 512)

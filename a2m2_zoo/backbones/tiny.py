@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .._typing import Float
-from .base import IMAGENET_PREPROCESS, Backbone, StateDict, load_weights
+from a2m2_zoo._utils.typing import Float
+from a2m2_zoo.backbones.base import IMAGENET_PREPROCESS, Backbone, StateDict, load_weights
 
 
 class Tiny(Backbone):

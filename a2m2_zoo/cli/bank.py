@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from a2m2_zoo._files import check_file, locked
+from a2m2_zoo._utils.files import check_file, locked
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.errors import BankError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from a2m2_zoo.bank import SupportBank
-    from a2m2_zoo.bank_check import BankReport
+    from a2m2_zoo.evaluation.bank_check import BankReport
+    from a2m2_zoo.recognition.bank import SupportBank
 
 app = typer.Typer(help="Encode supports once and keep them in a file.", no_args_is_help=True)
 BankArgument = Annotated[
@@ -70,7 +70,7 @@ def add(
     max_seconds: options.SecondsOption = 60.0,
 ) -> None:
     """Add the clips of DATA to BANK: new classes, or more supports of classes it has."""
-    from a2m2_zoo.bank import SupportBank
+    from a2m2_zoo.recognition.bank import SupportBank
 
     before = SupportBank.load(bank)
     limits = options.limits(max_megapixels, max_frames, max_seconds)
@@ -94,7 +94,7 @@ def remove(
     classes: Annotated[list[str], typer.Argument(metavar="CLASS...", help="Classes to take out.")],
 ) -> None:
     """Take classes out of BANK; the others are untouched."""
-    from a2m2_zoo.bank import SupportBank
+    from a2m2_zoo.recognition.bank import SupportBank
 
     after = SupportBank.update(bank, lambda now: now.remove(classes), tell=output.complain)
     _show(after, bank)
@@ -103,7 +103,7 @@ def remove(
 @app.command()
 def show(bank: BankArgument, json: options.JsonOption = False) -> None:
     """Show what BANK holds."""
-    from a2m2_zoo.bank import SupportBank
+    from a2m2_zoo.recognition.bank import SupportBank
 
     found = SupportBank.load(bank)
     if json:
@@ -140,8 +140,8 @@ def check(
 
     Exit code 0: no clip to act on; 1: some are named; 2: the call is wrong.
     """
-    from a2m2_zoo.bank import SupportBank
-    from a2m2_zoo.bank_check import check_bank, check_supports
+    from a2m2_zoo.evaluation.bank_check import check_bank, check_supports
+    from a2m2_zoo.recognition.bank import SupportBank
 
     limits = options.limits(max_megapixels, max_frames, max_seconds)
     recogniser = options.open_model(model, device)

@@ -13,10 +13,10 @@ from a2m2_zoo.errors import A2M2Error, VideoError, VideoNotFoundError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from a2m2_zoo.bank import SupportBank
-    from a2m2_zoo.episode import Prediction
-    from a2m2_zoo.model import Model
-    from a2m2_zoo.recognizer import Recognizer
+    from a2m2_zoo.recognition.bank import SupportBank
+    from a2m2_zoo.recognition.episode import Prediction
+    from a2m2_zoo.recognition.model import Model
+    from a2m2_zoo.recognition.recognizer import Recognizer
     from a2m2_zoo.video import Limits
 
 
@@ -69,7 +69,7 @@ def classify(
     asked = [(path, *expand([path])) for path in query]
     clips = [clip for _, some, _ in asked for clip in some]
     recogniser = options.open_model(model, device)
-    from a2m2_zoo.recognizer import Recognizer
+    from a2m2_zoo.recognition.recognizer import Recognizer
 
     bank, broken = read_supports(supports, recogniser, workers=workers, limits=limits)
     recognizer = Recognizer(recogniser, bank, **text)
@@ -139,7 +139,7 @@ def read_supports(
 ) -> tuple[SupportBank, list[A2M2Error]]:
     """The bank behind ``--supports``; broken clips are named and left out while their class has others."""
     from a2m2_zoo.data.index import class_folders
-    from a2m2_zoo.supports import resolve_bank
+    from a2m2_zoo.recognition.supports import resolve_bank
 
     source: Path | dict[str, tuple[Path, ...]] = supports
     total = 1

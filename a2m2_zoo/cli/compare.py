@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from a2m2_zoo._files import check_file, write_atomically
 from a2m2_zoo._printable import escaped_json
+from a2m2_zoo._utils.files import check_file, write_atomically
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.errors import A2M2Error, ArgumentError, SaveError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from a2m2_zoo.data.lists import Listing
     from a2m2_zoo.evaluation.bench import Progress as Tell
     from a2m2_zoo.evaluation.results import Comparison, MethodResult
-    from a2m2_zoo.model import Model
+    from a2m2_zoo.recognition.model import Model
     from a2m2_zoo.report.page import Explained
 
 _WIDE = 130  # columns from which on a terminal holds the costs too

@@ -51,7 +51,7 @@ def synth(
 
     The same options give the same clips. The folder appears whole or not at all.
     """
-    from a2m2_zoo.data.synthetic import NAMED_ACTIONS, STYLES, write_dataset
+    from a2m2_zoo.synthetic import NAMED_ACTIONS, STYLES, write_dataset
 
     if style is not None and style not in STYLES:
         raise ArgumentError(f"--style is {style!r}; expected one of {', '.join(STYLES)}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from a2m2_zoo._files import new_folder
+from a2m2_zoo._utils.files import new_folder
 from a2m2_zoo.cli import options, output
 from a2m2_zoo.errors import DependencyError, SaveError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
@@ -33,7 +33,7 @@ def demo(
     """
     import numpy as np
 
-    from a2m2_zoo.data.synthetic import NAMED_ACTIONS, draw_named, write_dataset, write_video
+    from a2m2_zoo.synthetic import NAMED_ACTIONS, draw_named, write_dataset, write_video
 
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def demo(
         write_video(folder / long.name, np.concatenate(film))
     recogniser = options.open_model(model, device)
     from a2m2_zoo.data.index import class_folders
-    from a2m2_zoo.recognizer import Recognizer
+    from a2m2_zoo.recognition.recognizer import Recognizer
 
     asked = [(clip, name) for name, clips in class_folders(queries).items() for clip in clips]
     recognizer = Recognizer(recogniser, supports)

@@ -12,7 +12,7 @@ from a2m2_zoo.errors import A2M2Error
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from a2m2_zoo.episode import Prediction
+    from a2m2_zoo.recognition.episode import Prediction
 
 
 def episode(
@@ -32,14 +32,14 @@ def episode(
     max_seconds: options.SecondsOption = 60.0,
 ) -> None:
     """Draw a W-way K-shot episode, classify its queries, and show how many are right."""
-    from a2m2_zoo.episode import build_episode
+    from a2m2_zoo.recognition.episode import build_episode
 
     form = options.form(json=json, csv=csv)
     limits = options.limits(max_megapixels, max_frames, max_seconds)
     drawn = build_episode(data, way=way, shot=shot, query=query, seed=seed)
     recogniser = options.open_model(model, device)
     from a2m2_zoo.api import build_bank
-    from a2m2_zoo.recognizer import Recognizer
+    from a2m2_zoo.recognition.recognizer import Recognizer
 
     with output.progress("reading supports", len(drawn.supports)) as bar:
         bank = build_bank(

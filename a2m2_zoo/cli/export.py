@@ -30,8 +30,8 @@ def export(
     Exit code 0: written and equal; 1: it differs or cannot be written; 2: the call is wrong.
     """
     with output.stderr.status("loading"):
-        from a2m2_zoo.export.folder import check_ready, export_model
         from a2m2_zoo.video import read_clip
+        from a2m2_zoo.zoo.export.folder import check_ready, export_model
 
         check_ready(out, to)
     model = options.open_model(name, "cpu")

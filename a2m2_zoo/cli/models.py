@@ -136,7 +136,7 @@ def convert(
 
     No code in FILE is run. A checkpoint with missing or surplus weights is refused, each named.
     """
-    from a2m2_zoo.convert import convert as run
+    from a2m2_zoo.zoo.convert import convert as run
 
     with output.stderr.status("converting"):
         made = run(method, file, out=out, name=name, settings=_settings(settings or []))

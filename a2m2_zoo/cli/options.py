@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from a2m2_zoo._json import read
+from a2m2_zoo._utils.bounded_json import read
 
 if TYPE_CHECKING:
-    from a2m2_zoo.model import Model
+    from a2m2_zoo.recognition.model import Model
     from a2m2_zoo.video import Limits
 
 
@@ -37,7 +37,7 @@ WorkersOption = Annotated[
 
 
 def _choose_threads(count: int | None) -> int | None:
-    from a2m2_zoo._cores import set_threads
+    from a2m2_zoo._utils.cores import set_threads
 
     set_threads(count)
     return count
@@ -137,8 +137,8 @@ def open_model(name: str, device: str) -> Model:
     from a2m2_zoo.cli.output import stderr
 
     with stderr.status("loading the model"):
-        from a2m2_zoo.loading import load_model
-        from a2m2_zoo.pulling import fetch_missing
+        from a2m2_zoo.zoo.load import load_model
+        from a2m2_zoo.zoo.pull import fetch_missing
     fetch_missing(name)
     with stderr.status("loading the model") as spinner:
 

@@ -18,13 +18,13 @@ from rich import box, markup
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from a2m2_zoo._console import SafeConsole
 from a2m2_zoo._printable import escaped_json, printable
-from a2m2_zoo._streams import Stream
+from a2m2_zoo._utils.console import SafeConsole
+from a2m2_zoo._utils.streams import Stream
 from a2m2_zoo.errors import A2M2Error
 
 if TYPE_CHECKING:
-    from a2m2_zoo.episode import Prediction
+    from a2m2_zoo.recognition.episode import Prediction
 
 stderr = SafeConsole(stderr=True)
 # What spreadsheets take for a formula; the last four are how some of them read the first.

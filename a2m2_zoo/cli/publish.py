@@ -64,8 +64,8 @@ def publish(
     if license_ is None:
         raise ArgumentError("a model is published under a licence; give --license, e.g. apache-2.0")
     with output.stderr.status("loading"):
-        from a2m2_zoo.publishing import Description
-        from a2m2_zoo.publishing import publish as run
+        from a2m2_zoo.zoo.publish import Description
+        from a2m2_zoo.zoo.publish import publish as run
 
     made = run(
         checkpoint,

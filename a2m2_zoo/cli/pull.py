@@ -15,7 +15,7 @@ from a2m2_zoo.cli import options, output
 from a2m2_zoo.errors import FetchError
 
 if TYPE_CHECKING:
-    from a2m2_zoo.pulling import File
+    from a2m2_zoo.zoo.pull import File
 
 _STYLES = {"ok": "green", "damaged": "bold red"}
 
@@ -44,7 +44,7 @@ def pull(
     Exit code 0: all is here and sound; 1: something cannot be fetched or is damaged; 2: the call is wrong.
     """
     from a2m2_zoo.cli import FAILED
-    from a2m2_zoo.pulling import pull as run
+    from a2m2_zoo.zoo.pull import pull as run
 
     spinner = output.stderr.status("")
 
@@ -79,7 +79,7 @@ def verify(
     Files that were never fetched are missing, which is no fault. Exit code 1: a file is damaged.
     """
     from a2m2_zoo.cli import FAILED
-    from a2m2_zoo.pulling import verify as run
+    from a2m2_zoo.zoo.pull import verify as run
 
     with output.stderr.status("comparing"):
         files = run(names or ())

@@ -14,7 +14,7 @@ from a2m2_zoo.errors import A2M2Error, SaveError, VideoError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from a2m2_zoo.model import Model
+    from a2m2_zoo.recognition.model import Model
     from a2m2_zoo.spotting import Segment, Window
     from a2m2_zoo.video import Limits
 

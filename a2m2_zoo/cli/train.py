@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from a2m2_zoo._files import check_file
+from a2m2_zoo._utils.files import check_file
 from a2m2_zoo.cli import compare as shared
 from a2m2_zoo.cli import options, output, signals
 from a2m2_zoo.errors import ArgumentError, SaveError
@@ -20,8 +20,8 @@ from a2m2_zoo.hub.manifest import DEFAULT_MODEL
 if TYPE_CHECKING:
     import torch
 
+    from a2m2_zoo.training.dataset import Split
     from a2m2_zoo.training.loop import Trained
-    from a2m2_zoo.training.material import Split
     from a2m2_zoo.training.start import Start
 
 _TUNED = 0.1  # the backbone's learning rate as a share of the head's, if nobody says
@@ -177,7 +177,7 @@ def _split(
 ) -> Split:
     """Training and held-out classes: of two folders, of a benchmark's splits, or of one folder."""
     from a2m2_zoo.data.lists import Listing, open_dataset
-    from a2m2_zoo.training.material import Split, hold_out
+    from a2m2_zoo.training.dataset import Split, hold_out
 
     official = list_file is not None or benchmark is not None
     if official and list_file is not None and list_file.is_file() and validation is None:
@@ -228,7 +228,7 @@ def _start(
 
 def _own_device(device: str) -> torch.device:
     """This process's device: of several on one machine each takes its own GPU."""
-    from a2m2_zoo.loading import find_device
+    from a2m2_zoo.zoo.load import find_device
 
     if device in ("auto", "cuda") and (local := os.environ.get("LOCAL_RANK")):
         import torch

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from a2m2_zoo._files import read_regular
+from a2m2_zoo._utils.files import read_regular
 from a2m2_zoo.data.benchmarks import (
     SPLITS,
     Benchmark,

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Float
+from a2m2_zoo._utils.typing import Float
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.evaluation.draw import Draw, draw_episodes
+from a2m2_zoo.evaluation.baselines import Rival
+from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.openset import OpenFigures, evaluate_open
 from a2m2_zoo.evaluation.protocol import evaluate, score_draw
-from a2m2_zoo.evaluation.rivals import Rival
 from a2m2_zoo.features import FeatureCache, encode_clips
 from a2m2_zoo.methods.base import Descriptors, Method, take
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
 
 #: Called with what is being done, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], None]

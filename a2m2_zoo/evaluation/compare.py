@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
-from a2m2_zoo._workers import plain
 from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError
+from a2m2_zoo.evaluation.baselines import Rival, build_rival, check_rivals, known_rivals
 from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
 from a2m2_zoo.evaluation.results import Comparison, Difference, Failure, MethodResult
-from a2m2_zoo.evaluation.rivals import Rival, build_rival, check_rivals, known_rivals
 from a2m2_zoo.evaluation.statistics import (
     class_interval,
     confusion_counts,
@@ -25,7 +25,7 @@ from a2m2_zoo.evaluation.statistics import (
     paired_p_value,
 )
 from a2m2_zoo.features import FeatureCache, default_cache
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
 
 
 @plain()

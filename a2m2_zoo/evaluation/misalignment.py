@@ -18,20 +18,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
-from a2m2_zoo._workers import plain
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.errors import ArgumentError, VideoError
-from a2m2_zoo.evaluation.draw import Draw, draw_episodes
+from a2m2_zoo.evaluation.baselines import CONTROLS
+from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.protocol import Progress, score_draw
-from a2m2_zoo.evaluation.rivals import CONTROLS
 from a2m2_zoo.evaluation.statistics import mean_interval
 from a2m2_zoo.evaluation.warps import KINDS, instants, looked_at
 from a2m2_zoo.features import FeatureCache, default_cache
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import Descriptors, Method, concatenate
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
 
 #: Frames of the dense grid a clip is encoded on.
 DENSE = 32

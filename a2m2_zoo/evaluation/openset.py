@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Bool, Float, Int
-from a2m2_zoo._workers import plain
-from a2m2_zoo.evaluation.draw import Draw, draw_episodes
+from a2m2_zoo._utils.typing import Bool, Float, Int
+from a2m2_zoo._utils.workers import plain
+from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.protocol import Progress, gathered, in_tiles, score_draw
 from a2m2_zoo.evaluation.statistics import (
     accuracy_at,
@@ -23,9 +23,9 @@ from a2m2_zoo.evaluation.statistics import (
     mean_interval,
 )
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod, as_pairwise
-from a2m2_zoo.model import Model
-from a2m2_zoo.rejection import shipped_table
-from a2m2_zoo.support_set import SupportSet
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.rejection import shipped_table
+from a2m2_zoo.recognition.support_set import SupportSet
 
 #: Share of the known queries that is answered where ``OpenFigures.accuracy_answered`` is measured.
 ANSWERED = 0.8

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from a2m2_zoo._cores import usable_cores
-from a2m2_zoo._typing import Bool, Float, Int
-from a2m2_zoo._workers import plain
+from a2m2_zoo._utils.cores import usable_cores
+from a2m2_zoo._utils.typing import Bool, Float, Int
+from a2m2_zoo._utils.workers import plain
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.evaluation.draw import Draw, draw_episodes
+from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod, as_pairwise, take
-from a2m2_zoo.model import Model
-from a2m2_zoo.support_set import SupportSet
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.support_set import SupportSet
 
 #: Called with how much is done and how much there is.
 Progress = Callable[[int, int], None]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from a2m2_zoo._typing import Bool, Float, Int
+from a2m2_zoo._utils.typing import Bool, Float, Int
 
 #: Below so many episodes the normal approximation is not trusted and signs are counted instead.
 FEW = 30

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Float
+from a2m2_zoo._utils.typing import Float
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.data.plans import uniform
 from a2m2_zoo.errors import ArgumentError

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from a2m2_zoo._files import write_atomically
-from a2m2_zoo._workers import apart
+from a2m2_zoo._utils.files import write_atomically
+from a2m2_zoo._utils.workers import apart
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError, CheckpointError, VideoError
 from a2m2_zoo.features.filling import Filling

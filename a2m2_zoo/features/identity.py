@@ -10,8 +10,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from a2m2_zoo._files import read_regular, sha256_of
-from a2m2_zoo._json import parse
+from a2m2_zoo._utils.bounded_json import parse
+from a2m2_zoo._utils.files import read_regular, sha256_of
 from a2m2_zoo.errors import VideoError, VideoNotFoundError
 from a2m2_zoo.video.images import SUFFIXES
 

@@ -20,8 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from a2m2_zoo._files import open_regular, write_atomically
-from a2m2_zoo._json import parse
+from a2m2_zoo._utils.bounded_json import parse
+from a2m2_zoo._utils.files import open_regular, write_atomically
 from a2m2_zoo.errors import CheckpointError, SaveError
 from a2m2_zoo.features.identity import file_digest
 from a2m2_zoo.hub._header import read_header

@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from a2m2_zoo.errors import CheckpointError
+from a2m2_zoo.hub.source import is_repository
 
 Check = Callable[[Any, str], None]
 
 IDENTIFIER = r"[a-z0-9][a-z0-9.-]{0,95}"
-REPOSITORY = r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}"
 COMMIT = r"[0-9a-f]{40}"
 SHA256 = r"[0-9a-f]{64}"
 
@@ -89,11 +89,6 @@ def source(value: Any, at: str) -> None:
         if not is_repository(value["repo_id"]):
             raise CheckpointError(f"{at}.repo_id is {value['repo_id']!r}; expected ORG/NAME")
         matching(COMMIT, "a commit of 40 lower-case hex digits")(value["commit"], f"{at}.commit")
-
-
-def is_repository(name: str) -> bool:
-    """Whether it reads ``ORG/NAME`` and the Hub would take it."""
-    return bool(re.fullmatch(REPOSITORY, name, re.ASCII)) and not re.search(r"\.\.|--", name)
 
 
 _sha256 = matching(SHA256, "64 lower-case hex digits")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from logging import ERROR
 
 from a2m2_zoo.errors import PublishError
-from a2m2_zoo.hub._faults import client_errors
+from a2m2_zoo.hub._faults import client_errors, without_token
 from a2m2_zoo.hub._guard import DistrustedError
 
 SETTINGS = "https://huggingface.co/settings/tokens"
@@ -38,7 +37,7 @@ def calm() -> Iterator[list[str]]:
                 "ignore", DeprecationWarning
             )  # of the client's use of its own parts
             yield notes
-            notes += [_line(str(warning.message)) for warning in caught]
+            notes += [without_token(str(warning.message)) for warning in caught]
     finally:
         logging.set_verbosity(level)
         if not hidden and are_progress_bars_disabled():
@@ -99,7 +98,7 @@ def reason(error: BaseException, repo_id: str) -> str:
     if status in known:
         return known[status]
     if status is not None:
-        said = _line(getattr(cause, "server_message", None) or "")
+        said = without_token(getattr(cause, "server_message", None) or "")
         fault = "has a fault of its own" if status >= 500 else "refused"
         return f"the Hub {fault} ({status}{': ' + said if said else ''})"
     if _bad_token(cause):
@@ -109,15 +108,15 @@ def reason(error: BaseException, repo_id: str) -> str:
     if isinstance(cause, LocalTokenNotFoundError):
         return "there is no token for the Hub; log in with `hf auth login`, or set HF_TOKEN"
     if "HTTPError" in _kinds(cause):
-        said = _line(str(cause))
+        said = without_token(str(cause))
         return (
             f"the connection to the Hub broke ({type(cause).__name__}{': ' + said if said else ''})"
         )
     if isinstance(cause, OSError):
-        return f"publishing stopped ({_line(cause.strerror or str(cause))})"
+        return f"publishing stopped ({without_token(cause.strerror or str(cause))})"
     if "Invalid metadata in README.md" in str(cause):
-        return f"the Hub refused the card ({_line(str(cause).partition('README.md.')[2])})"
-    return f"the Hub's answer is not what was expected ({_line(str(cause))})"
+        return f"the Hub refused the card ({without_token(str(cause).partition('README.md.')[2])})"
+    return f"the Hub's answer is not what was expected ({without_token(str(cause))})"
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -152,13 +151,3 @@ def _holds_token(error: BaseException | None) -> bool:
 
 def _kinds(error: BaseException) -> set[str]:
     return {kind.__name__ for kind in type(error).__mro__}
-
-
-def _line(said: str, most: int = 300) -> str:
-    """One printable line without a token or the signature of an address, whoever put it there."""
-    from huggingface_hub import get_token
-
-    if token := get_token():
-        said = said.replace(token, "***")
-    said = re.sub(r"(Bearer |hf_|\?)[^\s']+", r"\1***", said)
-    return " ".join("".join(c if c.isprintable() else " " for c in said).split())[:most]

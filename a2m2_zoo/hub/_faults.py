@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from a2m2_zoo._printable import printable
 
 if TYPE_CHECKING:
-    from a2m2_zoo.hub.manifest import Source
+    from a2m2_zoo.hub.source import Source
 
 _PASSING = {408, 416, 429, 500, 502, 503, 504}
 _LASTING = {"ProxyError", "UnsupportedProtocol", "LocalProtocolError"}
@@ -153,6 +153,15 @@ def _host() -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """The error's own words, short, without a token or the signature of an address."""
-    line = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return printable(re.sub(r"(Bearer |hf_|\?)[^\s']+", r"\1***", line)[:200])
+    """The error's own words, short."""
+    return without_token(next(iter(str(error).splitlines()), "") or type(error).__name__, 200)
+
+
+def without_token(said: str, most: int = 300) -> str:
+    """One printable line without a token or the signature of an address, whoever put it there."""
+    from huggingface_hub import get_token
+
+    if token := get_token():
+        said = said.replace(token, "***")
+    said = re.sub(r"(Bearer |hf_|\?)[^\s']+", r"\1***", said)
+    return printable(" ".join("".join(c if c.isprintable() else " " for c in said).split())[:most])

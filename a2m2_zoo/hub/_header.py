@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from a2m2_zoo._json import parse
+from a2m2_zoo._utils.bounded_json import parse
 
 #: Bytes of the header, number of tensors, dimensions of one: far above what any checkpoint has.
 MAX_HEADER, MAX_TENSORS, MAX_DIMENSIONS = 32 << 20, 100_000, 8

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from a2m2_zoo._files import open_regular, write_atomically
-from a2m2_zoo._json import parse
 from a2m2_zoo._printable import printable
+from a2m2_zoo._utils.bounded_json import parse
+from a2m2_zoo._utils.files import open_regular, write_atomically
 from a2m2_zoo.errors import CheckpointError, SaveError
 from a2m2_zoo.hub._header import Header, read_header
 
@@ -260,7 +260,7 @@ def _mapped(path: Path) -> Iterator[Any]:
 
 def _tensors(path: Path, names: Iterable[str]) -> dict[str, Tensor]:
     """Copies of the tensors that are wanted, every number of them finite."""
-    from a2m2_zoo._workers import apart  # which loads torch
+    from a2m2_zoo._utils.workers import apart  # which loads torch
 
     return apart(_copied)(path, list(names))
 

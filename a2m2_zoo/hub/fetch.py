@@ -13,17 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import ERROR, WARNING
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from a2m2_zoo._files import sha256_of
-from a2m2_zoo.errors import FetchError
+from a2m2_zoo._utils.files import sha256_of
+from a2m2_zoo.errors import CheckpointError, FetchError
 from a2m2_zoo.hub import _checks
 from a2m2_zoo.hub._faults import again, client_errors, explain, from_scratch, innermost
 from a2m2_zoo.hub._guard import OURS, DistrustedError, guard
 from a2m2_zoo.hub.checkpoint import MAX_BYTES
-
-if TYPE_CHECKING:
-    from a2m2_zoo.hub.manifest import Source
+from a2m2_zoo.hub.source import Source
 
 #: Seconds before the second and the third attempt. The client has retries of its own below these.
 WAITS = (1.0, 3.0)
@@ -52,12 +49,15 @@ def fetch(
         name: What ``a2m2 models pull`` takes to get this file, for the messages.
 
     Raises:
-        CheckpointError: ``source`` is not one: the name of a file, ``org/name``, 40 hex digits.
+        CheckpointError: ``source`` is not one: the name of a file, ``org/name``, 40 hex digits; or a link
+            leads it out of ``root``.
         FetchError: The file is not here and cannot be fetched, or came with another hash.
     """
+    if source.repo_id is None:
+        return _beside(source, root)
     here = None if force else local(source, root=root)
-    if here is not None or source.repo_id is None:
-        return here or root / source.file
+    if here is not None:
+        return here
     if reason := _forbidden(offline):
         raise FetchError(
             f"{source.file!r} of {source.repo_id} is not on this machine and the network is off ({reason}); "
@@ -66,6 +66,17 @@ def fetch(
     path = _download(source, force=force)
     if sha256 is not None:
         compared(path, sha256, source=source, name=name)
+    return path
+
+
+def _beside(source: Source, root: Path) -> Path:
+    """The path of a file without a repository, which must lie in its folder."""
+    _checks.source({"file": source.file}, "source")
+    path = (root / source.file).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise CheckpointError(
+            f"the manifest's file {source.file!r} lies outside its folder; put it there"
+        )
     return path
 
 

@@ -14,9 +14,10 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from a2m2_zoo._json import read
+from a2m2_zoo._utils.bounded_json import read
 from a2m2_zoo.errors import CheckpointError, ModelNotFoundError
 from a2m2_zoo.hub import _checks
+from a2m2_zoo.hub.source import Source
 
 #: What ``load_model`` and the command line take where no model is named.
 DEFAULT_MODEL = "a2m2-lite0"
@@ -25,25 +26,6 @@ STATUSES = ("embedded", "released", "planned", "computed")
 SCHEMA = 2
 MAX_BYTES = 16 << 20
 _PACKAGE = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a file lies.
-
-    Attributes:
-        file: Path inside the manifest's folder (of the package's own manifest: the package), or inside the
-            repository; with forward slashes.
-        repo_id: ``org/name`` on the Hugging Face Hub; None for a file in the manifest's folder.
-        commit: 40 hex digits of the repository's commit; None for a file in the manifest's folder.
-    """
-
-    file: str
-    repo_id: str | None = None
-    commit: str | None = None
-
-    def __str__(self) -> str:
-        return self.file if self.repo_id is None else f"{self.repo_id}@{self.commit}/{self.file}"
 
 
 @dataclass(frozen=True)
@@ -139,37 +121,6 @@ class Manifest:
             "`a2m2 models list` has all"
         )
 
-    def find(
-        self,
-        source: Source,
-        *,
-        sha256: str | None = None,
-        offline: bool | None = None,
-        name: str = "NAME",
-    ) -> Path:
-        """The local path of a file: in the manifest's folder, or fetched from the Hub if it is not here yet.
-
-        Args:
-            source: The file.
-            sha256: Hash that a fetched file must have.
-            offline: Never use the network; None follows ``HF_HUB_OFFLINE``.
-            name: What ``a2m2 models pull`` takes to get this file, for the messages.
-
-        Raises:
-            CheckpointError: A link leads it out of the manifest's folder.
-            FetchError: It cannot be fetched.
-        """
-        if source.repo_id is not None:
-            from a2m2_zoo.hub.fetch import fetch  # the Hub's client loads where it is needed
-
-            return fetch(source, root=self.root, sha256=sha256, offline=offline, name=name)
-        path = (self.root / PurePosixPath(source.file)).resolve()
-        if not path.is_relative_to(self.root.resolve()):
-            raise CheckpointError(
-                f"the manifest's file {source.file!r} lies outside its folder; put it there"
-            )
-        return path
-
 
 def read_manifest(path: str | os.PathLike[str] | None = None) -> Manifest:
     """Read a manifest; without ``path`` the package's own, once per process.
@@ -243,11 +194,6 @@ def list_models() -> list[str]:
     True
     """
     return [entry.id for entry in read_manifest().models.values() if entry.status != "planned"]
-
-
-def is_repository(name: str) -> bool:
-    """Whether ``name`` can be a repository of the Hub, ``ORG/NAME``."""
-    return _checks.is_repository(name)
 
 
 def package_file(relative: str) -> Path:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from a2m2_zoo._files import sha256_of
+from a2m2_zoo._utils.files import sha256_of
 from a2m2_zoo.errors import ArgumentError, PublishError
 from a2m2_zoo.hub._client import (
     SETTINGS,
@@ -25,7 +25,7 @@ from a2m2_zoo.hub._client import (
     unanswered,
 )
 from a2m2_zoo.hub._guard import OURS, guard, is_commit
-from a2m2_zoo.hub.manifest import is_repository
+from a2m2_zoo.hub.source import is_repository
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

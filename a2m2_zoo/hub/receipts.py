@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from a2m2_zoo._json import read
+from a2m2_zoo._utils.bounded_json import read
 from a2m2_zoo.errors import ArgumentError
 
 

@@ -6,11 +6,12 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from a2m2_zoo._workers import apart
+from a2m2_zoo._utils.workers import apart
 from a2m2_zoo.errors import ModelNotFoundError
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod
 from a2m2_zoo.methods.bimhm import BiMHM, BiMHMConfig
+from a2m2_zoo.methods.blocks._config import Config
 from a2m2_zoo.methods.clip_fsar import ClipFSAR, ClipFSARConfig
 from a2m2_zoo.methods.deepemd import DeepEMD, DeepEMDConfig
 from a2m2_zoo.methods.hyrsm import HyRSM, HyRSMConfig, HyRSMPlusPlus, HyRSMPlusPlusConfig
@@ -19,7 +20,6 @@ from a2m2_zoo.methods.otam import OTAM, OTAMConfig
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
 from a2m2_zoo.methods.strm import STRM, STRMConfig
 from a2m2_zoo.methods.trx import TRX, TRXConfig
-from a2m2_zoo.modules._config import Config
 
 #: Name → (class, configuration). A new method is one file and one row, which may be added from outside:
 #: ``METHODS["mine"] = (Mine, MineConfig)``; see ``examples/own_method.py``.

@@ -16,19 +16,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from a2m2_zoo._typing import Float, Int
+from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, PairwiseMethod, TrainingBatch
-from a2m2_zoo.modules import A2Config, A2Module, Candidates, Layout, M2Block, M2Config, join_layouts
-from a2m2_zoo.modules._config import (
+from a2m2_zoo.methods.blocks import (
+    A2Config,
+    A2Module,
+    Candidates,
+    Layout,
+    M2Block,
+    M2Config,
+    join_layouts,
+)
+from a2m2_zoo.methods.blocks._config import (
     LARGEST_NUMBER,
     MOST_FRAMES,
     is_integer,
     is_number,
     short,
 )
-from a2m2_zoo.modules.a2 import RULES
+from a2m2_zoo.methods.blocks.a2 import RULES
 from a2m2_zoo.ops.shots import class_prototypes
 from a2m2_zoo.ops.vectors import unit_triangles
 from a2m2_zoo.ops.windows import Cell

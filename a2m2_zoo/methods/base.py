@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from a2m2_zoo._typing import Float, Int
-from a2m2_zoo._workers import apart, each
+from a2m2_zoo._utils.typing import Float, Int
+from a2m2_zoo._utils.workers import apart, each
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.ops.shots import mean_over_shots
 

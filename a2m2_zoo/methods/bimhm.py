@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Float, Int
+from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.methods.base import Descriptors, PairwiseMethod
-from a2m2_zoo.modules._config import Config
+from a2m2_zoo.methods.blocks._config import Config
 from a2m2_zoo.ops.alignment import bimhm_distance, bimhm_plan, frame_cosines
 from a2m2_zoo.ops.shots import mean_over_shots
 

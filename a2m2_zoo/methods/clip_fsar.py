@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from a2m2_zoo._typing import Float, Int
+from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, Method, TrainingBatch, episode_loss
-from a2m2_zoo.modules._config import Config
-from a2m2_zoo.modules.attention import FeedForward, SelfAttention
+from a2m2_zoo.methods.blocks._config import Config
+from a2m2_zoo.methods.blocks.attention import FeedForward, SelfAttention
 from a2m2_zoo.ops.alignment import cosine_eps, otam_distance, otam_plan
 from a2m2_zoo.ops.shots import class_prototypes
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Float
+from a2m2_zoo._utils.typing import Float
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.methods.base import Descriptors, PairwiseMethod
-from a2m2_zoo.modules._config import Config
+from a2m2_zoo.methods.blocks._config import Config
 from a2m2_zoo.ops.alignment import frame_cosines
 from a2m2_zoo.ops.marginals import cross_reference
 from a2m2_zoo.ops.precision import promote, without_autocast

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from a2m2_zoo._typing import Float, Int
+from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, PairwiseMethod, TrainingBatch, episode_loss
-from a2m2_zoo.modules._config import Config
-from a2m2_zoo.modules.attention import SelfAttention, channel_positions
-from a2m2_zoo.modules.relation import ShiftedFrames, VideoRelation, temporal_coherence
+from a2m2_zoo.methods.blocks._config import Config
+from a2m2_zoo.methods.blocks.attention import SelfAttention, channel_positions
+from a2m2_zoo.methods.blocks.relation import ShiftedFrames, VideoRelation, temporal_coherence
 from a2m2_zoo.ops.alignment import bimhm_distance, bimhm_plan
 from a2m2_zoo.ops.shots import mean_over_shots
 

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from a2m2_zoo._typing import Float, Int
+from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, Method, TrainingBatch, episode_loss
-from a2m2_zoo.modules._config import MOST_FRAMES, Config
-from a2m2_zoo.modules.global_token import GlobalTokenEncoder
-from a2m2_zoo.modules.motion_autodecoder import MotionBranch, MotionDecoder, picture_changes
+from a2m2_zoo.methods.blocks._config import MOST_FRAMES, Config
+from a2m2_zoo.methods.blocks.global_token import GlobalTokenEncoder
+from a2m2_zoo.methods.blocks.motion_autodecoder import MotionBranch, MotionDecoder, picture_changes
 from a2m2_zoo.ops.alignment import bimhm_distance, frame_cosines, otam_distance
 from a2m2_zoo.ops.shots import class_prototypes
 

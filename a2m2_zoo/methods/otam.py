@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from a2m2_zoo._typing import Float
+from a2m2_zoo._utils.typing import Float
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.methods.base import Descriptors, PairwiseMethod
-from a2m2_zoo.modules._config import Config
+from a2m2_zoo.methods.blocks._config import Config
 from a2m2_zoo.ops.alignment import frame_cosines, otam_distance, otam_plan
 
 

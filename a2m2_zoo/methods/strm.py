@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from a2m2_zoo._typing import Float, Int
+from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, Method, TrainingBatch, episode_loss
-from a2m2_zoo.modules._config import MOST_FRAMES, Config
-from a2m2_zoo.modules.cross_transformer import CrossTransformers
-from a2m2_zoo.modules.enrichment import FrameEnrichment, PatchEnrichment
-from a2m2_zoo.modules.tuples import TupleDistance, check_cardinalities
+from a2m2_zoo.methods.blocks._config import MOST_FRAMES, Config
+from a2m2_zoo.methods.blocks.cross_transformer import CrossTransformers
+from a2m2_zoo.methods.blocks.enrichment import FrameEnrichment, PatchEnrichment
+from a2m2_zoo.methods.blocks.tuples import TupleDistance, check_cardinalities
 
 
 @dataclass(frozen=True)

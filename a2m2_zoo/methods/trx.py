@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from a2m2_zoo._typing import Float, Int
+from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, Method, TrainingBatch, episode_loss
-from a2m2_zoo.modules._config import MOST_FRAMES, Config
-from a2m2_zoo.modules.cross_transformer import CrossTransformers
-from a2m2_zoo.modules.tuples import check_cardinalities
+from a2m2_zoo.methods.blocks._config import MOST_FRAMES, Config
+from a2m2_zoo.methods.blocks.cross_transformer import CrossTransformers
+from a2m2_zoo.methods.blocks.tuples import check_cardinalities
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Bool, Float
+from a2m2_zoo._utils.typing import Bool, Float
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.ops.precision import promote, without_autocast
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Float
+from a2m2_zoo._utils.typing import Float
 
 #: Rows plus columns, rows (the smaller side), and cells that a problem may have.
 MAX_LINES, MAX_ROWS, MAX_CELLS = 64, 32, 1024

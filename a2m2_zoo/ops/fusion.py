@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Float
+from a2m2_zoo._utils.typing import Float
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.ops.precision import promote
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Bool, Float
+from a2m2_zoo._utils.typing import Bool, Float
 
 _FLOOR = (
     1e-3  # DeepEMD's: no candidate is without mass, and a still clip falls back to equal masses

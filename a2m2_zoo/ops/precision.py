@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Float
+from a2m2_zoo._utils.typing import Float
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from a2m2_zoo._typing import Float
+from a2m2_zoo._utils.typing import Float
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.ops.exporting import recording
 from a2m2_zoo.ops.precision import promote, without_autocast
-from a2m2_zoo.ops.recording import recording
 
 # Entries of the matrices that the CPU iterates together; they stay in its cache.
 _CHUNK = 1 << 16

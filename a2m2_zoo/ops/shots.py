@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from a2m2_zoo._typing import Bool, Float, Int
+from a2m2_zoo._utils.typing import Bool, Float, Int
 from a2m2_zoo.errors import EpisodeError
 
 

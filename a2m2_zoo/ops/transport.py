@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from a2m2_zoo._typing import Float
+from a2m2_zoo._utils.typing import Float
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.ops.exact import MAX_CELLS, MAX_LINES, MAX_ROWS, network_simplex
+from a2m2_zoo.ops.exporting import recording
 from a2m2_zoo.ops.precision import promote, without_autocast
-from a2m2_zoo.ops.recording import recording
 
 # Stands for zero in the logarithm; far below what float32 resolves of real masses.
 _NO_MASS = 1e-30

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Bool, Float
+from a2m2_zoo._utils.typing import Bool, Float
+from a2m2_zoo.ops.exporting import recording
 from a2m2_zoo.ops.precision import promote
-from a2m2_zoo.ops.recording import recording
 
 #: Below this norm a descriptor holds rounding, not content; see ``l2_normalise``.
 FLOOR = 1e-4

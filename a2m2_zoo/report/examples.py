@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from a2m2_zoo.episode import Prediction
 from a2m2_zoo.errors import ArgumentError, EpisodeError
+from a2m2_zoo.recognition.episode import Prediction
 from a2m2_zoo.report.explain import check_ready, explain
 from a2m2_zoo.report.page import Explained
 
 if TYPE_CHECKING:
-    from a2m2_zoo.bank import SupportBank
-    from a2m2_zoo.episode import Source
-    from a2m2_zoo.model import Model
+    from a2m2_zoo.recognition.bank import SupportBank
+    from a2m2_zoo.recognition.episode import Source
+    from a2m2_zoo.recognition.model import Model
 
 _PATIENCE = 2  # episodes tried for each picture that is wanted
 
@@ -91,7 +91,7 @@ def _of_episode(
 ) -> tuple[list[_Answered], list[_Answered]]:
     """At most one right and at most one wrong answer of an episode."""
     from a2m2_zoo.api import build_bank, classify
-    from a2m2_zoo.episode import build_episode
+    from a2m2_zoo.recognition.episode import build_episode
 
     episode = build_episode(classes, way=min(way, len(classes)), shot=shot, query=1, seed=seed)
     try:
@@ -111,7 +111,7 @@ def _of_episode(
 
 
 def _drawn(model: Model, answered: _Answered) -> Explained:
-    from a2m2_zoo.recognizer import Recognizer
+    from a2m2_zoo.recognition.recognizer import Recognizer
     from a2m2_zoo.video import read_clip
 
     bank = answered.bank

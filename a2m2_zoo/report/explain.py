@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a2m2_zoo._files import check_file, write_atomically
 from a2m2_zoo._printable import printable
+from a2m2_zoo._utils.files import check_file, write_atomically
 from a2m2_zoo.errors import ArgumentError, DependencyError, SaveError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from a2m2_zoo.bank import SupportBank
-    from a2m2_zoo.episode import Plan, Prediction
+    from a2m2_zoo.recognition.bank import SupportBank
+    from a2m2_zoo.recognition.episode import Plan, Prediction
     from a2m2_zoo.video import Clip
 
 _FORMATS = (".png", ".pdf", ".svg", ".jpg", ".webp")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from a2m2_zoo._files import write_atomically
+from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.report.explain import check_ready, matplotlib_pyplot, picture_metadata
 

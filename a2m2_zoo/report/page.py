@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from a2m2_zoo._files import write_atomically
+from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.results import Comparison, MethodResult
 from a2m2_zoo.report import charts, sections, table

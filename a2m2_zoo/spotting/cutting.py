@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import av
 import numpy as np
 
-from a2m2_zoo._files import write_atomically
+from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.errors import SaveError, VideoError
 from a2m2_zoo.spotting.segments import Segment
 from a2m2_zoo.spotting.sources import Film, open_film

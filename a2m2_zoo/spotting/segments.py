@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a2m2_zoo._arguments import real
+from a2m2_zoo._utils.arguments import real
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.spotting.windows import Grid, Window
 

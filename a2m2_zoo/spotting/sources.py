@@ -17,9 +17,9 @@ from a2m2_zoo.errors import VideoError, VideoNotFoundError
 from a2m2_zoo.video import Limits, Preprocess
 from a2m2_zoo.video.clip import Job, Watch, check_size
 from a2m2_zoo.video.container import FORMATS, decoder_pixels, demux, open_video, reason
-from a2m2_zoo.video.extent import Extent
-from a2m2_zoo.video.given import missing
-from a2m2_zoo.video.leftovers import LEFTOVERS
+from a2m2_zoo.video.decoder_memory import LEFTOVERS
+from a2m2_zoo.video.duration import Extent
+from a2m2_zoo.video.inputs import missing
 
 if TYPE_CHECKING:
     from av.container import InputContainer

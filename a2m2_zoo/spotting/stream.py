@@ -11,14 +11,14 @@ import av
 import numpy as np
 import torch
 
-from a2m2_zoo._arguments import kind, real
-from a2m2_zoo._workers import apart
+from a2m2_zoo._utils.arguments import kind, real
+from a2m2_zoo._utils.workers import apart
 from a2m2_zoo.backbones import Features
-from a2m2_zoo.bank import SupportBank
-from a2m2_zoo.choice import AnyModel, as_model
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.recognizer import Recognizer
-from a2m2_zoo.rejection import shipped_table
+from a2m2_zoo.recognition.bank import SupportBank
+from a2m2_zoo.recognition.recognizer import Recognizer
+from a2m2_zoo.recognition.rejection import shipped_table
+from a2m2_zoo.recognition.supports import AnyLimits
 from a2m2_zoo.spotting.sampling import Filled, Sampler, seconds
 from a2m2_zoo.spotting.segments import (
     REJECT_JUDGED,
@@ -28,17 +28,17 @@ from a2m2_zoo.spotting.segments import (
     Segmenter,
 )
 from a2m2_zoo.spotting.windows import STRIDE, FeatureRing, Window, make_grid, window_lengths
-from a2m2_zoo.supports import AnyLimits
 from a2m2_zoo.video import normalise
 from a2m2_zoo.video.clip import check_size
 from a2m2_zoo.video.gaps import GAP
-from a2m2_zoo.video.given import as_limits
+from a2m2_zoo.video.inputs import as_limits
 from a2m2_zoo.video.preprocess import Resizer
+from a2m2_zoo.zoo.choose import AnyModel, as_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from a2m2_zoo.model import Model
+    from a2m2_zoo.recognition.model import Model
 
 
 def default_threshold(model: Model) -> float:
@@ -75,7 +75,7 @@ class Stream:
         ArgumentError: A number is out of range.
 
     >>> from a2m2_zoo import build_bank, load_model
-    >>> from a2m2_zoo.data.synthetic import draw_named
+    >>> from a2m2_zoo.synthetic import draw_named
     >>> model = load_model()
     >>> bank = build_bank({n: [draw_named(n, 0, studio=2)] for n in ("kick", "squat")}, model=model)
     >>> stream = Stream(model, bank, window=2.0, reject_below=0.0)

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Float
+from a2m2_zoo._utils.typing import Float
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.video import segment_centres
 
 if TYPE_CHECKING:
-    from a2m2_zoo.bank import SupportBank
+    from a2m2_zoo.recognition.bank import SupportBank
 
 #: Lengths of windows in seconds where nobody knows how long the supports are.
 PLAIN_LENGTHS = (1.0, 2.0, 4.0)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Float, UInt8
+from a2m2_zoo._utils.typing import Float, UInt8
 from a2m2_zoo.data.plans import uniform
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.modules._config import Config
+from a2m2_zoo.methods.blocks._config import Config
 from a2m2_zoo.video import Preprocess
 
 SIDES = ("query", "both")

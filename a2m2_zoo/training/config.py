@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.modules._config import Config
+from a2m2_zoo.methods.blocks._config import Config
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 OPTIMISERS = ("adamw", "adam", "sgd")

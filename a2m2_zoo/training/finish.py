@@ -9,15 +9,15 @@ from pathlib import Path
 
 import torch
 
-from a2m2_zoo._files import write_atomically
+from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Backbone
-from a2m2_zoo.calibration import fitted_scale
 from a2m2_zoo.errors import EpisodeError
-from a2m2_zoo.evaluation.draw import draw_episodes
+from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Method
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.calibration import fitted_scale
+from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.validation import Validation
 from a2m2_zoo.video import Preprocess

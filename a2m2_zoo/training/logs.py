@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from a2m2_zoo._files import read_regular, write_atomically
-from a2m2_zoo._json import parse
+from a2m2_zoo._utils.bounded_json import parse
+from a2m2_zoo._utils.files import read_regular, write_atomically
 from a2m2_zoo.errors import CheckpointError, DependencyError, SaveError
 
 #: One row: ``step`` and what was measured there; ``validation`` maps shots to percent.
@@ -128,7 +128,7 @@ class LiveTable:
     def __init__(self, steps: int) -> None:
         from rich.live import Live
 
-        from a2m2_zoo._console import SafeConsole
+        from a2m2_zoo._utils.console import SafeConsole
 
         self._steps = steps
         self._facts: dict[str, str] = {}

@@ -12,16 +12,16 @@ from typing import Any
 
 import torch
 
-from a2m2_zoo._workers import plain
+from a2m2_zoo._utils.workers import plain
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.evaluation.draw import Draw
+from a2m2_zoo.evaluation.episodes import Draw
 from a2m2_zoo.methods.base import Method
 from a2m2_zoo.training import state
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.distributed import Ranks, joined
-from a2m2_zoo.training.folder import open_folder, write_receipt
 from a2m2_zoo.training.logs import Log, Row
+from a2m2_zoo.training.run_folder import open_folder, write_receipt
 from a2m2_zoo.training.schedule import Optimiser, rate_factor, trainable
 from a2m2_zoo.training.signals import Stop, watched
 from a2m2_zoo.training.source import EpisodeSource

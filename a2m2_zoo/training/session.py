@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from a2m2_zoo._workers import plain
+from a2m2_zoo._utils.workers import plain
 from a2m2_zoo.data.plans import EpisodePlan
 from a2m2_zoo.errors import A2M2Error, EpisodeError
 from a2m2_zoo.features import FeatureCache
-from a2m2_zoo.training.deal import dealt, draws
+from a2m2_zoo.training.dataset import Split, from_features, validation_of_videos
 from a2m2_zoo.training.distributed import Ranks
 from a2m2_zoo.training.finish import MODEL, calibrated, save_model
-from a2m2_zoo.training.folder import open_folder
 from a2m2_zoo.training.logs import Row
 from a2m2_zoo.training.loop import Trained, train
-from a2m2_zoo.training.material import Split, from_features, validation_of_videos
+from a2m2_zoo.training.run_folder import open_folder
 from a2m2_zoo.training.schedule import trainable
+from a2m2_zoo.training.shared_clips import dealt, draws
 from a2m2_zoo.training.source import EpisodeSource
 from a2m2_zoo.training.start import Start
 from a2m2_zoo.training.validation import Validation

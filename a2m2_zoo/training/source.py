@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from a2m2_zoo._typing import Int
+from a2m2_zoo._utils.typing import Int
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.data.plans import EpisodeIndices, EpisodePlan, uniform
 from a2m2_zoo.errors import ArgumentError

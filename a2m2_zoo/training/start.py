@@ -10,16 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from a2m2_zoo._files import sha256_of
-from a2m2_zoo._json import OutOfBoundsError, parse
-from a2m2_zoo._workers import plain
+from a2m2_zoo._utils.bounded_json import OutOfBoundsError, parse
+from a2m2_zoo._utils.files import sha256_of
+from a2m2_zoo._utils.workers import plain
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.hub.fetch import fetch
 from a2m2_zoo.hub.manifest import read_manifest
 from a2m2_zoo.methods import METHODS, build_method
 from a2m2_zoo.methods.base import Method
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.training.augment import Augment
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.finish import Trunk
@@ -176,7 +177,7 @@ def _listed(architecture: str) -> _Listed | None:
     manifest = read_manifest()
     for entry in manifest.backbones.values():
         if entry.architecture == architecture and entry.source and entry.sha256:
-            path = manifest.find(entry.source, sha256=entry.sha256)
+            path = fetch(entry.source, root=manifest.root, sha256=entry.sha256)
             return _Listed(
                 entry.id, entry.sha256, checkpoint.read_tensors(path, sha256=entry.sha256)
             )

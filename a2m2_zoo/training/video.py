@@ -19,8 +19,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from a2m2_zoo._cores import decoding_threads
-from a2m2_zoo._typing import Float, UInt8
+from a2m2_zoo._utils.cores import decoding_threads
+from a2m2_zoo._utils.typing import Float, UInt8
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.data.plans import EpisodePlan
 from a2m2_zoo.errors import ArgumentError, EpisodeError, VideoError

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from a2m2_zoo._typing import UInt8
+from a2m2_zoo._utils.typing import UInt8
 from a2m2_zoo.errors import ArgumentError, VideoError, VideoLimitError
 from a2m2_zoo.video.preprocess import Preprocess
 from a2m2_zoo.video.sample import time_centres, time_random

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, cast
 import av
 from av.error import FFmpegError
 
-from a2m2_zoo._files import open_regular
+from a2m2_zoo._utils.files import open_regular
 from a2m2_zoo.errors import VideoError, VideoLimitError
-from a2m2_zoo.video.choice import choose
 from a2m2_zoo.video.clip import Job, Limits, check_size
-from a2m2_zoo.video.extent import Extent
-from a2m2_zoo.video.restarts import Restarts
+from a2m2_zoo.video.duration import Extent
+from a2m2_zoo.video.keyframes import Restarts
+from a2m2_zoo.video.stream_choice import choose
 
 if TYPE_CHECKING:
     from av.container import InputContainer

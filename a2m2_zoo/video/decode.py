@@ -10,16 +10,16 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from a2m2_zoo._arguments import kind, whole
-from a2m2_zoo._cores import decoding_threads
+from a2m2_zoo._utils.arguments import kind, whole
+from a2m2_zoo._utils.cores import decoding_threads
 from a2m2_zoo.errors import A2M2Error, ArgumentError, VideoError, VideoNotFoundError
 from a2m2_zoo.video.clip import Clip, Job, Limits, Watch
-from a2m2_zoo.video.film import read_film
 from a2m2_zoo.video.folders import check_clip_folder
-from a2m2_zoo.video.given import as_limits, is_array, is_clip, is_path, missing, text_of
 from a2m2_zoo.video.images import read_array, read_folder
+from a2m2_zoo.video.inputs import as_limits, is_array, is_clip, is_path, missing, text_of
 from a2m2_zoo.video.preprocess import Preprocess
 from a2m2_zoo.video.readers import read_decord, read_torchcodec
+from a2m2_zoo.video.video_file import read_film
 
 if TYPE_CHECKING:
     import numpy as np

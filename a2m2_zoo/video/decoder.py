@@ -14,7 +14,7 @@ from av.error import FFmpegError
 
 from a2m2_zoo.video.clip import Job, check_size
 from a2m2_zoo.video.container import Table, decoder_pixels, demux, open_video
-from a2m2_zoo.video.leftovers import LEFTOVERS
+from a2m2_zoo.video.decoder_memory import LEFTOVERS
 
 if TYPE_CHECKING:
     from av.packet import Packet

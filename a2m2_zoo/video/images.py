@@ -13,11 +13,11 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from a2m2_zoo._files import read_regular
+from a2m2_zoo._utils.files import read_regular
 from a2m2_zoo.errors import VideoError, VideoLimitError
 from a2m2_zoo.video.clip import Clip, Job, check_size
 from a2m2_zoo.video.container import decoder_pixels
-from a2m2_zoo.video.given import as_frames
+from a2m2_zoo.video.inputs import as_frames
 from a2m2_zoo.video.preprocess import Resizer
 
 if TYPE_CHECKING:

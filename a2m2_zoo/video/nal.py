@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from a2m2_zoo.video.bits import Bits, Headers, Picture
+from a2m2_zoo.video.bitstream import Bits, Headers, Picture
 
 _H264_SLICES = (1, 2, 5)
 _H264_INTRA = (2, 4, 7, 9)  # slice types I and SI

@@ -16,7 +16,7 @@ import numpy as np
 from av.sidedata.sidedata import SideDataContainer
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
-from a2m2_zoo._typing import Float, UInt8
+from a2m2_zoo._utils.typing import Float, UInt8
 from a2m2_zoo.errors import ArgumentError, VideoLimitError
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from a2m2_zoo.errors import (
     VideoLimitError,
 )
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
 
 
 @pytest.fixture(scope="module")

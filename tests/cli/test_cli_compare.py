@@ -16,7 +16,7 @@ from a2m2_zoo.errors import ArgumentError, DependencyError
 from a2m2_zoo.evaluation.results import Comparison
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.base import PairwiseMethod
-from a2m2_zoo.modules._config import Config
+from a2m2_zoo.methods.blocks._config import Config
 from a2m2_zoo.report.page import Explained
 
 EPISODES = ["--episodes", "31", "--seed", "3", "--workers", "1"]

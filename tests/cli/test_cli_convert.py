@@ -14,8 +14,8 @@ from torch import Tensor
 
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.cli import main
-from a2m2_zoo.loading import load_model
-from a2m2_zoo.modules.attention import pair_positions
+from a2m2_zoo.methods.blocks.attention import pair_positions
+from a2m2_zoo.zoo.load import load_model
 
 # How the official code counts the children of a ResNet.
 _NUMBERS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}

@@ -10,7 +10,7 @@ import pytest
 from a2m2_zoo.cli import main
 from a2m2_zoo.cli.data import synth
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.data.synthetic import program, write_dataset
+from a2m2_zoo.synthetic import program, write_dataset
 
 SMALL = ["--size", "32", "--frames", "4"]
 
@@ -109,7 +109,7 @@ def test_a_folder_with_something_in_it_is_left_alone(
 
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import a2m2_zoo.data.synthetic.write as module
+    import a2m2_zoo.synthetic.write as module
 
     real, calls = module.write_video, []
 

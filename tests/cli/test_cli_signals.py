@@ -117,7 +117,7 @@ def test_nothing_half_done_stays(
     work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from a2m2_zoo.backbones.lite import Lite0
-    from a2m2_zoo.data.synthetic import write as synthetic
+    from a2m2_zoo.synthetic import write as synthetic
 
     data, bank = str(work / "data"), str(work / "bank.safetensors")
     content = (work / "bank.safetensors").read_bytes()

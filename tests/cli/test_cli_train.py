@@ -14,13 +14,13 @@ import pytest
 
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.cli import main
-from a2m2_zoo.data.synthetic import write_dataset
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.loading import load_model
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.synthetic import write_dataset
 from a2m2_zoo.training import logs, session
 from a2m2_zoo.video import Preprocess
+from a2m2_zoo.zoo.load import load_model
 
 FAST = [
     *("--steps", "12", "--set", "way=3", "--set", "query=2", "--set", "batch=2"),

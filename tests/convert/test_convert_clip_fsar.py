@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from a2m2_zoo.convert.clip_fsar import convert_clip_fsar
 from a2m2_zoo.errors import CheckpointError
 from a2m2_zoo.methods.clip_fsar import ClipFSAR, ClipFSARConfig
+from a2m2_zoo.zoo.convert.clip_fsar import convert_clip_fsar
 
 ROOT = Path(__file__).resolve().parents[2]
 

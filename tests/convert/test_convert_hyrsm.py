@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from a2m2_zoo.convert.hyrsm import convert_hyrsm, convert_hyrsm_plus_plus
 from a2m2_zoo.errors import CheckpointError
 from a2m2_zoo.methods.hyrsm import HyRSM, HyRSMConfig, HyRSMPlusPlus, HyRSMPlusPlusConfig
+from a2m2_zoo.zoo.convert.hyrsm import convert_hyrsm, convert_hyrsm_plus_plus
 
 ROOT = Path(__file__).resolve().parents[2]
 DROPPED = ("classification_layer.bias", "classification_layer.weight", "pe.pe")

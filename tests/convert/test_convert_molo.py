@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from a2m2_zoo.backbones import Features
-from a2m2_zoo.convert.molo import convert_molo
 from a2m2_zoo.errors import CheckpointError
+from a2m2_zoo.methods.blocks.attention import channel_positions
 from a2m2_zoo.methods.molo import MoLo
-from a2m2_zoo.modules.attention import channel_positions
+from a2m2_zoo.zoo.convert.molo import convert_molo
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden"))

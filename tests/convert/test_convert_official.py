@@ -18,12 +18,12 @@ from torch import Tensor
 
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.backbones.resnet import map_keys
-from a2m2_zoo.convert import CONVERTERS, convert, official
-from a2m2_zoo.convert.official import read_official, split_backbone
 from a2m2_zoo.errors import ArgumentError, CheckpointError, SaveError
-from a2m2_zoo.loading import load_model
 from a2m2_zoo.methods import METHODS
-from a2m2_zoo.modules.attention import pair_positions
+from a2m2_zoo.methods.blocks.attention import pair_positions
+from a2m2_zoo.zoo.convert import CONVERTERS, convert, official
+from a2m2_zoo.zoo.convert.official import read_official, split_backbone
+from a2m2_zoo.zoo.load import load_model
 
 WEIGHTS = {"backbone.0.weight": torch.arange(6.0).reshape(2, 3), "scale": torch.ones(1)}
 
@@ -208,7 +208,7 @@ def test_a_state_without_a_known_backbone(state: dict[str, Tensor], problem: str
 @pytest.mark.parametrize("name", CONVERTERS)
 def test_every_row_of_the_table_is_there(name: str) -> None:
     module, function = CONVERTERS[name]
-    found = getattr(importlib.import_module(f"a2m2_zoo.convert.{module}"), function)
+    found = getattr(importlib.import_module(f"a2m2_zoo.zoo.convert.{module}"), function)
     assert list(inspect.signature(found).parameters)[:2] == ["state", "source"]
     assert name in METHODS
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from a2m2_zoo.convert.strm import convert_strm
 from a2m2_zoo.errors import CheckpointError
+from a2m2_zoo.methods.blocks.attention import pair_positions
 from a2m2_zoo.methods.strm import STRM, STRMConfig
-from a2m2_zoo.modules.attention import pair_positions
+from a2m2_zoo.zoo.convert.strm import convert_strm
 
 LAYERS = {
     "patches.query": "attn_pat.query_proj",

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from a2m2_zoo.convert.trx import convert_trx
 from a2m2_zoo.errors import CheckpointError
+from a2m2_zoo.methods.blocks.attention import pair_positions
 from a2m2_zoo.methods.trx import TRX
-from a2m2_zoo.modules.attention import pair_positions
+from a2m2_zoo.zoo.convert.trx import convert_trx
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden"))

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from a2m2_zoo.data.synthetic import (
+from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.synthetic import (
     NAMED_ACTIONS,
     STYLES,
     draw_clip,
@@ -19,14 +20,13 @@ from a2m2_zoo.data.synthetic import (
     program,
     trajectory,
 )
-from a2m2_zoo.data.synthetic.appearance import quantise
-from a2m2_zoo.data.synthetic.background import smooth_noise
-from a2m2_zoo.data.synthetic.camera import FIT_TIMES, aim
-from a2m2_zoo.data.synthetic.instance import sample_instance
-from a2m2_zoo.data.synthetic.motion import perform
-from a2m2_zoo.data.synthetic.programs import generator
-from a2m2_zoo.data.synthetic.raster import Paint, box, capsule, shadow
-from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.synthetic.appearance import quantise
+from a2m2_zoo.synthetic.background import smooth_noise
+from a2m2_zoo.synthetic.camera import FIT_TIMES, aim
+from a2m2_zoo.synthetic.instance import sample_instance
+from a2m2_zoo.synthetic.motion import perform
+from a2m2_zoo.synthetic.programs import generator
+from a2m2_zoo.synthetic.raster import Paint, box, capsule, shadow
 
 WHITE = Paint((255.0, 255.0, 255.0))
 
@@ -42,7 +42,7 @@ def test_same_call_same_bytes_whatever_was_drawn_before(style):
 
 def test_another_process_draws_the_same_bytes():
     code = (
-        "import hashlib; from a2m2_zoo.data.synthetic import draw_clip;"
+        "import hashlib; from a2m2_zoo.synthetic import draw_clip;"
         "print(hashlib.sha256(b''.join(draw_clip(1, c, 7, size=64).tobytes() for c in range(6))).hexdigest())"
     )
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -52,7 +52,7 @@ def test_another_process_draws_the_same_bytes():
 
 def test_importing_the_generator_needs_no_torch():
     code = (
-        "import sys, a2m2_zoo.data.synthetic as s; s.draw_clip(0, 0, 0, frames=1, size=32);"
+        "import sys, a2m2_zoo.synthetic as s; s.draw_clip(0, 0, 0, frames=1, size=32);"
         "print(sorted({'torch', 'av', 'cv2', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from a2m2_zoo.data.synthetic import FAMILY, NAMED_ACTIONS, program, trajectory
-from a2m2_zoo.data.synthetic.instance import sample_instance
-from a2m2_zoo.data.synthetic.motion import perform, pose_track
-from a2m2_zoo.data.synthetic.programs import generator
-from a2m2_zoo.data.synthetic.skeleton import (
+from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.synthetic import FAMILY, NAMED_ACTIONS, program, trajectory
+from a2m2_zoo.synthetic.instance import sample_instance
+from a2m2_zoo.synthetic.motion import perform, pose_track
+from a2m2_zoo.synthetic.programs import generator
+from a2m2_zoo.synthetic.skeleton import (
     CHANNEL,
     JOINTS,
     PARENTS,
@@ -21,7 +22,6 @@ from a2m2_zoo.data.synthetic.skeleton import (
     place_joints,
     rotations,
 )
-from a2m2_zoo.errors import ArgumentError
 
 TIMES = np.linspace(0.0, 1.0, 17)
 WORD = st.integers(0, 2**32 - 1)

@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from a2m2_zoo.data.synthetic import NAMED_ACTIONS, draw_named, program, write_dataset, write_video
 from a2m2_zoo.errors import ArgumentError, SaveError
+from a2m2_zoo.synthetic import NAMED_ACTIONS, draw_named, program, write_dataset, write_video
 
 
 def frames_of(path):
@@ -86,7 +86,7 @@ def test_an_empty_folder_may_exist_and_a_full_one_is_left_alone(tmp_path):
 
 
 def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
-    import a2m2_zoo.data.synthetic.write as module
+    import a2m2_zoo.synthetic.write as module
 
     calls = []
 

@@ -15,16 +15,16 @@ from a2m2_zoo import load_model
 from a2m2_zoo.backbones import Features, build_backbone
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError, ModelNotFoundError
+from a2m2_zoo.evaluation.baselines import build_rival, known_rivals
 from a2m2_zoo.evaluation.compare import compare
-from a2m2_zoo.evaluation.draw import draw_episodes
+from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.results import STATUSES, Comparison, Difference
-from a2m2_zoo.evaluation.rivals import build_rival, known_rivals
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Method, take
-from a2m2_zoo.model import Model
-from a2m2_zoo.modules import A2Config, M2Config
-from a2m2_zoo.modules._config import Config
+from a2m2_zoo.methods.blocks import A2Config, M2Config
+from a2m2_zoo.methods.blocks._config import Config
+from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.video import read_clip
 
 CLIPS_PER_CLASS = 4

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.cli import main
-from a2m2_zoo.data.synthetic import write_dataset
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.evaluation.draw import draw_episodes
+from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.misalignment import encode_misaligned, misalignment_curves
 from a2m2_zoo.evaluation.warps import KINDS, instants, looked_at
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
-from a2m2_zoo.modules import A2Config, M2Config
+from a2m2_zoo.methods.blocks import A2Config, M2Config
 from a2m2_zoo.report.misalignment import draw_curves
+from a2m2_zoo.synthetic import write_dataset
 
 M2 = M2Config(channels=4, dim=3, scales=(1, 0))
 CONFIG = A2M2Config(m2={"s7": M2}, a2=A2Config(groups="scale"))

@@ -12,12 +12,12 @@ from makers import film, three_classes
 from a2m2_zoo import load_model
 from a2m2_zoo.cli import main
 from a2m2_zoo.errors import EpisodeError
-from a2m2_zoo.evaluation.draw import draw_episodes
+from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.openset import draw_open, evaluate_open
 from a2m2_zoo.evaluation.results import Comparison
 from a2m2_zoo.evaluation.statistics import accuracy_at, auroc
 from a2m2_zoo.methods.base import take
-from a2m2_zoo.support_set import SupportSet
+from a2m2_zoo.recognition.support_set import SupportSet
 
 LABELS = torch.arange(12).repeat_interleave(7)
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from a2m2_zoo import load_model
-from a2m2_zoo.calibration import fitted_scale, leave_one_out_logits, shipped_scale
 from a2m2_zoo.data.plans import EpisodePlan
 from a2m2_zoo.errors import EpisodeError
 from a2m2_zoo.evaluation.protocol import evaluate
 from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import take
-from a2m2_zoo.model import Model
-from a2m2_zoo.support_set import SupportSet
+from a2m2_zoo.recognition.calibration import fitted_scale, leave_one_out_logits, shipped_scale
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.support_set import SupportSet
 
 COUNTS = (6, 4, 5, 7)
 LABELS = torch.arange(4).repeat_interleave(torch.tensor(COUNTS))

@@ -11,20 +11,21 @@ import numpy as np
 import pytest
 import torch
 
-from a2m2_zoo import export, load_model
+from a2m2_zoo import load_model
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.cli import main
-from a2m2_zoo.data.synthetic import draw_clip
 from a2m2_zoo.errors import A2M2Error, ArgumentError, DependencyError, ExportError, SaveError
-from a2m2_zoo.export import export_model, folder
-from a2m2_zoo.export.graphs import record_matcher
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Method, take
+from a2m2_zoo.methods.blocks import A2Config, M2Config
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
-from a2m2_zoo.model import Model
-from a2m2_zoo.modules import A2Config, M2Config
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.video import Preprocess, read_clip
+from a2m2_zoo.zoo import export
+from a2m2_zoo.zoo.export import export_model, folder
+from a2m2_zoo.zoo.export.graphs import record_matcher
 
 SPEC = Preprocess(frames=4, resize=64, size=64)
 

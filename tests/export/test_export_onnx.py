@@ -13,9 +13,9 @@ import torch
 
 from a2m2_zoo import load_model
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.data.synthetic import draw_clip
 from a2m2_zoo.methods.base import take
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.video import Clip, read_clip
 
 TOLERANCE = 1e-4

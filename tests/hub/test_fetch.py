@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from a2m2_zoo.errors import A2M2Error, CheckpointError, FetchError
 from a2m2_zoo.hub import fetch as fetching
 from a2m2_zoo.hub.fetch import fetch, file_sha256, local
-from a2m2_zoo.hub.manifest import Source
+from a2m2_zoo.hub.source import Source
 
 DATA = random.Random(0).randbytes(50_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -241,7 +241,7 @@ def test_another_process_takes_the_hub_and_the_switch_from_its_environment(
 ) -> None:
     code = (
         "from pathlib import Path; from a2m2_zoo.hub.fetch import fetch;"
-        "from a2m2_zoo.hub.manifest import Source;"
+        "from a2m2_zoo.hub.source import Source;"
         f"print(fetch(Source({NAME!r}, 'org/name', {COMMIT!r}), root=Path('.'), sha256={SHA256!r}))"
     )
 

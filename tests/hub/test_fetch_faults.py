@@ -20,7 +20,7 @@ from hub_server import COMMIT, TOKEN, Fault, Hub, Repo, environment, point_clien
 from a2m2_zoo.errors import FetchError
 from a2m2_zoo.hub._faults import client_errors
 from a2m2_zoo.hub.fetch import fetch
-from a2m2_zoo.hub.manifest import Source
+from a2m2_zoo.hub.source import Source
 
 DATA = random.Random(0).randbytes(50_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -329,7 +329,7 @@ def test_a_disk_that_the_system_declares_full(hub: Hub, tmp_path: Path) -> None:
     code = (
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "from pathlib import Path; from a2m2_zoo.hub.fetch import fetch;"
-        "from a2m2_zoo.hub.manifest import Source; import huggingface_hub.file_download;"
+        "from a2m2_zoo.hub.source import Source; import huggingface_hub.file_download;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000));"
         f"fetch(Source({NAME!r}, 'org/name', {COMMIT!r}), root=Path('.'))"
     )
@@ -347,7 +347,7 @@ def test_storage_that_fails_behind_the_hub(hub: Hub, tmp_path: Path) -> None:
     hub.xet = True
     code = (
         "from pathlib import Path; from a2m2_zoo.hub.fetch import fetch;"
-        "from a2m2_zoo.hub.manifest import Source;"
+        "from a2m2_zoo.hub.source import Source;"
         f"fetch(Source({NAME!r}, 'org/name', {COMMIT!r}), root=Path('.'))"
     )
     env = {**environment(hub, tmp_path / "other"), "HF_HUB_DISABLE_XET": "0", "HF_TOKEN": TOKEN}

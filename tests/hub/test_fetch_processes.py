@@ -17,7 +17,7 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 NAME = "model.safetensors"
 CODE = (
     "from pathlib import Path; from a2m2_zoo.hub.fetch import fetch;"
-    "from a2m2_zoo.hub.manifest import Source;"
+    "from a2m2_zoo.hub.source import Source;"
     f"print(fetch(Source({NAME!r}, 'org/name', {COMMIT!r}), root=Path('.'), sha256={SHA256!r}))"
 )
 

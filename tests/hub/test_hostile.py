@@ -16,8 +16,8 @@ from a2m2_zoo.cli import main
 from a2m2_zoo.errors import FetchError, PublishError
 from a2m2_zoo.hub import _guard
 from a2m2_zoo.hub.fetch import fetch
-from a2m2_zoo.hub.manifest import Source
-from a2m2_zoo.publishing import Description, publish
+from a2m2_zoo.hub.source import Source
+from a2m2_zoo.zoo.publish import Description, publish
 
 DATA = random.Random(0).randbytes(50_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()

@@ -21,7 +21,9 @@ from a2m2_zoo.errors import (
     ModelNotFoundError,
     WeightsNotReleased,
 )
-from a2m2_zoo.hub.manifest import Source, package_file, parse_manifest, read_manifest
+from a2m2_zoo.hub.fetch import fetch
+from a2m2_zoo.hub.manifest import package_file, parse_manifest, read_manifest
+from a2m2_zoo.hub.source import Source
 from a2m2_zoo.training.recipes import recipe
 
 RAW: dict[str, Any] = json.loads(package_file("weights_manifest.json").read_bytes())
@@ -41,7 +43,7 @@ def test_every_file_is_there_with_its_size_and_hash() -> None:
     assert len(local) >= 4
     for entry in local:
         assert entry.source is not None
-        data = manifest.find(entry.source).read_bytes()
+        data = fetch(entry.source, root=manifest.root).read_bytes()
         assert len(data) == entry.size, entry.id
         assert hashlib.sha256(data).hexdigest() == entry.sha256, entry.id
 
@@ -185,7 +187,7 @@ def test_a_manifest_from_elsewhere_reaches_no_file_but_its_own(tmp_path: Path) -
     outside.write_bytes(b"")
     (tmp_path / "link.safetensors").symlink_to(outside)
     with pytest.raises(CheckpointError, match="lies outside its folder"):
-        listed.find(Source("link.safetensors"))
+        fetch(Source("link.safetensors"), root=listed.root)
 
 
 def test_planned_models_say_how_to_train_them() -> None:

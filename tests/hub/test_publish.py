@@ -18,11 +18,11 @@ from makers import film, still
 from a2m2_zoo import load_model
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.cli import main
-from a2m2_zoo.data.synthetic import write_dataset
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import package_file, parse_manifest
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.synthetic import write_dataset
 from a2m2_zoo.video import Preprocess
 
 WORDS = ["--license", "apache-2.0", "--data", "Clips drawn by a program."]
@@ -320,7 +320,7 @@ def test_a_checkpoint_that_does_not_load_is_not_published(
 def test_an_unchanged_model_of_the_manifest_brings_its_origin(hub: Hub, say: Any) -> None:
     code, out, err = say(package_file("weights/a2m2_lite0.safetensors"), "--license", "apache-2.0")
     assert code == 0, err
-    assert "a2m2_zoo.data.synthetic" in fragment(out)["models"][0]["data"]
+    assert "a2m2_zoo.synthetic" in fragment(out)["models"][0]["data"]
 
 
 def test_a_hostile_name_in_the_record_does_not_break_the_card(

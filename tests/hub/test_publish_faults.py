@@ -11,7 +11,7 @@ from hub_uploads import fault
 from test_publish import tiny_model
 
 from a2m2_zoo.errors import PublishError
-from a2m2_zoo.publishing import Description, publish
+from a2m2_zoo.zoo.publish import Description, publish
 
 HEAD = "nothing was committed to org/name, last seen at"
 

@@ -16,7 +16,6 @@ import pytest
 import torch
 from hub_server import COMMIT, Fault, Hub, Repo, environment
 
-from a2m2_zoo import free
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.cli import main
 from a2m2_zoo.errors import (
@@ -30,11 +29,12 @@ from a2m2_zoo.errors import (
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.fetch import file_sha256
 from a2m2_zoo.hub.manifest import read_manifest
-from a2m2_zoo.loading import load_model
 from a2m2_zoo.methods import build_method
-from a2m2_zoo.model import Model
-from a2m2_zoo.pulling import fetch_missing, pull, verify
+from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.video import Preprocess
+from a2m2_zoo.zoo import training_free as free
+from a2m2_zoo.zoo.load import load_model
+from a2m2_zoo.zoo.pull import fetch_missing, pull, verify
 
 MINE = f"hf-hub:org/name@{COMMIT}"
 
@@ -377,7 +377,7 @@ def test_a_bar_is_drawn_on_a_terminal(hub: Hub, published: Path, tmp_path: Path)
     ours, theirs = pty.openpty()
     termios, fcntl = pytest.importorskip("termios"), pytest.importorskip("fcntl")
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    code = f"from a2m2_zoo.pulling import fetch_missing; fetch_missing({MINE!r})"
+    code = f"from a2m2_zoo.zoo.pull import fetch_missing; fetch_missing({MINE!r})"
     env = environment(hub, tmp_path / "other")
     subprocess.run([sys.executable, "-c", code], env=env, stderr=theirs, check=True)
     os.close(theirs)

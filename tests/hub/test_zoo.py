@@ -9,11 +9,12 @@ import pytest
 from clip_maker import write_clip
 from hub_server import Hub, Repo
 
-from a2m2_zoo import classify, free, load_model
-from a2m2_zoo.data.synthetic import draw_clip
+from a2m2_zoo import classify, load_model
 from a2m2_zoo.errors import FetchError
-from a2m2_zoo.free import Amounts
 from a2m2_zoo.hub.manifest import package_file
+from a2m2_zoo.synthetic import draw_clip
+from a2m2_zoo.zoo import training_free as free
+from a2m2_zoo.zoo.training_free import Amounts
 
 FEW = Amounts(statistics=2, classes=2, clips=3, episodes=5)
 

@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from a2m2_zoo.backbones import Features
-from a2m2_zoo.convert.clip_fsar import convert_clip_fsar
 from a2m2_zoo.methods.base import TrainingBatch, split
 from a2m2_zoo.methods.clip_fsar import ClipFSAR, ClipFSARConfig
+from a2m2_zoo.zoo.convert.clip_fsar import convert_clip_fsar
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = "clipfsar_golden_1shot.safetensors"

@@ -10,7 +10,7 @@ from a2m2_zoo.backbones import Features, build_backbone
 from a2m2_zoo.methods import METHODS, build_method
 from a2m2_zoo.methods.a2m2 import A2M2Config
 from a2m2_zoo.methods.base import Method, TrainingBatch, concatenate, split, take
-from a2m2_zoo.modules import A2Config, M2Config
+from a2m2_zoo.methods.blocks import A2Config, M2Config
 
 FRAMES = 8
 NAMES = sorted(METHODS)

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from a2m2_zoo.backbones import Features
-from a2m2_zoo.convert.hyrsm import convert_hyrsm, convert_hyrsm_plus_plus
 from a2m2_zoo.methods.base import TrainingBatch
+from a2m2_zoo.methods.blocks.attention import channel_positions
+from a2m2_zoo.methods.blocks.relation import coherence_weights
 from a2m2_zoo.methods.hyrsm import HyRSM, HyRSMConfig, HyRSMPlusPlus, HyRSMPlusPlusConfig
-from a2m2_zoo.modules.attention import channel_positions
-from a2m2_zoo.modules.relation import coherence_weights
+from a2m2_zoo.zoo.convert.hyrsm import convert_hyrsm, convert_hyrsm_plus_plus
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = "hyrsm_golden.safetensors"

@@ -13,8 +13,8 @@ from a2m2_zoo.errors import ArgumentError, ModelNotFoundError
 from a2m2_zoo.methods import build_method
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import TrainingBatch, as_pairwise, split, take
+from a2m2_zoo.methods.blocks import A2Config, M2Config
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
-from a2m2_zoo.modules import A2Config, M2Config
 
 M2 = M2Config(channels=6, dim=4, scales=(1, 0), motion="branch")
 CONFIG = A2M2Config(m2={"s14": M2, "s7": M2}, a2=A2Config(groups="scale"), pool=0.5, centring=3.0)

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from a2m2_zoo.backbones import Features
-from a2m2_zoo.convert.molo import convert_molo
 from a2m2_zoo.methods.base import TrainingBatch, split
 from a2m2_zoo.methods.molo import MoLo
 from a2m2_zoo.ops.alignment import frame_cosines
+from a2m2_zoo.zoo.convert.molo import convert_molo
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden"))

@@ -11,11 +11,11 @@ from torch import Tensor
 from tuple_rules import cross_transformer, encoded, nearest_tuples
 
 from a2m2_zoo.backbones import Features, build_backbone
-from a2m2_zoo.convert.strm import convert_strm
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.methods.base import TrainingBatch, split, take
+from a2m2_zoo.methods.blocks.tuples import TupleDistance
 from a2m2_zoo.methods.strm import STRM, STRMConfig
-from a2m2_zoo.modules.tuples import TupleDistance
+from a2m2_zoo.zoo.convert.strm import convert_strm
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden"))

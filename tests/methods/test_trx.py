@@ -11,12 +11,12 @@ from torch import Tensor
 from tuple_rules import cross_transformer
 
 from a2m2_zoo.backbones import Features, build_backbone
-from a2m2_zoo.convert.trx import convert_trx
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.methods.base import TrainingBatch, split, take
+from a2m2_zoo.methods.blocks.cross_transformer import CrossTransformer
+from a2m2_zoo.methods.blocks.tuples import FramePositions, ordered_tuples, tuple_rows
 from a2m2_zoo.methods.trx import TRX, TRXConfig
-from a2m2_zoo.modules.cross_transformer import CrossTransformer
-from a2m2_zoo.modules.tuples import FramePositions, ordered_tuples, tuple_rows
+from a2m2_zoo.zoo.convert.trx import convert_trx
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden"))

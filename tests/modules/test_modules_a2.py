@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from a2m2_zoo.errors import ArgumentError, EpisodeError
-from a2m2_zoo.modules import A2Config, A2Module, Candidates, Layout, M2Block, M2Config
+from a2m2_zoo.methods.blocks import A2Config, A2Module, Candidates, Layout, M2Block, M2Config
 from a2m2_zoo.ops.alignment import bimhm_distance, otam_distance
 from a2m2_zoo.ops.transport import exact_plan, sinkhorn
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.modules import A2Config, M2Config
+from a2m2_zoo.methods.blocks import A2Config, M2Config
 
 CONFIGS = [
     M2Config(channels=8),

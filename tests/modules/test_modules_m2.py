@@ -8,7 +8,7 @@ import scipy.special
 import torch
 
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.modules import (
+from a2m2_zoo.methods.blocks import (
     Candidates,
     M2Block,
     M2Config,

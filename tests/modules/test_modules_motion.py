@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional
 
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.modules.global_token import GlobalTokenEncoder
-from a2m2_zoo.modules.motion_autodecoder import MotionBranch, picture_changes
+from a2m2_zoo.methods.blocks.global_token import GlobalTokenEncoder
+from a2m2_zoo.methods.blocks.motion_autodecoder import MotionBranch, picture_changes
 
 
 def test_the_encoder_step_by_step() -> None:

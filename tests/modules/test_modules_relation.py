@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.modules.relation import ShiftedFrames, VideoRelation, temporal_coherence
+from a2m2_zoo.methods.blocks.relation import ShiftedFrames, VideoRelation, temporal_coherence
 
 
 def test_fused_frames_are_compared_without_being_laid_out() -> None:

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from a2m2_zoo.ops import joined as module
-from a2m2_zoo.ops.joined import joined
+from a2m2_zoo.ops import centred as module
+from a2m2_zoo.ops.centred import joined
 from a2m2_zoo.ops.vectors import FLOOR
 
 FIRST = torch.tensor([[[4, 0, 1], [5, 2, 0]]]), torch.tensor([[[0.5, 0.8, 0.3], [0.7, 0.7, 0.0]]])

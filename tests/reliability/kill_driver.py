@@ -14,18 +14,6 @@ import av  # noqa: F401
 import matplotlib.pyplot as plt  # noqa: F401
 import torch
 
-import a2m2_zoo.api
-import a2m2_zoo.cli.app
-import a2m2_zoo.data.synthetic
-import a2m2_zoo.evaluation.bench
-import a2m2_zoo.features
-import a2m2_zoo.publishing
-import a2m2_zoo.pulling
-import a2m2_zoo.report.page
-import a2m2_zoo.report.timeline
-import a2m2_zoo.spotting
-import a2m2_zoo.training.finish
-import a2m2_zoo.training.start  # noqa: F401
 from a2m2_zoo.cli import main
 
 

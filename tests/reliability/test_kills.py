@@ -24,10 +24,10 @@ import pytest
 from makers import film
 from safetensors import safe_open
 
-from a2m2_zoo._files import sha256_of
-from a2m2_zoo._scratch import is_scratch
-from a2m2_zoo.bank import SupportBank
+from a2m2_zoo._utils.files import sha256_of
+from a2m2_zoo._utils.scratch import is_scratch
 from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.recognition.bank import SupportBank
 
 LONG = bool(os.environ.get("A2M2_LONG"))
 HERE = Path(__file__).parent

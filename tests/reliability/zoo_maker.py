@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from a2m2_zoo.backbones import build_backbone
-from a2m2_zoo.free import own_preprocess
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods import build_method
 from a2m2_zoo.methods.a2m2 import A2M2Config
-from a2m2_zoo.modules import A2Config, M2Config
+from a2m2_zoo.methods.blocks import A2Config, M2Config
+from a2m2_zoo.zoo.training_free import own_preprocess
 
 
 def tiny_model(folder: Path) -> Path:

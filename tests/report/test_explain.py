@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from a2m2_zoo import SupportBank, build_bank, classify, load_model
-from a2m2_zoo.data.synthetic import draw_named
 from a2m2_zoo.errors import ArgumentError, DependencyError, SaveError
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.report.explain import check_ready, explain
+from a2m2_zoo.synthetic import draw_named
 from a2m2_zoo.video import read_clip
 
 # Names that a careless picture would stumble over: mathematics, length, another script.

@@ -16,10 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from page_maker import HOSTILE, METHODS, comparison
 
-from a2m2_zoo.data.synthetic import draw_named
 from a2m2_zoo.errors import ArgumentError, DependencyError, EpisodeError, SaveError
-from a2m2_zoo.loading import load_model
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.report.charts import Axis, Point, nice_axis, scatter
 from a2m2_zoo.report.examples import explained_episodes
 from a2m2_zoo.report.heat import heat
@@ -27,6 +25,8 @@ from a2m2_zoo.report.markup import clean, esc
 from a2m2_zoo.report.page import Explained, page_html, write_page
 from a2m2_zoo.report.sections import best_rival
 from a2m2_zoo.report.style import CSS
+from a2m2_zoo.synthetic import draw_named
+from a2m2_zoo.zoo.load import load_model
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 KNOWN = set(

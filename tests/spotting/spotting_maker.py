@@ -8,7 +8,7 @@ import av
 import numpy as np
 from makers import film
 
-from a2m2_zoo.data.synthetic import NAMED_ACTIONS, draw_named, write_video
+from a2m2_zoo.synthetic import NAMED_ACTIONS, draw_named, write_video
 
 FPS = 16
 

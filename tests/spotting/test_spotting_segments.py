@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.spotting import UNKNOWN, Grid, Rule, Segment, Segmenter, Window, make_grid
-from a2m2_zoo.spotting.measure import average_precision, mean_average_precision, temporal_iou
+from a2m2_zoo.spotting.average_precision import (
+    average_precision,
+    mean_average_precision,
+    temporal_iou,
+)
 
 NAMES = ("a", "b", "c")
 GRID = make_grid((1.0, 2.0, 4.0), stride=0.5, frames=8)

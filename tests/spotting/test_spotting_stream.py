@@ -12,9 +12,8 @@ from makers import BROKEN, audio_only, film
 from spotting_maker import DAMAGED, FPS, five_actions, frames_of, long_film, parts, supports
 
 from a2m2_zoo import SupportBank, build_bank, classify, load_model
-from a2m2_zoo.data.synthetic import NAMED_ACTIONS
 from a2m2_zoo.errors import ArgumentError, BankError, EpisodeError, VideoError, VideoLimitError
-from a2m2_zoo.model import Model
+from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.spotting import (
     Rule,
     Segment,
@@ -25,9 +24,10 @@ from a2m2_zoo.spotting import (
     spot,
     window_lengths,
 )
-from a2m2_zoo.spotting.measure import temporal_iou
+from a2m2_zoo.spotting.average_precision import temporal_iou
 from a2m2_zoo.spotting.sources import Film
 from a2m2_zoo.spotting.windows import PLAIN_LENGTHS
+from a2m2_zoo.synthetic import NAMED_ACTIONS
 from a2m2_zoo.video import Limits
 
 

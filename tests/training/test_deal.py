@@ -16,8 +16,8 @@ from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.methods.base import TrainingBatch
 from a2m2_zoo.training import FeatureSource, TrainingConfig
-from a2m2_zoo.training.deal import DealtSource, dealt, draws
 from a2m2_zoo.training.distort import DistortedSource, Distortion
+from a2m2_zoo.training.shared_clips import DealtSource, dealt, draws
 
 SIZES: dict[str, Any] = {"way": 3, "shot": 2, "query": 1}
 

@@ -14,9 +14,9 @@ from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.backbones.tiny import Tiny
 from a2m2_zoo.data import benchmarks
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.data.synthetic import write_dataset
 from a2m2_zoo.errors import ArgumentError, CheckpointError, ModelNotFoundError
 from a2m2_zoo.methods.base import Method
+from a2m2_zoo.synthetic import write_dataset
 from a2m2_zoo.training import recipes, train
 from a2m2_zoo.training.distributed import Ranks
 from a2m2_zoo.training.recipe_tables import CLIP_FSAR, HYRSM, MOLO, Schedule

@@ -12,7 +12,7 @@ import training_maker as maker
 from torch import Tensor, nn
 from training_maker import same, saved, stop_at
 
-from a2m2_zoo import _files
+from a2m2_zoo._utils import files as _files
 from a2m2_zoo.backbones import Features, build_backbone
 from a2m2_zoo.errors import ArgumentError, EpisodeError, SaveError
 from a2m2_zoo.hub import checkpoint

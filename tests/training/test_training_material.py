@@ -10,11 +10,12 @@ import torch
 
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError, EpisodeError, ModelNotFoundError, SaveError
-from a2m2_zoo.loading import load_model
-from a2m2_zoo.model import Model
-from a2m2_zoo.training import TrainingConfig, material
-from a2m2_zoo.training.material import Split, gathered, hold_out
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.training import TrainingConfig
+from a2m2_zoo.training import dataset as material
+from a2m2_zoo.training.dataset import Split, gathered, hold_out
 from a2m2_zoo.training.start import from_model, from_recipe, read_settings
+from a2m2_zoo.zoo.load import load_model
 
 
 def folders(classes: int, clips: int = 3) -> dict[str, list[Path]]:

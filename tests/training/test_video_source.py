@@ -11,8 +11,8 @@ import torch
 
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.data.plans import EpisodePlan
-from a2m2_zoo.data.synthetic import write_video
 from a2m2_zoo.errors import ArgumentError, EpisodeError
+from a2m2_zoo.synthetic import write_video
 from a2m2_zoo.training import video
 from a2m2_zoo.training.augment import Augment
 from a2m2_zoo.training.video import VideoSource

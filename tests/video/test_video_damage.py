@@ -221,7 +221,7 @@ def test_nothing_decodes(tmp_path):
 
 
 def test_a_giant_picture_is_refused_by_its_header(tmp_path, monkeypatch):
-    monkeypatch.setattr("a2m2_zoo.video.film.Decoder", None)  # nothing is decoded
+    monkeypatch.setattr("a2m2_zoo.video.video_file.Decoder", None)  # nothing is decoded
     path = make(tmp_path / "giant.mp4", count=1, size=(8192, 4320), options={"preset": "ultrafast"})
     assert path.stat().st_size < 6_000_000
     refuse(path, VideoLimitError, "8192x4320 is 35.4 megapixels")

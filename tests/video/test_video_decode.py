@@ -21,7 +21,7 @@ from a2m2_zoo.errors import (
     VideoNotFoundError,
 )
 from a2m2_zoo.video import Clip, Limits, Preprocess, read_clip, read_clips, segment_centres
-from a2m2_zoo.video import film as film_module
+from a2m2_zoo.video import video_file as film_module
 from a2m2_zoo.video.container import Table
 from a2m2_zoo.video.decoder import plan
 from a2m2_zoo.video.preprocess import Resizer

@@ -23,12 +23,12 @@ from video_maker import PYAV, number, picture
 from a2m2_zoo.errors import VideoError
 from a2m2_zoo.spotting.sources import open_film
 from a2m2_zoo.video import Limits, Preprocess, decode, read_clip, read_clips, segment_centres
-from a2m2_zoo.video.choice import choose
 from a2m2_zoo.video.clip import Job, Watch
 from a2m2_zoo.video.decoder import Decoder
 from a2m2_zoo.video.images import in_order
-from a2m2_zoo.video.line import Line
 from a2m2_zoo.video.preprocess import Resizer
+from a2m2_zoo.video.stream_choice import choose
+from a2m2_zoo.video.timeline import Line
 
 SPECS = [Preprocess(frames=frames, size=64, crop="stretch") for frames in (1, 3, 8)]
 

@@ -1,0 +1,1 @@
+"""What every room may use and none of which is about video: files, text, numbers, threads."""

@@ -1,0 +1,157 @@
+"""Heads to compare on one backbone: a model's own, its controls, the published methods, checkpoints."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from a2m2_zoo.errors import ArgumentError, ModelNotFoundError
+from a2m2_zoo.hub.manifest import list_models
+from a2m2_zoo.methods import METHODS
+from a2m2_zoo.methods.a2m2 import A2M2
+from a2m2_zoo.methods.base import Method
+from a2m2_zoo.recognition.model import Model
+
+#: The A²M² head with its alignment replaced by a fixed rule on the same descriptors.
+CONTROLS = {f"a2m2-{alignment}": alignment for alignment in ("diagonal", "global", "bimhm", "otam")}
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A head that stands on the compared model's backbone.
+
+    Attributes:
+        name: As it was asked for.
+        method: The head, in evaluation mode, where the model computes.
+        status: One of ``results.STATUSES``.
+        parameters: Of the head as it is used, without what only its training needs.
+        weights_hash: sha256 over the weights of a model; empty for a head that was built here.
+    """
+
+    name: str
+    method: Method
+    status: str
+    parameters: int
+    weights_hash: str = ""
+
+
+def known_rivals(model: Model) -> tuple[str, ...]:
+    """Names of the heads that can be built without a checkpoint, the model's own first.
+
+    A head is left out only if its configuration cannot be made for any backbone.
+    """
+    controls = CONTROLS if isinstance(model.method, A2M2) else {}
+    others = [n for n, (_, config) in METHODS.items() if hasattr(config, "for_backbone")]
+    return tuple(dict.fromkeys((model.method_name, *controls, *others)))
+
+
+def check_rivals(names: Sequence[str], model: Model) -> None:
+    """Refuse names that ``build_rival`` cannot know, before any clip is decoded.
+
+    Raises:
+        ArgumentError: A name is given twice, or none is given.
+        ModelNotFoundError: A name is no method, no model and no file; the nearest names are given.
+    """
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice or not names:
+        raise ArgumentError(
+            f"methods name {', '.join(twice)} twice; give each once"
+            if twice
+            else "methods names none; give at least one, such as 'a2m2'"
+        )
+    known = (*known_rivals(model), *list_models())
+    for name in names:
+        if name not in {*known, *METHODS, *CONTROLS} and not _is_file(name):
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+            raise ModelNotFoundError(
+                f"no method is called {name!r}; "
+                + (f"did you mean {' or '.join(near)}? " if near else "")
+                + f"Known: {', '.join(known)}; a trained head is named by its checkpoint's path"
+            )
+
+
+def build_rival(name: str, model: Model, *, seed: int = 0) -> Rival:
+    """The head called ``name`` on the model's backbone.
+
+    Args:
+        name: The model's own method; ``a2m2-diagonal``, ``-global``, ``-bimhm`` or ``-otam``: the
+            model's own A²M² head, weights included, with that alignment; another name of
+            ``methods.METHODS``, with default configuration and seeded weights; or a name or path
+            that ``load_model`` takes.
+        model: The model whose features the head will see.
+        seed: Of the weights of a head that is built here. The caller's random state is left alone.
+
+    Raises:
+        ModelNotFoundError: Nothing goes by that name.
+        ArgumentError: It cannot stand on this backbone, frames or preprocessing.
+        CheckpointError: The file is damaged or no model.
+
+    >>> from a2m2_zoo import load_model
+    >>> build_rival("protonet", load_model("a2m2-lite0")).status
+    'no parameters'
+    """
+    check_rivals([name], model)
+    if name == model.method_name:
+        return _rival(name, model.method, _model_status(model), model.weights_hash)
+    if name in CONTROLS:
+        return _rival(name, _control(name, model), _model_status(model))
+    if name in METHODS:
+        return _rival(name, _built(name, model, seed).to(model.device).eval(), "untrained")
+    return _loaded(name, model)
+
+
+def _control(name: str, model: Model) -> Method:
+    own = model.method
+    if not isinstance(own, A2M2):
+        raise ArgumentError(
+            f"{name!r} is a control of the A2M2 head and {model.id!r} has a {model.method_name} head; "
+            "give a model with an A2M2 head"
+        )
+    return own.with_alignment(CONTROLS[name])
+
+
+def _built(name: str, model: Model, seed: int) -> Method:
+    kind, config = METHODS[name]
+    if not hasattr(config, "for_backbone"):
+        raise ArgumentError(
+            f"{name!r} has no configuration that follows from a backbone; give a checkpoint of it"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made: Method = kind(config.for_backbone(model.backbone, frames=model.preprocess.frames))
+    return made
+
+
+def _loaded(name: str, model: Model) -> Rival:
+    from a2m2_zoo.zoo.load import load_model
+
+    other = load_model(name, device=model.device)
+    if other.backbone_hash != model.backbone_hash:
+        raise ArgumentError(
+            f"{name!r} has other backbone weights ({other.backbone_name}) than {model.id!r} "
+            f"({model.backbone_name}); compare heads on the same features"
+        )
+    if other.preprocess != model.preprocess:
+        raise ArgumentError(
+            f"{name!r} has other preprocessing than {model.id!r}; compare heads on the same features"
+        )
+    return _rival(name, other.method, _model_status(other), other.weights_hash)
+
+
+def _rival(name: str, method: Method, status: str, weights_hash: str = "") -> Rival:
+    extra = {id(p) for p in method.extra.parameters()}
+    count = sum(p.numel() for p in method.parameters() if id(p) not in extra)
+    return Rival(name, method, status if count else "no parameters", count, weights_hash)
+
+
+def _model_status(model: Model) -> str:
+    """Converted heads are trained ones."""
+    return "training-free" if model.origin == "training-free" else "trained"
+
+
+def _is_file(name: str) -> bool:
+    return Path(name).suffix == ".safetensors" or Path(name).exists()

@@ -1,0 +1,337 @@
+"""A support bank: labelled clips, encoded once, kept in one file."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from a2m2_zoo._utils.arguments import kind, path_text
+from a2m2_zoo._utils.files import locked
+from a2m2_zoo._utils.typing import Int, UInt8
+from a2m2_zoo._utils.workers import apart
+from a2m2_zoo.data.index import check_class_names
+from a2m2_zoo.errors import ArgumentError, BankError, CheckpointError
+from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.methods.base import Descriptors, concatenate, take
+
+if TYPE_CHECKING:
+    from a2m2_zoo.recognition.model import Model
+    from a2m2_zoo.video import Clip
+
+_LONGEST_NAME = 5000  # characters of a class or a file
+_LONGEST = 1e9  # seconds
+_THUMBNAIL = 80  # pixels at most; enough to recognise a frame in the explanation picture
+
+
+class UncheckedBankWarning(UserWarning):
+    """A bank has no hash of its content, for it was written by an earlier version."""
+
+
+@dataclass(frozen=True)
+class SupportBank:
+    """Encoded supports. Immutable: adding and removing give a new bank.
+
+    Attributes:
+        class_names: The classes, sorted.
+        labels: Index into ``class_names`` for each of the N supports.
+        descriptors: The model's descriptors by name, the support is the first axis of each.
+        thumbnails: (N, T, h, w, 3) small pictures of the frames that were looked at.
+        sources: File name of each support.
+        model: Name of the model that encoded them.
+        weights_hash: Hash of that model's weights.
+        durations: Seconds of each support, None where a clip has no clock; empty in banks of versions that
+            did not keep them.
+    """
+
+    class_names: tuple[str, ...]
+    labels: tuple[int, ...]
+    descriptors: dict[str, Tensor]
+    thumbnails: UInt8[Tensor, "n t h w 3"]
+    sources: tuple[str, ...]
+    model: str
+    weights_hash: str
+    durations: tuple[float | None, ...] = ()
+
+    @classmethod
+    def build(cls, clips: Iterable[tuple[str, Clip]], model: Model) -> SupportBank:
+        """Encode (class name, clip) pairs with ``model`` as they come; no clip's frames are kept.
+
+        Raises:
+            BankError: There is no clip.
+            EpisodeError: Two class names differ only in case or spacing.
+        """
+        given: list[str] = []
+        sources: list[str] = []
+        durations: list[float | None] = []
+        thumbnails: list[Tensor] = []
+        parts: list[Descriptors] = []
+        coming = iter(clips)
+        while batch := list(islice(coming, model.default_batch_size)):
+            given += [name for name, _ in batch]
+            sources += [clip.source for _, clip in batch]
+            durations += [_clock(clip.seconds) for _, clip in batch]
+            thumbnails += [torch.from_numpy(_thumbnails(clip)) for _, clip in batch]
+            parts.append(model.encode([clip for _, clip in batch]))
+        if not given:
+            raise BankError("there is no support clip; give at least one")
+        names = tuple(sorted(set(given)))
+        check_class_names(names)
+        return cls(
+            class_names=names,
+            labels=tuple(names.index(name) for name in given),
+            descriptors=apart(concatenate)(parts),
+            thumbnails=apart(torch.stack)(thumbnails),
+            sources=tuple(sources),
+            model=model.id,
+            weights_hash=model.weights_hash,
+            durations=tuple(durations),
+        )
+
+    @property
+    def label_tensor(self) -> Int[Tensor, " n"]:
+        """The labels as a tensor."""
+        return torch.tensor(self.labels, device="cpu")
+
+    def counts(self) -> dict[str, int]:
+        """Number of supports per class."""
+        return {name: self.labels.count(i) for i, name in enumerate(self.class_names)}
+
+    def check(self, model: Model) -> None:
+        """Refuse to be used with another model than the one that encoded the supports.
+
+        Raises:
+            BankError: The name or the hash of the weights differs.
+        """
+        if (self.model, self.weights_hash) != (model.id, model.weights_hash):
+            raise BankError(
+                f"the bank was made by model {self.model!r} (weights {self.weights_hash[:12]}) and "
+                f"the model in use is {model.id!r} (weights {model.weights_hash[:12]}); use that model "
+                "or create the bank again from the clips"
+            )
+
+    @apart
+    def add(self, other: SupportBank) -> SupportBank:
+        """The supports of both banks; classes of the same name are joined.
+
+        Raises:
+            ArgumentError: ``other`` is no bank.
+            BankError: The banks were made by different models.
+            EpisodeError: Two class names differ only in case or spacing.
+        """
+        if not isinstance(other, SupportBank):
+            raise ArgumentError(
+                f"add was given {kind(other)}; expected a SupportBank: bank.add(build_bank(clips, "
+                "model=model)), with the clips in a folder or a mapping {class: [clips]}"
+            )
+        if (self.model, self.weights_hash) != (other.model, other.weights_hash):
+            raise BankError(
+                f"a bank of model {other.model!r} cannot be added to one of model {self.model!r}"
+            )
+        names = tuple(sorted({*self.class_names, *other.class_names}))
+        check_class_names(names)
+        labels = [names.index(bank.class_names[i]) for bank in (self, other) for i in bank.labels]
+        return SupportBank(
+            class_names=names,
+            labels=tuple(labels),
+            descriptors=concatenate([self.descriptors, other.descriptors]),
+            thumbnails=torch.cat([self.thumbnails, other.thumbnails]),
+            sources=self.sources + other.sources,
+            model=self.model,
+            weights_hash=self.weights_hash,
+            durations=self._clock() + other._clock(),
+        )
+
+    @apart
+    def remove(self, names: str | Iterable[str]) -> SupportBank:
+        """The bank without the class, or the classes, ``names``.
+
+        Raises:
+            ArgumentError: ``names`` are no names.
+            BankError: A class is not in the bank, or none would be left.
+        """
+        given: Any = names
+        if isinstance(given, bytes) or not isinstance(given, Iterable):
+            raise ArgumentError(f"remove was given {kind(names)}; expected names of classes")
+        names = [names] if isinstance(names, str) else list(names)
+        if strangers := [name for name in names if name not in self.class_names]:
+            raise BankError(
+                f"the bank has no class {', '.join(sorted(map(repr, strangers)))}; it has "
+                f"{', '.join(self.class_names)}"
+            )
+        left = tuple(name for name in self.class_names if name not in set(names))
+        if not left:
+            raise BankError("every class would be removed; delete the bank's file instead")
+        keep = [n for n, label in enumerate(self.labels) if self.class_names[label] in left]
+        return SupportBank(
+            class_names=left,
+            labels=tuple(left.index(self.class_names[self.labels[n]]) for n in keep),
+            descriptors=take(self.descriptors, torch.tensor(keep)),
+            thumbnails=self.thumbnails[keep],
+            sources=tuple(self.sources[n] for n in keep),
+            model=self.model,
+            weights_hash=self.weights_hash,
+            durations=tuple(self._clock()[n] for n in keep),
+        )
+
+    def _clock(self) -> tuple[float | None, ...]:
+        """Durations, one for each support."""
+        return self.durations or (None,) * len(self.labels)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the bank as one safetensors file.
+
+        Raises:
+            SaveError: It could not be written; a bank that was there before is untouched.
+        """
+        path = path_text("the bank's file", path, "a path")
+        tensors = {f"descriptor.{name}": value for name, value in self.descriptors.items()}
+        tensors["thumbnails"] = self.thumbnails
+        record = {
+            "class_names": list(self.class_names),
+            "labels": list(self.labels),
+            "sources": list(self.sources),
+            "model": self.model,
+            "weights_hash": self.weights_hash,
+            "durations": list(self.durations),
+        }
+        checkpoint.save(path, tensors, kind="bank", record=record)
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SupportBank:
+        """Read a bank that ``save`` wrote.
+
+        The header's hash is compared with the content. Banks of versions before there was one are read with
+        an `UncheckedBankWarning`; saved again they have one.
+
+        Raises:
+            BankError: The file is missing, damaged, or no bank.
+        """
+        path = path_text("the bank", path, "the path of its file")
+        try:
+            found = checkpoint.load(path, kind="bank")
+            bank = cls._parsed(found.record, found.tensors)
+        except CheckpointError as error:
+            raise BankError(str(error)) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise BankError(
+                f"{Path(path).name!r} is not a sound support bank: {error}; create it again"
+            ) from error
+        if not found.summed:
+            warnings.warn(
+                f"the bank {Path(path).name!r} is of an earlier version and has no hash of its content: "
+                "damage would not be noticed; `a2m2 bank add` or create it again",
+                UncheckedBankWarning,
+                stacklevel=2,
+            )
+        return bank
+
+    @classmethod
+    def update(
+        cls,
+        path: str | os.PathLike[str],
+        change: Callable[[SupportBank], SupportBank],
+        *,
+        tell: Callable[[str], object] = lambda line: None,
+    ) -> SupportBank:
+        """Read a bank, change it and write it, while every other process that does the same waits.
+
+        Args:
+            path: The bank's file.
+            change: Gets the bank as it is in the file, gives it as it is to be.
+            tell: Called with one line if another process must be waited for.
+
+        Returns:
+            The bank that is in the file now.
+
+        Raises:
+            BankError: The file is missing, damaged, or no bank.
+            SaveError: It could not be written, or another process does not let go of it.
+        """
+        if not Path(path).exists():
+            cls.load(path)  # which says so
+        with locked(path, tell=tell):
+            after = change(cls.load(path))
+            after.save(path)
+        return after
+
+    @classmethod
+    def _parsed(cls, record: dict[str, Any], tensors: dict[str, Tensor]) -> SupportBank:
+        thumbnails = tensors["thumbnails"]
+        bank = cls(
+            class_names=_texts(record["class_names"], "class names"),
+            labels=_labels(record["labels"]),
+            descriptors={
+                key.removeprefix("descriptor."): value
+                for key, value in tensors.items()
+                if key.startswith("descriptor.")
+            },
+            thumbnails=thumbnails,
+            sources=_texts(record["sources"], "sources"),
+            model=_texts([record["model"]], "model")[0],
+            weights_hash=_texts([record["weights_hash"]], "weights_hash")[0],
+            durations=_durations(record.get("durations", [])),
+        )
+        n = len(bank.labels)
+        if sorted(set(bank.labels)) != list(range(len(bank.class_names))):
+            raise ValueError("its labels do not match its classes")
+        sizes = {len(bank.sources), *(len(t) for t in (thumbnails, *bank.descriptors.values()))}
+        if sizes != {n} or not bank.descriptors or len(bank.durations) not in (0, n):
+            raise ValueError("its tensors do not match its labels")
+        if (
+            thumbnails.dtype != torch.uint8
+            or thumbnails.ndim != 5
+            or thumbnails.shape[-1] != 3
+            or 0 in thumbnails.shape
+        ):
+            raise ValueError("its thumbnails are not pictures")
+        if not all(t.is_floating_point() and t.ndim > 1 for t in bank.descriptors.values()):
+            raise ValueError("its descriptors are not vectors")
+        check_class_names(bank.class_names)
+        return bank
+
+
+def _texts(values: Any, what: str) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"its {what} are not texts")
+    if any(len(value) > _LONGEST_NAME for value in values):
+        raise ValueError(f"its {what} are longer than {_LONGEST_NAME} characters")
+    return tuple(values)
+
+
+def _labels(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise TypeError("its labels are not whole numbers")
+    return tuple(values)
+
+
+def _durations(values: Any) -> tuple[float | None, ...]:
+    if not isinstance(values, list) or not all(
+        value is None or (type(value) in (int, float) and 0 <= value <= _LONGEST)
+        for value in values
+    ):
+        raise TypeError("its durations are not seconds")
+    return tuple(None if value is None else float(value) for value in values)
+
+
+def _clock(seconds: float | None) -> float | None:
+    """The length of a clip; None where its file says what cannot be."""
+    return seconds if seconds is not None and 0 <= seconds <= _LONGEST else None
+
+
+def _thumbnails(clip: Clip) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The clip's frames shrunk by a whole factor, each pixel the mean of a block."""
+    t, height, width, _ = clip.frames.shape
+    factor = -(-max(height, width) // _THUMBNAIL)
+    h, w = height // factor, width // factor
+    blocks = clip.frames[:, : h * factor, : w * factor].reshape(t, h, factor, w, factor, 3)
+    return np.asarray(blocks.mean(axis=(2, 4), dtype=np.float32).round(), dtype=np.uint8)

@@ -1,0 +1,320 @@
+"""What goes into a classification and what comes out: Episode and Prediction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from a2m2_zoo._utils.arguments import kind, whole
+from a2m2_zoo.data.index import check_class_names, class_folders
+from a2m2_zoo.data.plans import EpisodePlan
+from a2m2_zoo.errors import ArgumentError, EpisodeError
+from a2m2_zoo.video.inputs import as_clips, is_path, text_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from a2m2_zoo._utils.typing import Float
+
+    #: A clip: a video file, a folder of image frames, an array (T, H, W, 3) of uint8, or a list of pictures.
+    Source: TypeAlias = str | bytes | os.PathLike[Any] | npt.NDArray[np.uint8] | Tensor
+else:
+    Source: TypeAlias = Any
+
+#: Class name → its labelled clips.
+Supports: TypeAlias = Mapping[str, Iterable[Source]]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One W-way K-shot question: labelled supports and the queries to label.
+
+    Attributes:
+        class_names: The W class names; a label is an index into them.
+        supports: Support clips, those of one class together.
+        support_labels: Label of every support.
+        queries: Query clips.
+        query_labels: True label of every query; empty where nobody knows it.
+        seed: The seed it was drawn with; None for an episode put together by hand.
+    """
+
+    class_names: tuple[str, ...]
+    supports: tuple[Source, ...]
+    support_labels: tuple[int, ...]
+    queries: tuple[Source, ...] = ()
+    query_labels: tuple[int, ...] = ()
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check_class_names(self.class_names)
+        if len(self.class_names) < 2:
+            raise EpisodeError(
+                f"there is one class, {self.class_names[0]!r}; expected two or more to choose from"
+                if self.class_names
+                else "there is no class; expected two or more to choose from"
+            )
+        if len(self.support_labels) != len(self.supports):
+            raise EpisodeError(
+                f"{len(self.supports)} supports have {len(self.support_labels)} labels; "
+                "expected one label for each"
+            )
+        if self.query_labels and len(self.query_labels) != len(self.queries):
+            raise EpisodeError(
+                f"{len(self.queries)} queries have {len(self.query_labels)} labels; "
+                "expected one label for each, or none"
+            )
+        for label in (*self.support_labels, *self.query_labels):
+            if not 0 <= label < len(self.class_names):
+                raise EpisodeError(
+                    f"label {label} is not an index of the {len(self.class_names)} classes"
+                )
+        for label, name in enumerate(self.class_names):
+            if label not in self.support_labels:
+                raise EpisodeError(f"class {name!r} has no support clip; give it at least one")
+
+    @property
+    def way(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def by_class(self) -> dict[str, list[Source]]:
+        """The supports as a mapping from class name to clips."""
+        found: dict[str, list[Source]] = {name: [] for name in self.class_names}
+        for clip, label in zip(self.supports, self.support_labels, strict=True):
+            found[self.class_names[label]].append(clip)
+        return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the frames of a query and of one support were matched.
+
+    Attributes:
+        support: Index of the support among all supports.
+        transport: (T, T) mass moved from query frame (row) to support frame (column); sums to one.
+        similarity: (T, T) cosine similarity of the frames' descriptors.
+    """
+
+    support: int
+    transport: Float[np.ndarray, "t t"]
+    similarity: Float[np.ndarray, "t t"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one query clip.
+
+    Attributes:
+        query: Name of the query clip.
+        label: The most probable class.
+        probabilities: Class name → probability, the most probable first. They sum to one over all
+            classes; with ``top_k`` only the first k are kept.
+        margin: Probability of the best class minus that of the second best.
+        rejected: Whether ``confidence`` is below ``reject_below``.
+        plans: Class name → how the query was matched to that class's best support.
+        frames: Index of each frame that was looked at.
+        warnings: What a careful reader should know, e.g. that a clip was too short.
+        model: Name of the model.
+        seconds: Time from opening the clip to the answer, loading of the model not included.
+        text_weight: Share of the class texts in the probabilities; 0 is the supports alone.
+        prompts: Class name → the texts that stood for it; empty where texts had no share.
+        known: Probability that the query is of any of the classes, were half of all queries of none; None
+            for a model that has no statistics of that, see ``a2m2_zoo.recognition.rejection``.
+    """
+
+    query: str
+    label: str
+    probabilities: dict[str, float]
+    margin: float
+    rejected: bool
+    frames: tuple[int, ...]
+    model: str
+    seconds: float
+    warnings: tuple[str, ...] = ()
+    plans: Mapping[str, Plan] = field(default_factory=dict, repr=False)
+    text_weight: float = 0.0
+    prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    known: float | None = None
+
+    @property
+    def probability(self) -> float:
+        """Probability of ``label``, given that the query is of one of the classes."""
+        return self.probabilities[self.label]
+
+    @property
+    def confidence(self) -> float:
+        """Probability that ``label`` is right: ``probability`` times ``known``, alone where that is None."""
+        return self.probability if self.known is None else self.probability * self.known
+
+    def to_dict(self) -> dict[str, Any]:
+        """The prediction as plain JSON values, without the plans; the text's part where it had one."""
+        text = {
+            "text_weight": self.text_weight,
+            "prompts": {n: list(self.prompts[n]) for n in self.probabilities if n in self.prompts},
+        }
+        return {
+            "query": self.query,
+            "label": self.label,
+            "scores": {name: round(p, 6) for name, p in self.probabilities.items()},
+            "margin": round(self.margin, 6),
+            **({} if self.known is None else {"known": round(self.known, 6)}),
+            "confidence": round(self.confidence, 6),
+            "rejected": self.rejected,
+            "model": self.model,
+            "frames": list(self.frames),
+            "seconds": round(self.seconds, 4),
+            "warnings": list(self.warnings),
+            **(text if self.text_weight else {}),
+        }
+
+
+def build_episode(
+    data: str | os.PathLike[str] | Supports | None = None,
+    *,
+    way: int = 5,
+    shot: int = 1,
+    query: int = 1,
+    seed: int = 0,
+    supports: str | os.PathLike[str] | Supports | None = None,
+    queries: Iterable[Source] | Supports | None = None,
+) -> Episode:
+    """Draw an episode from a data set, or put one together from explicit clips.
+
+    Args:
+        data: A folder with one folder per class, or a mapping {class: [clips]}. The episode is drawn
+            from it, the same for the same seed on every machine.
+        way: Classes to draw.
+        shot: Supports to draw per class.
+        query: Queries to draw per class; no clip is both support and query.
+        seed: Any integer.
+        supports: Explicit supports, in place of ``data``: a folder or a mapping {class: [clips]}.
+        queries: Explicit queries: clips whose class is unknown, or a mapping {class: [clips]}.
+
+    Returns:
+        The episode; its class names are sorted.
+
+    Raises:
+        ArgumentError: Both or neither of ``data`` and ``supports`` are given.
+        EpisodeError: Too few classes or clips, a class without clips, or names that clash.
+
+    >>> clips = {"wave": ["w1.mp4", "w2.mp4"], "jump": ["j1.mp4", "j2.mp4"], "sit": ["s1.mp4", "s2.mp4"]}
+    >>> episode = build_episode(clips, way=2, seed=1)
+    >>> len(episode.supports), len(episode.queries)
+    (2, 2)
+    >>> build_episode(supports={"wave": ["w1.mp4"], "jump": ["j1.mp4"]}, queries=["q.mp4"]).way
+    2
+    """
+    if (data is None) == (supports is None):
+        raise ArgumentError(
+            "give either data to draw an episode from, or supports (and queries) to use as they are"
+        )
+    way, shot, query = (_size(n, v) for n, v in (("way", way), ("shot", shot), ("query", query)))
+    if supports is not None:
+        return _explicit(as_mapping(supports), queries)
+    if queries is not None:
+        raise ArgumentError("queries go with supports; an episode drawn from data has its own")
+    assert data is not None
+    return _drawn(as_mapping(data), way=way, shot=shot, query=query, seed=seed)
+
+
+def _size(name: str, value: object) -> int:
+    found = whole(name, value)
+    if found is None:
+        raise ArgumentError(f"{name} is None; expected an integer of 1 or more")
+    return found
+
+
+def as_mapping(data: str | os.PathLike[str] | Supports) -> dict[str, list[Source]]:
+    """Clips by class, sorted by name, from a folder or a mapping.
+
+    Raises:
+        ArgumentError: It is neither.
+        EpisodeError: A class has no clip, or two names clash.
+    """
+    if is_path(data):
+        folder = Path(text_of(data, "the folder"))
+        return {name: list(clips) for name, clips in class_folders(folder).items()}
+    if not isinstance(data, Mapping):
+        raise ArgumentError(
+            f"clips are given as {kind(data)}; expected a folder with one folder per class, "
+            "or a mapping {class: [clips]}"
+        )
+    found: dict[str, list[Source]] = {}
+    for name in data:
+        if not isinstance(name, str):
+            raise ArgumentError(
+                f"a class is named by {kind(name)}; expected text, {{class: [clips]}}"
+            )
+    for name in sorted(data):
+        if is_path(data[name]):
+            raise ArgumentError(
+                f"class {name!r} maps to {kind(data[name])}; expected a list of clips"
+            )
+        clips = list(as_clips(data[name], f"class {name!r}")[1])
+        if not clips:
+            raise EpisodeError(f"class {name!r} has no clip; give it at least one")
+        found[name] = clips
+    check_class_names(found)
+    return found
+
+
+def _explicit(
+    supports: dict[str, list[Source]], queries: Iterable[Source] | Supports | None
+) -> Episode:
+    names = tuple(sorted(supports))
+    clips = [(clip, label) for label, name in enumerate(names) for clip in supports[name]]
+    asked: list[tuple[Source, int]] = []
+    given: Any = queries
+    if isinstance(given, Mapping):
+        by_class = {n: list(as_clips(given[n], f"class {n!r}")[1]) for n in given}
+        strangers = sorted(set(by_class) - set(names))
+        if strangers:
+            raise EpisodeError(
+                f"queries of class {', '.join(map(repr, strangers))} have no supports; add supports "
+                "of that class, or give the queries as a plain list"
+            )
+        asked = [(q, names.index(name)) for name in sorted(by_class) for q in by_class[name]]
+        labels = tuple(label for _, label in asked)
+    else:
+        asked = [(q, -1) for q in (() if queries is None else as_clips(queries, "queries")[1])]
+        labels = ()
+    return Episode(
+        class_names=names,
+        supports=tuple(clip for clip, _ in clips),
+        support_labels=tuple(label for _, label in clips),
+        queries=tuple(q for q, _ in asked),
+        query_labels=labels,
+    )
+
+
+def _drawn(data: dict[str, list[Source]], *, way: int, shot: int, query: int, seed: int) -> Episode:
+    names = sorted(data)
+    need = shot + query
+    short = [f"{name!r} ({len(data[name])})" for name in names if len(data[name]) < need]
+    if short and way <= len(names) and shot > 0 and query > 0:
+        raise EpisodeError(
+            f"{shot} support(s) and {query} query clip(s) need {need} clips per class; too few in "
+            f"{', '.join(short[:5])}; lower shot or query, or add clips"
+        )
+    counts = tuple(len(data[name]) for name in names)
+    plan = EpisodePlan(counts, way=way, shot=shot, query=query, seed=seed)
+    drawn = plan.episodes(0, 1)
+    order = sorted(range(way), key=lambda i: int(drawn.classes[0, i]))
+    chosen = [names[drawn.classes[0, i]] for i in order]
+    support = [
+        [data[n][j] for j in drawn.support[0, i]] for n, i in zip(chosen, order, strict=True)
+    ]
+    asked = [[data[n][j] for j in drawn.query[0, i]] for n, i in zip(chosen, order, strict=True)]
+    return Episode(
+        class_names=tuple(chosen),
+        supports=tuple(clip for clips in support for clip in clips),
+        support_labels=tuple(label for label in range(way) for _ in range(shot)),
+        queries=tuple(clip for clips in asked for clip in clips),
+        query_labels=tuple(label for label in range(way) for _ in range(query)),
+        seed=seed,
+    )

@@ -1,0 +1,383 @@
+"""A model that knows its supports: made once, asked as often as you like.
+
+Everything that follows from the supports alone is computed when a ``Recognizer`` is made: their scores with
+each other, how far their probabilities can be trusted, what a query of none of the classes looks like, and
+the texts of the classes. A query then costs its own decoding, encoding and scores. ``classify``, spotting,
+the page and the command line answer through it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from torch import Tensor
+
+from a2m2_zoo._utils.arguments import kind, real, whole
+from a2m2_zoo._utils.typing import Float
+from a2m2_zoo._utils.workers import apart
+from a2m2_zoo.data.index import clips_inside
+from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
+from a2m2_zoo.methods.base import Descriptors
+from a2m2_zoo.recognition.bank import SupportBank
+from a2m2_zoo.recognition.episode import Episode, Plan, Prediction, Source
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.support_set import SupportSet
+from a2m2_zoo.recognition.supports import ORDER, AnyLimits, AnySupports, resolve_bank
+from a2m2_zoo.recognition.text import (
+    ClassNames,
+    TextCue,
+    check_weight,
+    class_prompts,
+    models_with_text,
+)
+from a2m2_zoo.video import Clip, read_clip, read_clips
+from a2m2_zoo.video.inputs import as_clips, as_limits, is_path, text_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class TextOptions(TypedDict, total=False):
+    """How class names take part, for models with a text tower.
+
+    Attributes:
+        class_names: Class → the name that goes into the templates, or a list of prompts that are taken as
+            they are. A class that is not in it goes by its own name with ``_`` and ``-`` as spaces.
+        text_weight: α in p ∝ p_text^α · p_supports^(1−α). 0, the default, is the supports alone: nothing of
+            text is looked at, or loaded. Choose it on validation clips only.
+        templates: One or several texts with ``{}`` where the name goes, such as "a photo of {}" (the
+            default); their embeddings are averaged.
+    """
+
+    class_names: ClassNames | None
+    text_weight: float
+    templates: str | Sequence[str] | None
+
+
+class QueryOptions(TypedDict, total=False):
+    """How queries are read and answered.
+
+    Attributes:
+        top_k: Keep the probabilities of the k most probable classes only.
+        reject_below: Mark a prediction as rejected when its ``confidence``, the probability that it is right
+            in a world where half of the clips show none of the classes, is lower than this.
+        plans: Add to each prediction how its frames were matched; it takes as long as the scores themselves.
+        batch_size: Clips that go through the backbone together. It changes speed, not answers.
+        workers: Clips decoded in parallel.
+        limits: Bounds on each file; ``{"seconds": 5}`` sets one and leaves the others.
+    """
+
+    top_k: int | None
+    reject_below: float | None
+    plans: bool
+    batch_size: int | None
+    workers: int | None
+    limits: AnyLimits
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a model finds for Q queries.
+
+    Attributes:
+        logits: (Q, W) raw scores of the classes.
+        probabilities: (Q, W) calibrated, from the supports alone; each row sums to one.
+        known: (Q,) probability that a query is of any of the classes; None for a model that cannot tell.
+    """
+
+    logits: Float[Tensor, "q w"]
+    probabilities: Float[Tensor, "q w"]
+    known: Float[Tensor, " q"] | None
+
+
+class Recognizer:
+    """A model bound to its supports. Safe to share between threads.
+
+    Args:
+        model: From ``load_model``.
+        supports: A mapping {class: [clips]}, a folder with one folder per class, a saved bank's file, an
+            ``Episode`` or a ``SupportBank``.
+        workers: Supports decoded in parallel.
+        limits: Bounds on each file of the supports.
+        text: See ``TextOptions``.
+
+    Attributes:
+        model: The model.
+        bank: The supports, encoded.
+        supports: What follows from them.
+
+    Raises:
+        EpisodeError: The supports are no choice: fewer than two classes, or a class without clips.
+        BankError: The bank was made by another model.
+        ArgumentError: ``text_weight`` asks for a text tower that the model does not have.
+
+    >>> from a2m2_zoo import load_model
+    >>> from a2m2_zoo.synthetic import draw_named
+    >>> clips = {name: [draw_named(name, 0, studio=2)] for name in ("kick", "squat")}
+    >>> recognizer = Recognizer(load_model(), clips)
+    >>> recognizer(draw_named("kick", 1, studio=2)).label
+    'kick'
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        supports: AnySupports,
+        *,
+        workers: int | None = None,
+        limits: AnyLimits = None,
+        **text: Unpack[TextOptions],
+    ) -> None:
+        if not isinstance(model, Model):
+            raise ArgumentError(f"model is {kind(model)}; expected what load_model gives")
+        bank = resolve_bank(supports, model=model, workers=workers, limits=limits)
+        bank.check(model)
+        if len(bank.class_names) < 2:
+            raise EpisodeError(
+                f"the supports have one class, {bank.class_names[0]!r}; expected two or more to choose "
+                "from"
+            )
+        self.model, self.bank = model, bank
+        self._labels, self._way = bank.label_tensor, len(bank.class_names)
+        self._cue = _cue(model, bank, **text)
+        self.supports = SupportSet.encoded(model, bank.descriptors, self._labels, way=self._way)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of ``Scores``."""
+        return self.bank.class_names
+
+    def __repr__(self) -> str:
+        return f"Recognizer({self.model.id}, {self._way} classes, {len(self._labels)} supports)"
+
+    def __call__(self, query: Source, **options: Unpack[QueryOptions]) -> Prediction:
+        """The action of one clip.
+
+        Raises:
+            VideoError: It cannot be read.
+            ArgumentError: An option is out of range.
+        """
+        answer = next(self.iter_classify([query], **options))
+        if isinstance(answer, A2M2Error):
+            raise answer
+        return answer
+
+    def classify(
+        self, queries: Iterable[Source], **options: Unpack[QueryOptions]
+    ) -> list[Prediction]:
+        """The action of each clip, in their order.
+
+        Raises:
+            VideoError: A clip cannot be read; ``iter_classify`` gives the answers of the others.
+            ArgumentError: An option is out of range.
+        """
+        found = []
+        for answer in self.iter_classify(queries, **options):
+            if isinstance(answer, A2M2Error):
+                raise answer
+            found.append(answer)
+        return found
+
+    def iter_classify(
+        self, queries: Iterable[Source], **options: Unpack[QueryOptions]
+    ) -> Iterator[Prediction | A2M2Error]:
+        """The answers one after the other as they come, an error in place of a clip that cannot be read.
+
+        Memory does not grow with the number of queries; a generator is drawn from as its clips are read.
+
+        Raises:
+            ArgumentError: An option is out of range. Raised at the call.
+        """
+        _, clips = given_queries(queries)
+        top_k, size = whole("top_k", options.get("top_k")), options.get("batch_size")
+        size = whole("batch_size", size) or self.model.default_batch_size
+        reject_below = options.get("reject_below")
+        reject_below = real("reject_below", reject_below, "a probability, 0 to 1", least=0, most=1)
+        read = read_clips(
+            clips,
+            self.model.preprocess,
+            workers=whole("workers", options.get("workers")),
+            limits=as_limits(options.get("limits")),
+        )
+        return _Answers(self, top_k, reject_below, options.get("plans", False)).of(read, size)
+
+    def scores(self, query: Descriptors) -> Scores:
+        """What the supports say of encoded queries.
+
+        Args:
+            query: Descriptors of Q clips, from ``Model.encode``.
+        """
+        model, bank, supports = self.model, self.bank, self.supports
+        pairs = None if supports.evidence is None else model.pairs(query, bank.descriptors)
+        known = None if pairs is None else supports.known(pairs)
+        if pairs is not None and model.method.own_text_weight is None:
+            logits = supports.logits(pairs)  # the same means, without scoring every pair again
+        else:
+            text = None if self._cue is None else self._cue.texts
+            logits = model.logits(
+                query, bank.descriptors, labels=self._labels, way=self._way, text=text
+            ).double()
+        return Scores(logits, supports.probabilities(logits), known)
+
+    def plans(self, query: Source | Clip, *, limits: AnyLimits = None) -> dict[str, Plan]:
+        """For every class its best matching support and how the frames were matched.
+
+        Args:
+            query: A clip.
+            limits: Bounds on its file.
+
+        Returns:
+            Nothing for a method that matches no frames.
+
+        Raises:
+            VideoError: It cannot be read.
+        """
+        clip = query
+        if not isinstance(clip, Clip):
+            clip = read_clip(clip, self.model.preprocess, limits=as_limits(limits))
+        return self._plans(self.model.encode([clip]))[0]
+
+    def with_plans(self, prediction: Prediction, query: Source | Clip) -> Prediction:
+        """The prediction of a clip with how its frames were matched, as pictures show it; see ``plans``."""
+        return replace(prediction, plans=self.plans(query))
+
+    @apart
+    def _plans(self, encoded: Descriptors) -> list[dict[str, Plan]]:
+        count = len(next(iter(encoded.values())))
+        found = self.model.frame_plans(encoded, self.bank.descriptors)
+        if found is None:
+            return [{} for _ in range(count)]
+        return [self._best(transport, cosines) for transport, cosines in zip(*found, strict=True)]
+
+    def _best(self, transport: Tensor, similarity: Tensor) -> dict[str, Plan]:
+        value = (transport * similarity).sum((-2, -1))
+        best = {}
+        for label, name in enumerate(self.class_names):
+            members = (self._labels == label).nonzero()[:, 0]
+            n = int(members[value[members].argmax()])
+            best[name] = Plan(n, transport[n].numpy().copy(), similarity[n].numpy().copy())
+        return best
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Clips to predictions, under the options of one call."""
+
+    recognizer: Recognizer
+    top_k: int | None
+    reject_below: float | None
+    plans: bool
+
+    def of(
+        self, clips: Iterator[Clip | A2M2Error], batch_size: int
+    ) -> Iterator[Prediction | A2M2Error]:
+        started = time.perf_counter()
+        while held := list(islice(clips, batch_size)):
+            answered = iter(self._batch([c for c in held if isinstance(c, Clip)], started))
+            for item in held:
+                yield next(answered) if isinstance(item, Clip) else item
+            started = time.perf_counter()
+
+    @apart
+    def _batch(self, clips: list[Clip], started: float) -> list[Prediction]:
+        if not clips:
+            return []
+        model = self.recognizer.model
+        encoded, vectors = model.encode_both(clips, batch_size=len(clips))
+        # Kernels may sum in another order for another number of clips: on a CPU they are scored one by one.
+        size = 1 if model.device.type == "cpu" else len(clips)
+        found: list[Prediction] = []
+        for start in range(0, len(clips), size):
+            some = slice(start, start + size)
+            part = {name: tensor[some].clone() for name, tensor in encoded.items()}
+            found += self._scored(clips[some], part, vectors[some])
+        seconds = (time.perf_counter() - started) / len(clips)
+        return [replace(answer, seconds=seconds) for answer in found]
+
+    def _scored(
+        self, clips: list[Clip], encoded: dict[str, Tensor], vectors: Tensor
+    ) -> list[Prediction]:
+        own = self.recognizer
+        scores = own.scores(encoded)
+        probabilities = scores.probabilities
+        if own._cue is not None and own.model.method.own_text_weight is None:
+            probabilities = own._cue.mixed(probabilities, vectors)
+        known = [None] * len(clips) if scores.known is None else scores.known.tolist()
+        plans = own._plans(encoded) if self.plans else [{} for _ in clips]
+        rows = zip(clips, probabilities.tolist(), known, plans, strict=True)
+        return [self._prediction(*row) for row in rows]
+
+    def _prediction(
+        self,
+        clip: Clip,
+        probabilities: list[float],
+        known: float | None,
+        plans: dict[str, Plan],
+    ) -> Prediction:
+        own = self.recognizer
+        ranked = sorted(zip(own.class_names, probabilities, strict=True), key=lambda item: -item[1])
+        best, second = ranked[0][1], ranked[1][1]
+        sure = best if known is None else best * known
+        return Prediction(
+            query=clip.source,
+            label=ranked[0][0],
+            probabilities=dict(ranked[: self.top_k]),
+            margin=best - second,
+            rejected=self.reject_below is not None and sure < self.reject_below,
+            frames=clip.indices,
+            model=own.model.id,
+            seconds=0.0,
+            warnings=clip.warnings,
+            plans=plans,
+            text_weight=0.0 if own._cue is None else own._cue.weight,
+            prompts={} if own._cue is None else own._cue.prompts,
+            known=known,
+        )
+
+
+def given_queries(query: Any) -> tuple[bool, Iterable[Any]]:
+    """Whether one clip was given, and the clips; a folder of clips stands for those in it.
+
+    Raises:
+        ArgumentError: It is neither a clip nor clips.
+        VideoNotFoundError: The folder holds none.
+    """
+    if isinstance(query, Episode):
+        raise ArgumentError("query is an Episode; expected its clips: classify(e.queries, e)")
+    swapped = isinstance(query, (SupportBank, Mapping))
+    if swapped or (is_path(query) and text_of(query).endswith(".safetensors")):
+        what = repr(text_of(query)) if is_path(query) else kind(query)
+        raise ArgumentError(f"query is {what}; expected a clip or a list of clips: {ORDER}")
+    inside = clips_inside(query)
+    return as_clips(query, "query") if inside is None else (False, inside)
+
+
+def _cue(
+    model: Model,
+    bank: SupportBank,
+    *,
+    text_weight: float = 0.0,
+    class_names: ClassNames | None = None,
+    templates: str | Sequence[str] | None = None,
+) -> TextCue | None:
+    """The embedded texts of the bank's classes; None where they have no share."""
+    check_weight(text_weight)
+    own = model.method.own_text_weight
+    if own is not None and own != text_weight:
+        raise ArgumentError(
+            f"text_weight is {text_weight} and the head of {model.id} mixes texts in itself with a weight "
+            f"of {own}; give text_weight={own}"
+        )
+    if text_weight == 0:
+        return None
+    if model.text is None:
+        raise ArgumentError(
+            f"text_weight is {text_weight} and {model.id} has no text tower; expected 0, or a model on "
+            "CLIP: " + ", ".join(models_with_text())
+        )
+    prompts = class_prompts(bank.class_names, class_names=class_names, templates=templates)
+    return TextCue.of(model.text, prompts, weight=text_weight)

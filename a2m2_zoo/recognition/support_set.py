@@ -1,0 +1,123 @@
+"""What follows from labelled supports alone: how far their scores can be trusted, and what is unlike them.
+
+Made once, for one episode or for many at a time, and asked for any number of queries. Whatever answers
+(``Recognizer``, spotting, evaluation, the check of a bank) takes its probabilities from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from a2m2_zoo._utils.typing import Float, Int
+from a2m2_zoo.recognition.calibration import leave_one_out_logits, shipped_scale, support_scale
+from a2m2_zoo.recognition.rejection import Evidence, Table, known_probability, shipped_table
+
+if TYPE_CHECKING:
+    from a2m2_zoo.methods.base import Descriptors
+    from a2m2_zoo.recognition.model import Model
+
+
+@dataclass(frozen=True, eq=False)
+class SupportSet:
+    """The supports of one episode, or of E episodes with the same labels.
+
+    Attributes:
+        pairs: (*E, N, N) scores of every support against every support; None for a method whose class score
+            is no mean of pair scores, or where nothing is to be learned from them.
+        labels: (N,) class of each support, 0..W-1.
+        way: W.
+        scales: Shots → factor on the logits that came with the model.
+        table: The model's weights of rejection; None for a model without.
+    """
+
+    pairs: Float[Tensor, "*e n n"] | None
+    labels: Int[Tensor, " n"]
+    way: int
+    scales: Mapping[int, float]
+    table: Table | None
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        pairs: Float[Tensor, "*e n n"] | None,
+        labels: Int[Tensor, " n"],
+        *,
+        way: int,
+    ) -> SupportSet:
+        """From pair scores that are at hand."""
+        return cls(pairs, labels, way, model.scales, shipped_table(model.weights_hash))
+
+    @classmethod
+    def encoded(
+        cls, model: Model, support: Descriptors, labels: Int[Tensor, " n"], *, way: int
+    ) -> SupportSet:
+        """From the descriptors of one episode's supports; their pairs are scored if something needs them."""
+        needed = len(labels) > way or shipped_table(model.weights_hash) is not None
+        return cls.of(model, model.pairs(support, support) if needed else None, labels, way=way)
+
+    @property
+    def shot(self) -> float:
+        """Supports per class, the mean where classes differ."""
+        return len(self.labels) / self.way
+
+    @cached_property
+    def scale(self) -> Float[Tensor, "*e"]:
+        """Factor that turns logits into calibrated log-odds.
+
+        With one support per class it is the one that came with the model; with more, it is fitted to every
+        support classified by the others.
+        """
+        prior = shipped_scale(self.scales, self.shot)
+        if self.pairs is None or len(self.labels) == self.way:
+            return torch.tensor(prior, dtype=torch.float64)
+        return support_scale(self.pairs, self.labels, way=self.way, prior=prior)
+
+    @cached_property
+    def evidence(self) -> Evidence | None:
+        """What tells a query of none of the classes; None for a model that has no weights for it."""
+        if self.pairs is None or self.table is None:
+            return None
+        return Evidence.of(self.pairs, self.labels, way=self.way)
+
+    @cached_property
+    def _member(self) -> Float[Tensor, "n w"]:
+        one = functional.one_hot(self.labels, self.way).double()
+        return one / one.sum(0)
+
+    def logits(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q w"]:
+        """Class scores of queries, the mean over each class's pairs."""
+        return pairs.double() @ self._member
+
+    def probabilities(self, logits: Float[Tensor, "*e q w"]) -> Float[Tensor, "*e q w"]:
+        """Of each class, given that the query is of one of them."""
+        return (logits.double() * self.scale[..., None, None]).softmax(-1)
+
+    def known(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q"] | None:
+        """Probability that a query is of any of the classes, were half of all queries of none.
+
+        Args:
+            pairs: Scores of every query against every support.
+        """
+        if self.evidence is None or self.table is None:
+            return None
+        return known_probability(self.evidence, pairs, self.table)
+
+    def by_the_others(self) -> tuple[Float[Tensor, "*e m w"], Int[Tensor, " m"]]:
+        """Class scores of every support from the other supports (leave-one-out), and its label.
+
+        Supports that are alone in their class are left out.
+
+        Raises:
+            ValueError: The supports have no pair scores.
+        """
+        if self.pairs is None:
+            raise ValueError("these supports have no pair scores")
+        return leave_one_out_logits(self.pairs.double(), self.labels, way=self.way)

@@ -1,0 +1,101 @@
+"""From labelled clips, in any of the forms a caller has them in, to a bank."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from a2m2_zoo.data.index import VIDEO_SUFFIXES
+from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
+from a2m2_zoo.recognition.bank import SupportBank
+from a2m2_zoo.recognition.episode import Episode, Source, as_mapping
+from a2m2_zoo.video import Clip, Limits, read_clips
+from a2m2_zoo.video.images import SUFFIXES
+from a2m2_zoo.video.inputs import as_limits, is_path, missing, text_of
+
+if TYPE_CHECKING:
+    from a2m2_zoo.recognition.episode import Supports
+    from a2m2_zoo.recognition.model import Model
+
+#: Limits, some of them by name, or None for the usual ones.
+AnyLimits: TypeAlias = "Limits | Mapping[str, float] | None"
+#: What ``classify`` takes as supports.
+AnySupports: TypeAlias = "str | os.PathLike[str] | Supports | Episode | SupportBank"
+
+ORDER = "the clips in question come first, then the supports"
+
+
+def encode_supports(
+    supports: str | os.PathLike[str] | Supports | Episode,
+    model: Model,
+    *,
+    workers: int | None = None,
+    limits: AnyLimits = None,
+    on_clip: Callable[[Source, A2M2Error | None], None] | None = None,
+) -> SupportBank:
+    """Decode and encode supports; see ``a2m2_zoo.build_bank``."""
+    labelled = _labelled(supports)
+    sources = [clip for _, clip in labelled]
+    results = read_clips(sources, model.preprocess, workers=workers, limits=as_limits(limits))
+    return SupportBank.build(_sound(labelled, results, on_clip), model)
+
+
+def resolve_bank(
+    supports: str | os.PathLike[str] | Supports | Episode | SupportBank,
+    *,
+    model: Model,
+    workers: int | None = None,
+    limits: AnyLimits = None,
+    on_clip: Callable[[Source, A2M2Error | None], None] | None = None,
+) -> SupportBank:
+    """A bank from anything that ``classify`` takes as supports."""
+    if isinstance(supports, SupportBank):
+        return supports
+    if is_path(supports):
+        path = Path(text_of(supports, "the supports"))
+        if path.suffix.lower() in {*VIDEO_SUFFIXES, *SUFFIXES} and not path.is_dir():
+            raise ArgumentError(
+                f"supports is {str(path)!r}, a clip; expected a folder with one folder of clips per "
+                f"class, a mapping {{class: [clips]}} or a bank: {ORDER}"
+            )
+        if not path.is_dir():
+            if "://" in str(supports):
+                raise ArgumentError(f"supports is {str(supports)!r}: {missing(str(supports))}")
+            return SupportBank.load(path)
+    given: Any = supports
+    return encode_supports(given, model, workers=workers, limits=limits, on_clip=on_clip)
+
+
+def _sound(
+    labelled: Sequence[tuple[str, Source]],
+    results: Iterator[Clip | A2M2Error],
+    on_clip: Callable[[Source, A2M2Error | None], None] | None,
+) -> Iterator[tuple[str, Clip]]:
+    """The clips that could be read, with their class; at the end every class must have had one."""
+    missing = {name for name, _ in labelled}
+    for (name, source), clip in zip(labelled, results, strict=True):
+        failed = clip if isinstance(clip, A2M2Error) else None
+        if failed is not None and on_clip is None:
+            raise failed
+        if on_clip is not None:
+            on_clip(source, failed)
+        if not isinstance(clip, A2M2Error):
+            missing.discard(name)
+            yield name, clip
+    for name in sorted(missing):
+        raise EpisodeError(
+            f"no clip of class {name!r} could be read; give it at least one sound clip"
+        )
+
+
+def _labelled(
+    supports: str | os.PathLike[str] | Supports | Episode,
+) -> list[tuple[str, Source]]:
+    if isinstance(supports, Episode):
+        return [
+            (supports.class_names[label], clip)
+            for clip, label in zip(supports.supports, supports.support_labels, strict=True)
+        ]
+    return [(name, clip) for name, clips in as_mapping(supports).items() for clip in clips]

@@ -1,0 +1,252 @@
+"""From class folders to what a run needs: classes held out, features in memory, episodes, validation."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from a2m2_zoo.backbones import Features
+from a2m2_zoo.data.plans import uniform
+from a2m2_zoo.errors import ArgumentError, EpisodeError, SaveError
+from a2m2_zoo.features import FeatureCache
+from a2m2_zoo.training.config import TrainingConfig
+from a2m2_zoo.training.shared_clips import dealt, draws
+from a2m2_zoo.training.source import EpisodeSource, FeatureSource
+from a2m2_zoo.training.validation import Validation, check_disjoint
+from a2m2_zoo.video import Limits, Preprocess, normalise, read_clips
+
+#: Class name → its clips.
+Classes = Mapping[str, Sequence[Path]]
+
+_PIECE = 16  # clips that are decoded together for validation
+
+
+@dataclass(frozen=True)
+class Split:
+    """Classes to train on and classes to validate on, none in common.
+
+    Attributes:
+        train: To train on.
+        held: To validate on; may be empty.
+
+    Raises:
+        EpisodeError: A class is in both.
+    """
+
+    train: Classes
+    held: Classes
+
+    def __post_init__(self) -> None:
+        check_disjoint(self.held, self.train)
+
+    @property
+    def clips(self) -> list[Path]:
+        """All of them."""
+        return [clip for part in (self.train, self.held) for some in part.values() for clip in some]
+
+    def facts(self) -> dict[str, Any]:
+        """Plain values that say what it is; names of files, but no paths."""
+        return {name: _facts(part) for name, part in (("train", self.train), ("held", self.held))}
+
+    def sound(self, failed: Iterable[Path], config: TrainingConfig) -> tuple[Split, list[str]]:
+        """Without clips that failed and classes with too few, and one line for each such class."""
+        gone = set(failed)
+        needs = (config.shot + config.query, max(config.validate_shots) + 1)
+        kept: list[dict[str, list[Path]]] = [{}, {}]
+        lines = []
+        for i, (part, need) in enumerate(zip((self.train, self.held), needs, strict=True)):
+            for name, clips in part.items():
+                left = [clip for clip in clips if clip not in gone]
+                if len(left) >= need:
+                    kept[i][name] = left
+                else:
+                    what = "train" if i == 0 else "validate"
+                    lines.append(
+                        f"{name!r} has {len(left)} clips, {need} are needed to {what} on it"
+                    )
+        return Split(*kept), lines
+
+
+def hold_out(classes: Classes, share: float, *, seed: int) -> Split:
+    """Hold out a share of the classes, chosen by the seed; at least two.
+
+    Args:
+        classes: All classes.
+        share: 0 to below 1; 0 holds out none.
+        seed: Any integer.
+
+    Raises:
+        ArgumentError: The share is outside its range.
+        EpisodeError: No two classes are left to train on.
+
+    >>> clips = {name: [] for name in "abcdefgh"}
+    >>> sorted(hold_out(clips, 0.25, seed=0).held)
+    ['f', 'h']
+    """
+    if not 0 <= share < 1:
+        raise ArgumentError(f"the share to hold out is {share}; expected 0 to below 1")
+    names = list(classes)
+    count = max(2, round(share * len(names))) if share else 0
+    if len(names) - count < 2:
+        raise EpisodeError(
+            f"holding out {count} of {len(names)} classes leaves too few to train on; add classes"
+        )
+    chosen = {names[i] for i in np.argsort(uniform(seed, len(names)))[:count]}
+    return Split(
+        {name: clips for name, clips in classes.items() if name not in chosen},
+        {name: clips for name, clips in classes.items() if name in chosen},
+    )
+
+
+def from_features(
+    split: Split, cache: FeatureCache, *, config: TrainingConfig, half: bool, folder: Path
+) -> tuple[EpisodeSource, Validation | None]:
+    """Episodes and validation from cached features, for a frozen backbone.
+
+    Args:
+        split: Classes whose clips are all in the cache.
+        cache: See ``FeatureCache``.
+        config: Sizes of the episodes, and their seed.
+        half: Hold float16 in memory.
+        folder: Where a file is mapped from if the features are larger than half of the memory.
+
+    Raises:
+        CheckpointError: The cache lacks clips.
+        SaveError: The disk has no room for them.
+    """
+
+    def held(classes: Classes) -> tuple[Features, Tensor]:
+        clips = [clip for some in classes.values() for clip in some]
+        found = gathered(cache.read(clips), len(clips), half=half, folder=folder)
+        return found, _labels(classes)
+
+    features, labels = held(split.train)
+    source = dealt(FeatureSource(features, labels, **draws(config)), config)
+    if not split.held:
+        return source, None
+    features, labels = held(split.held)
+    names = {"names": tuple(split.held), "training_names": tuple(split.train)}
+    return source, Validation.of_features(features, labels, **names)
+
+
+def validation_of_videos(
+    split: Split,
+    preprocess: Preprocess,
+    *,
+    stages: Sequence[str],
+    workers: int | None = None,
+    limits: Limits | None = None,
+) -> Validation | None:
+    """Validation that decodes the held-out clips each time, for a backbone that is tuned.
+
+    Args:
+        split: Classes whose held-out clips can all be read.
+        preprocess: How clips become frames.
+        stages: Maps that the method reads.
+        workers: Clips decoded in parallel.
+        limits: What one clip may cost.
+    """
+    if not split.held:
+        return None
+    clips = [clip for some in split.held.values() for clip in some]
+
+    def frames() -> Iterator[Tensor]:
+        for start in range(0, len(clips), _PIECE):
+            some = clips[start : start + _PIECE]
+            found = read_clips(some, preprocess, workers=workers, limits=limits or Limits())
+            pixels = []
+            for clip in found:
+                if isinstance(clip, Exception):
+                    raise clip
+                pixels.append(torch.from_numpy(clip.frames))
+            yield normalise(torch.stack(pixels), preprocess)
+
+    return Validation.of_frames(
+        frames,
+        _labels(split.held),
+        stages=stages,
+        names=tuple(split.held),
+        training_names=tuple(split.train),
+    )
+
+
+def gathered(
+    pieces: Iterable[Features], clips: int, *, half: bool = False, folder: Path
+) -> Features:
+    """The features of all clips as one, in memory, or in a nameless file if they are too large for it.
+
+    Args:
+        pieces: In order.
+        clips: How many clips there are in all.
+        half: Hold float16.
+        folder: Where the file lies.
+
+    Raises:
+        SaveError: The disk has no room.
+    """
+    made: dict[str, Tensor] = {}
+    at = 0
+    for piece in pieces:
+        parts = {**piece.maps, "": piece.pooled}
+        if not made:
+            one = sum(value[0].numel() for value in parts.values()) * (2 if half else 4)
+            mapped = one * clips > _memory() // 2
+            for name, value in parts.items():
+                dtype = torch.float16 if half else torch.float32
+                shape = (clips, *value.shape[1:])
+                made[name] = (
+                    _on_disk(shape, dtype, folder) if mapped else torch.empty(shape, dtype=dtype)
+                )
+        for name, value in parts.items():
+            made[name][at : at + len(value)] = value
+        at += len(piece.pooled)
+    pooled = made.pop("")
+    return Features(made, pooled)
+
+
+def _on_disk(shape: tuple[int, ...], dtype: torch.dtype, folder: Path) -> Tensor:
+    size = int(np.prod(shape)) * dtype.itemsize
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            reserve: Callable[[int, int, int], None] | None = getattr(os, "posix_fallocate", None)
+            if (
+                reserve is not None
+            ):  # Room that turns out missing in a mapped file ends the process.
+                reserve(file.fileno(), 0, size)
+            kind = np.float16 if dtype == torch.float16 else np.float32
+            return torch.from_numpy(np.memmap(file, dtype=kind, mode="w+", shape=shape))
+    except OSError as error:
+        raise SaveError(
+            f"{size / 1e9:.1f} GB of features do not fit into memory nor into {str(folder)!r}: "
+            f"{error.strerror or error}; make room, or hold float16 (--half)"
+        ) from error
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 8 << 30
+
+
+def _labels(classes: Classes) -> Tensor:
+    counts = torch.tensor([len(some) for some in classes.values()])
+    return torch.arange(len(counts)).repeat_interleave(counts)
+
+
+def _facts(classes: Classes) -> dict[str, Any]:
+    clips = [f"{name}/{clip.name}" for name, some in classes.items() for clip in some]
+    return {
+        "classes": len(classes),
+        "clips": len(clips),
+        "names_sha256": sha256("\n".join(clips).encode("utf-8", "surrogateescape")).hexdigest(),
+    }

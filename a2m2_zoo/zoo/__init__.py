@@ -1,0 +1,1 @@
+"""From names to models and back: loading, computing, fetching, converting, exporting, publishing."""

@@ -1,0 +1,49 @@
+"""Which model is meant: the default one, or what stands for one."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeAlias
+
+from a2m2_zoo._utils.arguments import kind
+from a2m2_zoo._utils.locks import Lock
+from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.zoo.load import load_model
+
+#: A model, its name or the path of its checkpoint; None is the default model.
+AnyModel: TypeAlias = "Model | str | os.PathLike[str] | None"
+
+_default_lock = Lock()
+
+
+@lru_cache(maxsize=2)
+def _loaded_once(name: str) -> Model:
+    return load_model(name)
+
+
+def default_model() -> Model:
+    """The default model, loaded once per process even when several threads ask at once."""
+    return as_model(DEFAULT_MODEL)
+
+
+def as_model(model: AnyModel) -> Model:
+    """A model from what may stand for one; by name each is loaded once, while it is among the last two.
+
+    Raises:
+        ArgumentError: It is something else.
+    """
+    if isinstance(model, Model):
+        return model
+    if model is not None and not isinstance(model, (str, os.PathLike)):
+        raise ArgumentError(
+            f"model is {kind(model)}; expected what load_model gives, or a model's name or path"
+        )
+    name = DEFAULT_MODEL if model is None else os.fspath(model)
+    if Path(name).suffix == ".safetensors" or Path(name).exists():
+        return load_model(name)  # The file may be another one by now.
+    with _default_lock:
+        return _loaded_once(name)

@@ -1,0 +1,371 @@
+"""From a name to a model in memory: the manifest, the file, its checks, the parts put together."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from a2m2_zoo._utils.arguments import kind, path_text
+from a2m2_zoo._utils.workers import apart
+from a2m2_zoo.backbones import (
+    Backbone,
+    ClipText,
+    build_backbone,
+    build_text,
+    has_text,
+    needed_keys,
+)
+from a2m2_zoo.errors import (
+    ArgumentError,
+    CheckpointError,
+    ModelNotFoundError,
+    WeightsNotReleased,
+)
+from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.hub.fetch import fetch
+from a2m2_zoo.hub.manifest import (
+    DEFAULT_MODEL,
+    Manifest,
+    ModelEntry,
+    list_models,
+    read_manifest,
+)
+from a2m2_zoo.hub.source import Source, is_repository
+from a2m2_zoo.recognition.model import ORIGINS, Model
+from a2m2_zoo.recognition.text import TextTower
+from a2m2_zoo.zoo.heads import read_head
+
+#: How names of checkpoints on the Hugging Face Hub begin.
+HUB = "hf-hub:"
+
+
+class UncheckedFileWarning(UserWarning):
+    """A checkpoint has no hash that damage would be noticed by: it was written by an earlier version."""
+
+
+def load_model(
+    name: str | os.PathLike[str] = DEFAULT_MODEL,
+    *,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype | None = None,
+    offline: bool | None = None,
+    sha256: str | None = None,
+    manifest: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Model:
+    """Load a recogniser.
+
+    Args:
+        name: A name that ``list_models`` gives, a checkpoint file, a folder with one checkpoint, or
+            ``hf-hub:ORG/NAME@COMMIT`` with the 40 hex digits of a commit.
+        device: ``auto`` takes CUDA where there is one and the CPU elsewhere; or any torch device.
+        dtype: Precision of the backbone; float32 by default. The head always computes in float32.
+        offline: Never use the network; None follows ``HF_HUB_OFFLINE``. What was fetched once is found
+            without it.
+        sha256: Hash that the checkpoint must have, of a file, a folder or an ``hf-hub:`` name.
+        manifest: Another manifest to look names up in; its files lie in its own folder or on the Hub.
+        progress: Called with clips done and all clips while the head of a model that is computed from its
+            backbone is made, once, on first use; see ``a2m2_zoo.zoo.training_free``.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        ModelNotFoundError: No model goes by that name; the nearest names are given.
+        WeightsNotReleased: Nobody has trained it; the command that would is given.
+        FetchError: A file cannot be fetched.
+        CheckpointError: A file is missing, damaged, or not a model.
+        ArgumentError: The device is not there, or a hash is given of a model whose hash is known.
+
+    >>> load_model("a2m2-lite0").id
+    'a2m2-lite0'
+    """
+    text = path_text("the model", name, "its name (see list_models) or the path of a checkpoint")
+    place = find_device(device)
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ArgumentError(f"dtype is {dtype!r}; expected torch.float32, float16 or bfloat16")
+    listed = read_manifest(manifest)
+    if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise ArgumentError(f"sha256 is {sha256!r}; expected 64 lower-case hex digits")
+    if text.startswith(HUB):
+        source = hub_source(text)
+        file = fetch(source, root=listed.root, sha256=sha256, offline=offline, name=text)
+        found = checkpoint.load(file, kind="model", sha256=sha256)
+
+        def beside(other: str, digest: str) -> Path:
+            near = replace(source, file=other)
+            return fetch(near, root=listed.root, sha256=digest, offline=offline, name=text)
+
+    elif Path(text).suffix == ".safetensors" or Path(text).exists():
+        file = _checkpoint_file(Path(text))
+        found = checkpoint.load(file, kind="model", sha256=sha256)
+        if not found.summed and found.sha256 not in {sha256, *_announced()}:
+            warnings.warn(
+                f"the checkpoint {file.name!r} is of an earlier version and has no hash of its content: "
+                "damage would not be noticed; give its sha256, or save it again",
+                UncheckedFileWarning,
+                stacklevel=2,
+            )
+
+        def beside(other: str, digest: str) -> Path:
+            return file.parent / other
+
+    else:
+        entry = listed.model(text)
+        if sha256 not in (None, entry.sha256):
+            raise ArgumentError(
+                f"sha256 is {sha256} where the manifest announces {entry.sha256} for {text}; leave it out"
+            )
+        return _listed(entry, listed, place, offline, progress).to(place, dtype)
+    trunks = Trunks(listed, offline, beside)
+    return assembled(found, source=text, trunks=trunks).to(place, dtype)
+
+
+def _listed(
+    entry: ModelEntry,
+    listed: Manifest,
+    place: torch.device,
+    offline: bool | None,
+    progress: Callable[[int, int], None] | None,
+) -> Model:
+    """The model behind an entry of a manifest."""
+    if entry.status == "planned":
+        raise WeightsNotReleased(
+            f"nobody has trained {entry.id} yet; with the videos of {entry.benchmark or 'its data'}: "
+            f"{entry.trained_with}; models to use now: {', '.join(list_models())}"
+        )
+    trunks = Trunks(listed, offline)
+    if entry.source is None:
+        from a2m2_zoo.zoo.training_free import (
+            computed_model,  # the generator of clips is for these models alone
+        )
+
+        trunk = trunks.named(entry.backbone, entry.id)
+        return computed_model(
+            entry.id,
+            trunk.build().to(place),
+            backbone_name=trunk.name,
+            backbone_sha256=trunk.sha256,
+            text=trunk.text(),
+            progress=progress,
+        )
+    file = fetch(
+        entry.source, root=listed.root, sha256=entry.sha256, offline=offline, name=entry.id
+    )
+    found = checkpoint.load(file, kind="model", sha256=entry.sha256)
+    return assembled(found, source=entry.id, trunks=trunks)
+
+
+def hub_source(name: str) -> Source:
+    """The checkpoint behind ``hf-hub:ORG/NAME@COMMIT``.
+
+    Raises:
+        ModelNotFoundError: The name has another form.
+
+    >>> hub_source("hf-hub:org/name@" + "0" * 40).file
+    'model.safetensors'
+    """
+    repo_id, _, commit = name.removeprefix(HUB).partition("@")
+    if not is_repository(repo_id) or not re.fullmatch(r"[0-9a-f]{40}", commit):
+        raise ModelNotFoundError(
+            f"{name!r} names no commit of a repository; expected hf-hub:ORG/NAME@COMMIT with the 40 hex "
+            "digits of a commit (a branch or tag can change under you), as the model's page on the Hub shows"
+        )
+    return Source("model.safetensors", repo_id, commit)
+
+
+def _announced() -> set[str | None]:
+    """Hashes of the heads that the package's own manifest names, however they came here."""
+    return {entry.sha256 for entry in read_manifest().models.values()}
+
+
+def _checkpoint_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    if (named := path / "model.safetensors").is_file():
+        return named
+    files = sorted(file for file in path.glob("*.safetensors") if not file.name.startswith("."))
+    if len(files) != 1:
+        raise CheckpointError(
+            f"the folder {str(path)!r} holds {len(files)} .safetensors files; expected one or a "
+            "model.safetensors, or give the path of the file"
+        )
+    return files[0]
+
+
+def assembled(found: checkpoint.Checkpoint, *, source: str, trunks: Trunks | None = None) -> Model:
+    """A model on the CPU from a checkpoint's record and tensors.
+
+    Args:
+        found: The checkpoint.
+        source: What to call it in errors.
+        trunks: Where backbones are; the package's manifest if None.
+
+    Raises:
+        CheckpointError: The record does not describe a model, or the tensors are another model's.
+    """
+    record = found.record
+    head = read_head(record, found.tensors, source)
+    origin = record.get("origin", "training-free")
+    if not isinstance(origin, str) or origin not in ORIGINS:
+        raise CheckpointError(
+            f"the header of {source!r} has the origin {origin!r:.60}; expected one of {', '.join(ORIGINS)}"
+        )
+    part = (trunks or Trunks(read_manifest())).find(record.get("backbone"), source)
+    backbone = part.build().eval()
+    if strange := [stage for stage in head.method.stages if stage not in backbone.stages]:
+        raise CheckpointError(
+            f"{source!r} reads {strange[0]!r:.60} of its backbone, which has {', '.join(backbone.stages)}"
+        )
+    return Model(
+        id=head.id,
+        weights_hash=hashlib.sha256(f"{found.plain_sha256}{part.sha256}".encode()).hexdigest(),
+        backbone_hash=part.sha256,
+        method_name=str(record["method"]),
+        backbone_name=part.name,
+        backbone=backbone,
+        method=head.method,
+        preprocess=head.preprocess,
+        scales=head.scales,
+        backbone_file=part.beside,
+        origin=origin,
+        text=part.text(),
+    )
+
+
+@dataclass(frozen=True)
+class _Trunk:
+    """Where a backbone's weights lie, and what is said of them."""
+
+    name: str
+    architecture: str
+    path: Path
+    sha256: str
+    beside: str | None = None
+
+    @apart
+    def build(self) -> Backbone:
+        return build_backbone(self.architecture, weights=self._weights(text=False), adopt=True)
+
+    def text(self) -> TextTower | None:
+        """The text tower in the same file, read when it is first asked."""
+        return TextTower(self._build_text) if has_text(self.architecture) else None
+
+    @apart
+    def _build_text(self) -> ClipText:
+        return build_text(self.architecture, weights=self._weights(text=True), adopt=True)
+
+    def _weights(self, *, text: bool) -> dict[str, Tensor]:
+        return checkpoint.read_tensors(
+            self.path,
+            sha256=self.sha256,
+            keep=partial(needed_keys, self.architecture, text=text),
+        )
+
+
+@dataclass(frozen=True)
+class Trunks:
+    """Where the backbones of checkpoints are.
+
+    Attributes:
+        manifest: Names them.
+        offline: Never use the network.
+        beside: The path of a file beside the checkpoint, by its plain name and its hash; None where there is
+            nothing beside it.
+    """
+
+    manifest: Manifest
+    offline: bool | None = None
+    beside: Callable[[str, str], Path] | None = None
+
+    def find(self, record: Any, source: str) -> _Trunk:
+        """The backbone that a checkpoint's record asks for.
+
+        Raises:
+            CheckpointError: The record is broken, or the backbone is not to be had.
+        """
+        return self.named(record, source) if isinstance(record, str) else self._near(record, source)
+
+    def named(self, name: str, source: str) -> _Trunk:
+        """A backbone of the manifest.
+
+        Raises:
+            CheckpointError: It is not listed, or has no file.
+        """
+        entry = self.manifest.backbones.get(name)
+        if entry is None:
+            raise CheckpointError(
+                f"{source!r} stands on backbone {name!r}; this version has "
+                f"{', '.join(self.manifest.backbones)}"
+            )
+        if entry.source is None or entry.sha256 is None:
+            raise CheckpointError(
+                f"{source!r} stands on backbone {name!r}, whose weights are not distributed; expected them "
+                "in a file beside the checkpoint"
+            )
+        path = fetch(
+            entry.source,
+            root=self.manifest.root,
+            sha256=entry.sha256,
+            offline=self.offline,
+            name=entry.id,
+        )
+        return _Trunk(name, entry.architecture, path, entry.sha256)
+
+    def _near(self, record: Any, source: str) -> _Trunk:
+        """A backbone in a file beside the checkpoint; the record is hostile until checked."""
+        keys = {"architecture", "file", "sha256"}
+        if (
+            not isinstance(record, Mapping)
+            or set(record) != keys
+            or not all(isinstance(value, str) for value in record.values())
+            or not re.fullmatch(r"[\w-][\w.+-]*\.safetensors", record["file"], re.ASCII)
+            or not re.fullmatch(r"[0-9a-f]{64}", record["sha256"])
+        ):
+            raise CheckpointError(
+                f"the header of {source!r} does not say where its backbone lies; expected architecture, "
+                "file (a plain name ending in .safetensors) and sha256"
+            )
+        if self.beside is None:
+            raise CheckpointError(
+                f"{source!r} needs {record['file']!r} beside it; load it from its folder"
+            )
+        return _Trunk(
+            name=record["architecture"],
+            architecture=record["architecture"],
+            path=self.beside(record["file"], record["sha256"]),
+            sha256=record["sha256"],
+            beside=record["file"],
+        )
+
+
+def find_device(device: str | torch.device) -> torch.device:
+    """The device called so; ``auto`` takes CUDA where there is one.
+
+    Raises:
+        ArgumentError: It is not there.
+    """
+    if not isinstance(device, (str, int, torch.device)):
+        raise ArgumentError(f"device is {kind(device)}; expected 'auto', 'cpu', 'cuda' ...")
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # torch's own three ways of saying that a device is unknown, not built in, or not there.
+        raise ArgumentError(
+            f"device {str(device)!r} cannot be used here ({str(error).splitlines()[0]}); "
+            "use 'auto' or 'cpu'"
+        ) from error
+    return chosen

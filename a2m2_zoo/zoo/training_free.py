@@ -1,0 +1,388 @@
+"""Training-free A²M² heads for any backbone: statistics of generated clips, no label and no real video.
+
+The projections of the M² blocks are principal components of the backbone's standardised maps on clips that
+``a2m2_zoo.synthetic`` draws, the centres are mean descriptors of those clips, and the calibration scales
+are fitted on other generated classes. ``computed_model`` keeps what it made beside the cache of features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from a2m2_zoo._utils.files import write_atomically
+from a2m2_zoo._utils.typing import Float
+from a2m2_zoo._utils.workers import apart
+from a2m2_zoo.backbones import Backbone, Features
+from a2m2_zoo.data.plans import EpisodePlan
+from a2m2_zoo.errors import ArgumentError, CheckpointError, SaveError
+from a2m2_zoo.features import default_cache
+from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
+from a2m2_zoo.methods.base import Descriptors, concatenate, encoded_pieces, take
+from a2m2_zoo.methods.blocks import M2Block
+from a2m2_zoo.recognition.calibration import fitted_scale
+from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.text import TextTower
+from a2m2_zoo.synthetic import draw_clip
+from a2m2_zoo.video import Clip, Preprocess, normalise, read_clip
+
+#: To be raised with every change that gives other heads: those on disk are then computed anew.
+RECIPE = 1
+
+#: Called with how many clips are done and how many there are.
+Progress = Callable[[int, int], None]
+
+_SEED = 11
+_TILE = 8  # episodes scored at once
+_STUDIOS = (0, None)  # a set filmed in one studio, and one filmed anywhere: a user's may be either
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How many clips are drawn.
+
+    The defaults keep the first use of a large transformer at a few minutes on two processor cores.
+
+    Attributes:
+        statistics: Classes of one clip each, for projections and centres.
+        classes: Classes of each of the two sets for calibration.
+        clips: Clips of each of those classes; scales are fitted for up to one support fewer.
+        episodes: Episodes of each set for every number of supports.
+    """
+
+    statistics: int = 40
+    classes: int = 6
+    clips: int = 6
+    episodes: int = 100
+
+    def __post_init__(self) -> None:
+        if min(self.statistics, self.classes - 1, self.clips - 1, self.episodes) < 1:
+            raise ArgumentError(
+                f"there are {self.statistics} clips for statistics and {self.classes} × {self.clips} for "
+                f"{self.episodes} episodes of calibration; expected at least 1, 2 × 2 and 1"
+            )
+
+    @property
+    def total(self) -> int:
+        """All clips."""
+        return self.statistics + len(_STUDIOS) * self.classes * self.clips
+
+
+def training_free(
+    backbone: Backbone,
+    *,
+    preprocess: Preprocess | None = None,
+    amounts: Amounts | None = None,
+    seed: int = _SEED,
+    progress: Progress | None = None,
+) -> tuple[A2M2, dict[int, float]]:
+    """Compute an A²M² head for a backbone.
+
+    Args:
+        backbone: In evaluation mode, on any device; the head is on the CPU.
+        preprocess: How clips become frames; the backbone's own, 8 frames, if None.
+        amounts: How many clips are drawn.
+        seed: Of the generator. The same seed gives the same head on the same machine; elsewhere sums may be
+            rounded otherwise.
+        progress: Called after every clip.
+
+    Returns:
+        The head and, by number of supports, the factors on its logits.
+
+    Raises:
+        ArgumentError: The backbone has no feature maps or is in training mode.
+    """
+    _check(backbone)
+    preprocess, amounts = preprocess or own_preprocess(backbone), amounts or Amounts()
+    head = apart(A2M2)(_config(backbone, preprocess.frames)).eval()
+    done = 0
+
+    def drawn(classes: range, clips: int, studio: int | None) -> Iterator[Features]:
+        nonlocal done
+        pairs = [(c, i) for c in classes for i in range(clips)]
+        for made in drawn_features(
+            backbone, preprocess, pairs, seed=seed, studio=studio, stages=head.stages
+        ):
+            yield made
+            done += 1
+            if progress is not None:
+                progress(done, amounts.total)
+
+    seen = list(drawn(range(amounts.statistics), 1, None))
+    for stage, block in head.blocks.items():
+        assert isinstance(block, M2Block)
+        set_statistics(block, torch.cat([made.maps[stage] for made in seen]))
+    del seen
+    # One class of each family of sisters, and none of those that the statistics come from.
+    held = range(5000, 5000 + 4 * amounts.classes, 4)
+    parts = []
+    for studio in _STUDIOS:
+        encoded: list[Descriptors] = []
+        for made in drawn(held, amounts.clips, studio):
+            encoded += encoded_pieces(head, made)
+        parts.append(concatenate(encoded))
+    shots = [shot for shot in (1, 2, 5, 10) if shot < amounts.clips]
+    return head, {shot: _scale(head, parts, amounts, shot, seed) for shot in shots}
+
+
+def _check(backbone: Backbone) -> None:
+    if backbone.training or not backbone.stages:
+        raise ArgumentError(
+            f"{backbone.name} {'is in training mode' if backbone.training else 'has no feature maps'}; "
+            "a head needs a backbone with maps, in evaluation mode"
+        )
+
+
+def _config(backbone: Backbone, frames: int) -> A2M2Config:
+    """The embedded model's choice, in no more dimensions than the smallest of its maps has channels."""
+    config = A2M2Config.for_backbone(backbone, frames=frames)
+    dim = min(m2.channels for m2 in config.m2.values())
+    m2 = {name: replace(part, dim=min(part.dim, dim)) for name, part in config.m2.items()}
+    return replace(config, m2=m2)
+
+
+def own_preprocess(backbone: Backbone, *, frames: int = 8) -> Preprocess:
+    """The pixels that a backbone's weights expect."""
+    facts = backbone.default_preprocess
+    return Preprocess(
+        frames=frames,
+        resize=facts["size"],
+        size=facts["size"],
+        interpolation=facts["interpolation"],
+        mean=facts["mean"],
+        std=facts["std"],
+    )
+
+
+def drawn_features(
+    backbone: Backbone,
+    preprocess: Preprocess,
+    clips: Sequence[tuple[int, int]],
+    *,
+    seed: int,
+    style: str | None = None,
+    studio: int | None = None,
+    stages: Sequence[str] | None = None,
+    grid: int = 7,
+) -> Iterator[Features]:
+    """Features of generated clips, one entry each, on the CPU, large maps already on the grid of the heads.
+
+    Args:
+        backbone: In evaluation mode.
+        preprocess: How clips become frames.
+        clips: Class and instance of each.
+        seed: Of the generator.
+        style: One of ``a2m2_zoo.synthetic.STYLES``; each clip its own if None.
+        studio: Where all are filmed; each somewhere else if None.
+        stages: Maps to keep; all if None.
+        grid: Side of the maps, unless they are smaller.
+    """
+    for label, instance in clips:
+        frames = draw_clip(
+            seed,
+            label,
+            instance,
+            frames=preprocess.frames,
+            size=preprocess.size,
+            style=style,
+            studio=studio,
+        )
+        clip = read_clip(frames, preprocess)
+        yield _features(backbone, preprocess, clip, stages, grid)
+
+
+@apart
+@torch.inference_mode()
+def _features(
+    backbone: Backbone,
+    preprocess: Preprocess,
+    clip: Clip,
+    stages: Sequence[str] | None,
+    grid: int,
+) -> Features:
+    pixels = normalise(torch.from_numpy(clip.frames)[None], preprocess)
+    made = backbone(pixels, stages=stages)
+    maps = {stage: _on_grid(value.cpu(), grid) for stage, value in made.maps.items()}
+    return Features(maps, made.pooled.cpu())
+
+
+def _on_grid(maps: Tensor, grid: int) -> Tensor:
+    if max(maps.shape[-2:]) <= grid:
+        return maps
+    return functional.adaptive_avg_pool2d(maps[0], grid)[None]
+
+
+@apart
+def set_statistics(block: M2Block, maps: Float[Tensor, "b t c h w"]) -> None:
+    """Make a block project onto the principal components of standardised maps, and centre on their mean.
+
+    Args:
+        block: With a linear reduction to no more channels than the maps have.
+        maps: Of generic clips.
+    """
+    x = maps.movedim(2, -1).flatten(0, -2).double()
+    mean, deviation = x.mean(0), x.std(0).clamp_min(1e-4)
+    z = x.sub_(mean).div_(deviation)
+    _, vectors = torch.linalg.eigh(z.mT @ z / len(z))
+    components = vectors.flip(1)[:, : block.config.dim]
+    # The sign of an eigenvector is the solver's choice; fixed here, so that the head does not depend on it.
+    largest = components.abs().argmax(0, keepdim=True)
+    components = components * components.gather(0, largest).sign()
+    weight = (components / deviation[:, None]).mT
+    reduce: Any = block.reduce
+    reduce.weight.data = weight[..., None, None].float()
+    reduce.bias.data = -(weight @ mean).float()
+    with torch.inference_mode():
+        means = torch.stack([block.mean_moments(part) for part in torch.split(maps, 1)])
+    block.centre.copy_(means.mean(0))
+
+
+@apart
+@torch.inference_mode()
+def _scale(
+    head: A2M2, parts: list[dict[str, Tensor]], amounts: Amounts, shot: int, seed: int
+) -> float:
+    """The factor on the logits under which episodes of generated classes are most probable."""
+    way = min(5, amounts.classes)
+    plan = EpisodePlan((amounts.clips,) * amounts.classes, way=way, shot=shot, query=1, seed=seed)
+    drawn = plan.episodes(0, amounts.episodes)
+    first = torch.from_numpy(drawn.classes)[..., None] * amounts.clips
+    support, query = (
+        (first + torch.from_numpy(found)).flatten(1) for found in (drawn.support, drawn.query)
+    )
+    labels = torch.arange(way).repeat_interleave(shot)
+    logits = [
+        head.score(take(part, query[tile]), take(part, support[tile]), labels=labels, way=way)
+        for part in parts
+        for tile in (slice(i, i + _TILE) for i in range(0, amounts.episodes, _TILE))
+    ]
+    return best_scale(
+        torch.cat(logits).flatten(0, 1), torch.arange(way).repeat(amounts.episodes * len(parts))
+    )
+
+
+def best_scale(logits: Float[Tensor, "m w"], truth: Tensor) -> float:
+    """The factor on logits that fits known labels best, to four digits."""
+    scale = 1.0
+    for _ in range(5):  # each search spans a factor of eight both ways
+        scale = float(fitted_scale(logits, truth, prior=scale))
+    return float(f"{scale:.4g}")
+
+
+def computed_model(
+    name: str,
+    backbone: Backbone,
+    *,
+    backbone_name: str,
+    backbone_sha256: str,
+    text: TextTower | None = None,
+    amounts: Amounts | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """A training-free A²M² model, computed on first use and kept on disk.
+
+    Args:
+        name: The model's id.
+        backbone: In evaluation mode.
+        backbone_name: Name of its weights in the manifest.
+        backbone_sha256: Hash of their file.
+        text: The text tower beside the backbone.
+        amounts: How many clips are drawn.
+        folder: Where heads are kept; ``heads`` in the cache of features if None. One that is damaged, or of
+            another recipe, is computed anew; where nothing can be written a warning says so.
+        progress: Called after every generated clip, and never where the head is on disk.
+
+    Raises:
+        ArgumentError: The backbone has no feature maps or is in training mode.
+    """
+    _check(backbone)
+    amounts, preprocess = amounts or Amounts(), own_preprocess(backbone)
+    config = _config(backbone, preprocess.frames)
+    facts = {
+        "recipe": RECIPE,
+        "id": name,
+        "backbone": backbone_name,
+        "backbone_sha256": backbone_sha256,
+        "architecture": backbone.name,
+        "preprocess": preprocess.to_dict(),
+        "config": config.to_dict(),
+        **asdict(amounts),
+    }
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    kept = default_cache() / "heads" if folder is None else folder
+    file = kept / f"{backbone_sha256[:16]}-{key[:16]}.safetensors"
+
+    def model(head: A2M2, scales: Mapping[int, float], sha256: str) -> Model:
+        return Model(
+            id=name,
+            weights_hash=hashlib.sha256(f"{sha256}{backbone_sha256}".encode()).hexdigest(),
+            backbone_hash=backbone_sha256,
+            method_name="a2m2",
+            backbone_name=backbone_name,
+            backbone=backbone,
+            method=head.eval(),
+            preprocess=preprocess,
+            scales=scales,
+            origin="training-free",
+            text=text,
+        )
+
+    found = _kept(file, key)
+    if found is not None:
+        head = apart(A2M2)(config)
+        apart(head.load_state_dict)(found.tensors)
+        return model(
+            head, {int(k): v for k, v in found.record["scales"].items()}, found.plain_sha256
+        )
+    head, scales = training_free(
+        backbone, preprocess=preprocess, amounts=amounts, progress=progress
+    )
+    record = model(head, scales, "").record()
+    tensors = head.weights()
+    record["computed"] = {"key": key, "digest": _digest(record, tensors)}
+    data = checkpoint.serialised(tensors, kind="model", record=record)
+    plain = checkpoint.serialised(tensors, kind="model", record=record, summed=False)
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, lambda scratch: scratch.write_bytes(data))
+    except (SaveError, OSError) as error:
+        warnings.warn(
+            f"the head of {name} was computed and cannot be kept ({error}); it will be computed again, "
+            "unless A2M2_CACHE names a folder that can be written",
+            stacklevel=2,
+        )
+    return model(head, scales, hashlib.sha256(plain).hexdigest())
+
+
+def _kept(file: Path, key: str) -> checkpoint.Checkpoint | None:
+    """The head on disk, if there is one and every bit of it is as it was written."""
+    if not file.exists():
+        return None
+    try:
+        found = checkpoint.load(file, kind="model")
+    except CheckpointError:
+        return None
+    record = dict(found.record)
+    said = record.pop("computed", None)
+    return found if said == {"key": key, "digest": _digest(record, found.tensors)} else None
+
+
+def _digest(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Hash over a record and tensors; nobody has announced one of a file that is made here."""
+    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = tensors[name].detach().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
