@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from a2m2_zoo.hub.manifest import list_models
     from a2m2_zoo.recognition.bank import SupportBank
     from a2m2_zoo.recognition.episode import Episode, Prediction, build_episode
+    from a2m2_zoo.recognition.recognizer import Recognizer
     from a2m2_zoo.spotting import Segment, Stream, spot
     from a2m2_zoo.zoo.load import load_model
 
@@ -32,6 +33,7 @@ _HOMES = {
     "build_episode": "a2m2_zoo.recognition.episode",
     "Episode": "a2m2_zoo.recognition.episode",
     "Prediction": "a2m2_zoo.recognition.episode",
+    "Recognizer": "a2m2_zoo.recognition.recognizer",
     "SupportBank": "a2m2_zoo.recognition.bank",
     "list_models": "a2m2_zoo.hub.manifest",
     "spot": "a2m2_zoo.spotting",
@@ -42,6 +44,7 @@ _HOMES = {
 __all__ = [
     "Episode",
     "Prediction",
+    "Recognizer",
     "Segment",
     "Stream",
     "SupportBank",

@@ -72,6 +72,17 @@ class A2M2Config:
     def __post_init__(self) -> None:
         _check(vars(self))
 
+    def __repr__(self) -> str:
+        blocks = (
+            f"{stage}: {m2.channels} to {m2.dim}, scales {m2.scales}"
+            for stage, m2 in self.m2.items()
+        )
+        rest = f"shots={self.shots}, pool={self.pool:g}, centring={self.centring:g}"
+        return f"A2M2Config({'; '.join(blocks)}; {self.a2.alignment} by {self.a2.groups}; {rest})"
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.m2.items()), self.a2, self.shots, self.pool, self.centring))
+
     @classmethod
     def for_backbone(cls, backbone: Backbone, *, frames: int) -> A2M2Config:
         """The windows of the embedded models: every frame and every motion of the two deepest stages.

@@ -36,7 +36,7 @@ class UncheckedBankWarning(UserWarning):
     """A bank has no hash of its content, for it was written by an earlier version."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SupportBank:
     """Encoded supports. Immutable: adding and removing give a new bank.
 
@@ -60,6 +60,25 @@ class SupportBank:
     model: str
     weights_hash: str
     durations: tuple[float | None, ...] = ()
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name!r}: {count}" for name, count in self.counts().items())
+        shown = counts if len(counts) <= 200 else f"{counts[:200]}..."
+        return f"SupportBank({len(self.labels)} supports of {self.model}: {{{shown}}})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SupportBank):
+            return NotImplemented
+        names = ("class_names", "labels", "sources", "model", "weights_hash", "durations")
+        mine, theirs = ({**bank.descriptors, "": bank.thumbnails} for bank in (self, other))
+        return (
+            all(getattr(self, name) == getattr(other, name) for name in names)
+            and mine.keys() == theirs.keys()
+            and all(tensor.equal(theirs[name]) for name, tensor in mine.items())
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.class_names, self.labels, self.sources, self.model, self.weights_hash))
 
     @classmethod
     def build(cls, clips: Iterable[tuple[str, Clip]], model: Model) -> SupportBank:

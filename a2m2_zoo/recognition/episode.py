@@ -90,7 +90,7 @@ class Episode:
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """How the frames of a query and of one support were matched.
 
@@ -104,10 +104,24 @@ class Plan:
     transport: Float[np.ndarray, "t t"]
     similarity: Float[np.ndarray, "t t"]
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Plan):
+            return NotImplemented
+        return self.support == other.support and all(
+            mine.shape == theirs.shape and bool((mine == theirs).all())
+            for mine, theirs in (
+                (self.transport, other.transport),
+                (self.similarity, other.similarity),
+            )
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.support, self.transport.shape))
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one query clip.
+    """The answer for one query clip. Equal if all but the time it took is equal.
 
     Attributes:
         query: Name of the query clip.
@@ -134,12 +148,15 @@ class Prediction:
     rejected: bool
     frames: tuple[int, ...]
     model: str
-    seconds: float
+    seconds: float = field(compare=False)
     warnings: tuple[str, ...] = ()
     plans: Mapping[str, Plan] = field(default_factory=dict, repr=False)
     text_weight: float = 0.0
     prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     known: float | None = None
+
+    def __hash__(self) -> int:
+        return hash((self.query, self.label, self.model, self.margin))
 
     @property
     def probability(self) -> float:

@@ -30,7 +30,7 @@ from a2m2_zoo.video import Clip, Preprocess, normalise
 ORIGINS = ("trained", "training-free", "converted")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A few-shot recogniser, ready to use. Made by ``load_model``; safe to share between threads.
 
@@ -63,6 +63,25 @@ class Model:
     backbone_file: str | None = None
     origin: str = "trained"
     text: TextTower | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        clip = f"{self.preprocess.frames} frames of {self.preprocess.size} x {self.preprocess.size}"
+        return (
+            f"Model({self.id!r}: {self.method_name} on {self.backbone_name}, {self.origin}, {clip}, "
+            f"weights {self.weights_hash[:12]})"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same model: equal name, weights and preprocessing, wherever each computes."""
+        if not isinstance(other, Model):
+            return NotImplemented
+        return (self.id, self.weights_hash, self.preprocess, dict(self.scales)) == (
+            *(other.id, other.weights_hash, other.preprocess),
+            dict(other.scales),
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.weights_hash))
 
     @property
     def device(self) -> torch.device:

@@ -1,10 +1,10 @@
 """Whether a query belongs to any of the classes, and so how probable it is that the answer is right.
 
-The probabilities of ``a2m2_zoo.recognition.calibration`` say *which* of the classes. What says *whether any* is
-how the query's scores compare with the supports' own: those of supports that look for a class without finding
-theirs (every support has other classes to be mistaken for), and, with two supports and more per class, those of
-supports that find their own. A logistic regression over few such comparisons gives the probability; its
-weights were fitted once per model on generated classes and come with the package.
+The probabilities of ``calibration`` say *which* of the classes. What says *whether any* is how the query's
+scores compare with the supports' own: those of supports that look for a class without finding theirs (every
+support has other classes to be mistaken for), and, with two supports and more per class, those of supports
+that find their own. A logistic regression over few such comparisons gives the probability; its weights were
+fitted once per model on generated classes and come with the package.
 """
 
 from __future__ import annotations
