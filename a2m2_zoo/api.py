@@ -14,7 +14,8 @@ from a2m2_zoo._utils.arguments import kind
 from a2m2_zoo.errors import A2M2Error, ArgumentError
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.episode import Episode, Prediction, Source, Supports
-from a2m2_zoo.recognition.recognizer import QueryOptions, Recognizer, TextOptions, given_queries
+from a2m2_zoo.recognition.options import QueryOptions, TextOptions, given_queries
+from a2m2_zoo.recognition.recognizer import Recognizer
 from a2m2_zoo.recognition.supports import AnyLimits, AnySupports, encode_supports
 from a2m2_zoo.zoo.choose import AnyModel, as_model, default_model
 

@@ -24,11 +24,16 @@ def build(folder: Path, *, shift: float = 1.0, **changes: Any) -> Path:
     digest = checkpoint.save(
         folder / "backbone.safetensors", weights, kind="backbone", record={"architecture": "tiny"}
     )
-    trunk = {"architecture": "tiny", "file": "backbone.safetensors", "sha256": digest, **changes}
+    backbone_file = {
+        "architecture": "tiny",
+        "file": "backbone.safetensors",
+        "sha256": digest,
+        **changes,
+    }
     record = {
         "id": "mine",
         "method": "protonet",
-        "backbone": {key: value for key, value in trunk.items() if value is not None},
+        "backbone": {key: value for key, value in backbone_file.items() if value is not None},
         "config": build_method("protonet", {}).config.to_dict(),
         "preprocess": Preprocess(size=32, resize=32).to_dict(),
         "scales": {"1": 1.0},

@@ -295,11 +295,11 @@ def _stages(visual: Any, vision_cfg: dict[str, Any]) -> dict[str, int]:
     if hasattr(visual, "layer4"):
         width = int(vision_cfg["width"])
         return {"layer3": 16 * width, "layer4": 32 * width}
-    trunk = getattr(visual, "trunk", None)
-    if trunk is None:
+    inner = getattr(visual, "trunk", None)
+    if inner is None:
         return {"tokens": int(vision_cfg["width"])}
-    info = getattr(trunk, "feature_info", None)
-    if info and hasattr(trunk, "forward_intermediates"):
+    info = getattr(inner, "feature_info", None)
+    if info and hasattr(inner, "forward_intermediates"):
         return {"tokens": int(info[-1]["num_chs"])}
     return {}
 

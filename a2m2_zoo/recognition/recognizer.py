@@ -9,24 +9,24 @@ the page and the command line answer through it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from a2m2_zoo._utils.arguments import kind, real, whole
 from a2m2_zoo._utils.typing import Float
 from a2m2_zoo._utils.workers import apart
-from a2m2_zoo.data.index import clips_inside
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.methods.base import Descriptors
 from a2m2_zoo.recognition.bank import SupportBank
-from a2m2_zoo.recognition.episode import Episode, Plan, Prediction, Source
+from a2m2_zoo.recognition.episode import Plan, Prediction, Source
 from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.options import QueryOptions, TextOptions, given_queries
 from a2m2_zoo.recognition.support_set import SupportSet
-from a2m2_zoo.recognition.supports import ORDER, AnyLimits, AnySupports, resolve_bank
+from a2m2_zoo.recognition.supports import AnyLimits, AnySupports, resolve_bank
 from a2m2_zoo.recognition.text import (
     ClassNames,
     TextCue,
@@ -35,48 +35,10 @@ from a2m2_zoo.recognition.text import (
     models_with_text,
 )
 from a2m2_zoo.video import Clip, read_clip, read_clips
-from a2m2_zoo.video.inputs import as_clips, as_limits, is_path, text_of
+from a2m2_zoo.video.inputs import as_limits
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-
-class TextOptions(TypedDict, total=False):
-    """How class names take part, for models with a text tower.
-
-    Attributes:
-        class_names: Class → the name that goes into the templates, or a list of prompts that are taken as
-            they are. A class that is not in it goes by its own name with ``_`` and ``-`` as spaces.
-        text_weight: α in p ∝ p_text^α · p_supports^(1−α). 0, the default, is the supports alone: nothing of
-            text is looked at, or loaded. Choose it on validation clips only.
-        templates: One or several texts with ``{}`` where the name goes, such as "a photo of {}" (the
-            default); their embeddings are averaged.
-    """
-
-    class_names: ClassNames | None
-    text_weight: float
-    templates: str | Sequence[str] | None
-
-
-class QueryOptions(TypedDict, total=False):
-    """How queries are read and answered.
-
-    Attributes:
-        top_k: Keep the probabilities of the k most probable classes only.
-        reject_below: Mark a prediction as rejected when its ``confidence``, the probability that it is right
-            in a world where half of the clips show none of the classes, is lower than this.
-        plans: Add to each prediction how its frames were matched; it takes as long as the scores themselves.
-        batch_size: Clips that go through the backbone together. It changes speed, not answers.
-        workers: Clips decoded in parallel.
-        limits: Bounds on each file; ``{"seconds": 5}`` sets one and leaves the others.
-    """
-
-    top_k: int | None
-    reject_below: float | None
-    plans: bool
-    batch_size: int | None
-    workers: int | None
-    limits: AnyLimits
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,23 +299,6 @@ class _Answers:
             prompts={} if own._cue is None else own._cue.prompts,
             known=known,
         )
-
-
-def given_queries(query: Any) -> tuple[bool, Iterable[Any]]:
-    """Whether one clip was given, and the clips; a folder of clips stands for those in it.
-
-    Raises:
-        ArgumentError: It is neither a clip nor clips.
-        VideoNotFoundError: The folder holds none.
-    """
-    if isinstance(query, Episode):
-        raise ArgumentError("query is an Episode; expected its clips: classify(e.queries, e)")
-    swapped = isinstance(query, (SupportBank, Mapping))
-    if swapped or (is_path(query) and text_of(query).endswith(".safetensors")):
-        what = repr(text_of(query)) if is_path(query) else kind(query)
-        raise ArgumentError(f"query is {what}; expected a clip or a list of clips: {ORDER}")
-    inside = clips_inside(query)
-    return as_clips(query, "query") if inside is None else (False, inside)
 
 
 def _cue(

@@ -27,7 +27,7 @@ _SHOTS = (1, 2, 5, 10)
 
 
 @dataclass(frozen=True)
-class Trunk:
+class BackboneOrigin:
     """Where a backbone's weights come from, as a model's record says it.
 
     Attributes:
@@ -48,7 +48,7 @@ def save_model(
     name: str,
     method_name: str,
     backbone: Backbone,
-    trunk: Trunk | None,
+    backbone_file: BackboneOrigin | None,
     preprocess: Preprocess,
     scales: Mapping[int, float],
 ) -> Model:
@@ -60,7 +60,7 @@ def save_model(
         name: The model's name.
         method_name: Of the method.
         backbone: The backbone it stands on.
-        trunk: Where its weights come from; None if they were tuned.
+        backbone_file: Where its weights come from; None if they were tuned.
         preprocess: How clips become frames.
         scales: From ``calibrated``.
 
@@ -68,20 +68,20 @@ def save_model(
         SaveError: It could not be written.
     """
     beside = None
-    if trunk is None:
+    if backbone_file is None:
         state = backbone.state_dict()
         record = {"architecture": backbone.name}
         digest = checkpoint.save(out / BACKBONE, state, kind="backbone", record=record)
-        trunk, beside = Trunk(backbone.name, digest), BACKBONE
-    elif trunk.file is not None:
-        file, beside = trunk.file, BACKBONE
+        backbone_file, beside = BackboneOrigin(backbone.name, digest), BACKBONE
+    elif backbone_file.file is not None:
+        file, beside = backbone_file.file, BACKBONE
         write_atomically(out / BACKBONE, lambda scratch: shutil.copyfile(file, scratch))
     model = Model(
         id=name,
         weights_hash="",
-        backbone_hash=trunk.sha256,
+        backbone_hash=backbone_file.sha256,
         method_name=method_name,
-        backbone_name=trunk.name,
+        backbone_name=backbone_file.name,
         backbone=backbone,
         method=method,
         preprocess=preprocess,

@@ -93,7 +93,11 @@ class Session:
                 backbone=start.backbone if self.videos else None,
                 resume=resume,
                 progress=progress,
-                data={**split.facts(), "recipe": start.recipe, "backbone": start.trunk.sha256},
+                data={
+                    **split.facts(),
+                    "recipe": start.recipe,
+                    "backbone": start.backbone_file.sha256,
+                },
                 tensorboard=tensorboard,
             )
             if result.stopped != "interrupted" and ranks.first:
@@ -107,7 +111,7 @@ class Session:
                     name=name,
                     method_name=start.method_name,
                     backbone=start.backbone,
-                    trunk=None if tuned else start.trunk,
+                    backbone_file=None if tuned else start.backbone_file,
                     preprocess=start.preprocess,
                     scales=scales,
                 )
@@ -164,7 +168,7 @@ class Session:
         cache = FeatureCache(
             self.cache,
             backbone=start.backbone,
-            backbone_hash=start.trunk.sha256,
+            backbone_hash=start.backbone_file.sha256,
             preprocess=start.preprocess,
             stages=start.method.stages,
             half=self.half,

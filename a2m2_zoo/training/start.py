@@ -23,7 +23,7 @@ from a2m2_zoo.methods.base import Method
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.training.augment import Augment
 from a2m2_zoo.training.config import TrainingConfig
-from a2m2_zoo.training.finish import Trunk
+from a2m2_zoo.training.finish import BackboneOrigin
 from a2m2_zoo.training.recipes import recipe as find_recipe
 from a2m2_zoo.video import Preprocess
 
@@ -36,7 +36,7 @@ class Start:
         method_name: Name in the table of methods.
         method: The head as it is before training.
         backbone: Network in evaluation mode.
-        trunk: Where its weights come from.
+        backbone_file: Where its weights come from.
         preprocess: How clips become frames.
         config: The settings.
         augment: For training from videos.
@@ -48,7 +48,7 @@ class Start:
     method_name: str
     method: Method
     backbone: Backbone
-    trunk: Trunk
+    backbone_file: BackboneOrigin
     preprocess: Preprocess
     config: TrainingConfig
     augment: Augment | None
@@ -115,9 +115,9 @@ def from_model(
     file = None
     if model.backbone_file is not None and folder is not None:
         file = folder / model.backbone_file
-    trunk = Trunk(model.backbone_name, model.backbone_hash, file)
+    backbone_file = BackboneOrigin(model.backbone_name, model.backbone_hash, file)
     scales = model.scales if own else {1: 1.0}
-    return Start(name, head, model.backbone, trunk, model.preprocess, config, None, scales)
+    return Start(name, head, model.backbone, backbone_file, model.preprocess, config, None, scales)
 
 
 @plain()
@@ -147,15 +147,15 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
     if changes:
         head = _seeded(found.method, _changed(head.config, changes), config.seed)
     if weights is not None:
-        trunk = Trunk(found.backbone, sha256_of(weights), weights)
+        backbone_file = BackboneOrigin(found.backbone, sha256_of(weights), weights)
     else:
         assert listed is not None  # or the recipe would have asked for weights
-        trunk = Trunk(listed.id, listed.sha256)
+        backbone_file = BackboneOrigin(listed.id, listed.sha256)
     return Start(
         found.method,
         head,
         backbone,
-        trunk,
+        backbone_file,
         found.preprocess,
         config,
         found.augment,

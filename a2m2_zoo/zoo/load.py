@@ -6,25 +6,13 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from a2m2_zoo._utils.arguments import kind, path_text
-from a2m2_zoo._utils.workers import apart
-from a2m2_zoo.backbones import (
-    Backbone,
-    ClipText,
-    build_backbone,
-    build_text,
-    has_text,
-    needed_keys,
-)
 from a2m2_zoo.errors import (
     ArgumentError,
     CheckpointError,
@@ -42,7 +30,7 @@ from a2m2_zoo.hub.manifest import (
 )
 from a2m2_zoo.hub.source import Source, is_repository
 from a2m2_zoo.recognition.model import ORIGINS, Model
-from a2m2_zoo.recognition.text import TextTower
+from a2m2_zoo.zoo.backbone_files import BackboneFiles
 from a2m2_zoo.zoo.heads import read_head
 
 #: How names of checkpoints on the Hugging Face Hub begin.
@@ -127,8 +115,8 @@ def load_model(
                 f"sha256 is {sha256} where the manifest announces {entry.sha256} for {text}; leave it out"
             )
         return _listed(entry, listed, place, offline, progress).to(place, dtype)
-    trunks = Trunks(listed, offline, beside)
-    return assembled(found, source=text, trunks=trunks).to(place, dtype)
+    backbone_files = BackboneFiles(listed, offline, beside)
+    return assembled(found, source=text, backbone_files=backbone_files).to(place, dtype)
 
 
 def _listed(
@@ -144,26 +132,26 @@ def _listed(
             f"nobody has trained {entry.id} yet; with the videos of {entry.benchmark or 'its data'}: "
             f"{entry.trained_with}; models to use now: {', '.join(list_models())}"
         )
-    trunks = Trunks(listed, offline)
+    backbone_files = BackboneFiles(listed, offline)
     if entry.source is None:
         from a2m2_zoo.zoo.training_free import (
             computed_model,  # the generator of clips is for these models alone
         )
 
-        trunk = trunks.named(entry.backbone, entry.id)
+        backbone_file = backbone_files.named(entry.backbone, entry.id)
         return computed_model(
             entry.id,
-            trunk.build().to(place),
-            backbone_name=trunk.name,
-            backbone_sha256=trunk.sha256,
-            text=trunk.text(),
+            backbone_file.build().to(place),
+            backbone_name=backbone_file.name,
+            backbone_sha256=backbone_file.sha256,
+            text=backbone_file.text(),
             progress=progress,
         )
     file = fetch(
         entry.source, root=listed.root, sha256=entry.sha256, offline=offline, name=entry.id
     )
     found = checkpoint.load(file, kind="model", sha256=entry.sha256)
-    return assembled(found, source=entry.id, trunks=trunks)
+    return assembled(found, source=entry.id, backbone_files=backbone_files)
 
 
 def hub_source(name: str) -> Source:
@@ -203,13 +191,15 @@ def _checkpoint_file(path: Path) -> Path:
     return files[0]
 
 
-def assembled(found: checkpoint.Checkpoint, *, source: str, trunks: Trunks | None = None) -> Model:
+def assembled(
+    found: checkpoint.Checkpoint, *, source: str, backbone_files: BackboneFiles | None = None
+) -> Model:
     """A model on the CPU from a checkpoint's record and tensors.
 
     Args:
         found: The checkpoint.
         source: What to call it in errors.
-        trunks: Where backbones are; the package's manifest if None.
+        backbone_files: Where backbones are; the package's manifest if None.
 
     Raises:
         CheckpointError: The record does not describe a model, or the tensors are another model's.
@@ -221,7 +211,7 @@ def assembled(found: checkpoint.Checkpoint, *, source: str, trunks: Trunks | Non
         raise CheckpointError(
             f"the header of {source!r} has the origin {origin!r:.60}; expected one of {', '.join(ORIGINS)}"
         )
-    part = (trunks or Trunks(read_manifest())).find(record.get("backbone"), source)
+    part = (backbone_files or BackboneFiles(read_manifest())).find(record.get("backbone"), source)
     backbone = part.build().eval()
     if strange := [stage for stage in head.method.stages if stage not in backbone.stages]:
         raise CheckpointError(
@@ -241,112 +231,6 @@ def assembled(found: checkpoint.Checkpoint, *, source: str, trunks: Trunks | Non
         origin=origin,
         text=part.text(),
     )
-
-
-@dataclass(frozen=True)
-class _Trunk:
-    """Where a backbone's weights lie, and what is said of them."""
-
-    name: str
-    architecture: str
-    path: Path
-    sha256: str
-    beside: str | None = None
-
-    @apart
-    def build(self) -> Backbone:
-        return build_backbone(self.architecture, weights=self._weights(text=False), adopt=True)
-
-    def text(self) -> TextTower | None:
-        """The text tower in the same file, read when it is first asked."""
-        return TextTower(self._build_text) if has_text(self.architecture) else None
-
-    @apart
-    def _build_text(self) -> ClipText:
-        return build_text(self.architecture, weights=self._weights(text=True), adopt=True)
-
-    def _weights(self, *, text: bool) -> dict[str, Tensor]:
-        return checkpoint.read_tensors(
-            self.path,
-            sha256=self.sha256,
-            keep=partial(needed_keys, self.architecture, text=text),
-        )
-
-
-@dataclass(frozen=True)
-class Trunks:
-    """Where the backbones of checkpoints are.
-
-    Attributes:
-        manifest: Names them.
-        offline: Never use the network.
-        beside: The path of a file beside the checkpoint, by its plain name and its hash; None where there is
-            nothing beside it.
-    """
-
-    manifest: Manifest
-    offline: bool | None = None
-    beside: Callable[[str, str], Path] | None = None
-
-    def find(self, record: Any, source: str) -> _Trunk:
-        """The backbone that a checkpoint's record asks for.
-
-        Raises:
-            CheckpointError: The record is broken, or the backbone is not to be had.
-        """
-        return self.named(record, source) if isinstance(record, str) else self._near(record, source)
-
-    def named(self, name: str, source: str) -> _Trunk:
-        """A backbone of the manifest.
-
-        Raises:
-            CheckpointError: It is not listed, or has no file.
-        """
-        entry = self.manifest.backbones.get(name)
-        if entry is None:
-            raise CheckpointError(
-                f"{source!r} stands on backbone {name!r}; this version has "
-                f"{', '.join(self.manifest.backbones)}"
-            )
-        if entry.source is None or entry.sha256 is None:
-            raise CheckpointError(
-                f"{source!r} stands on backbone {name!r}, whose weights are not distributed; expected them "
-                "in a file beside the checkpoint"
-            )
-        path = fetch(
-            entry.source,
-            root=self.manifest.root,
-            sha256=entry.sha256,
-            offline=self.offline,
-            name=entry.id,
-        )
-        return _Trunk(name, entry.architecture, path, entry.sha256)
-
-    def _near(self, record: Any, source: str) -> _Trunk:
-        """A backbone in a file beside the checkpoint; the record is hostile until checked."""
-        keys = {"architecture", "file", "sha256"}
-        if (
-            not isinstance(record, Mapping)
-            or set(record) != keys
-            or not all(isinstance(value, str) for value in record.values())
-            or not re.fullmatch(r"[\w-][\w.+-]*\.safetensors", record["file"], re.ASCII)
-            or not re.fullmatch(r"[0-9a-f]{64}", record["sha256"])
-        ):
-            raise CheckpointError(
-                f"the header of {source!r} does not say where its backbone lies; expected architecture, "
-                "file (a plain name ending in .safetensors) and sha256"
-            )
-        if self.beside is None:
-            raise CheckpointError(
-                f"{source!r} needs {record['file']!r} beside it; load it from its folder"
-            )
-        return _Trunk(
-            name=record["architecture"],
-            architecture=record["architecture"],
-            path=self.beside(record["file"], record["sha256"]),
-            sha256=record["sha256"],
-            beside=record["file"],
-        )
 
 
 def find_device(device: str | torch.device) -> torch.device:

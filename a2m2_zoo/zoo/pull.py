@@ -14,10 +14,11 @@ from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.fetch import compared, fetch, file_sha256, local
 from a2m2_zoo.hub.manifest import Manifest, read_manifest
 from a2m2_zoo.hub.source import Source
-from a2m2_zoo.zoo.load import HUB, Trunks, hub_source, load_model
+from a2m2_zoo.zoo.backbone_files import BackboneFiles
+from a2m2_zoo.zoo.load import HUB, hub_source, load_model
 
 HEAD, BACKBONE = "head", "backbone"
-_MODEL, _TRUNK = "model.safetensors", "backbone.safetensors"
+_MODEL, _BACKBONE = "model.safetensors", "backbone.safetensors"
 #: Gives the path of a file by its role, its source and the hash it should have; None stops there.
 _Take = Callable[[str, Source, str | None], Path | None]
 
@@ -115,8 +116,12 @@ def pull(
             read = checkpoint.load(head.path or "", kind="model", sha256=head.sha256)
             record, tensors = read.record, read.tensors
         if head is None or isinstance(record["backbone"], str):
-            trunk = {"architecture": architecture, "file": _TRUNK, "sha256": found[BACKBONE].sha256}
-            record = {**record, "backbone": trunk}
+            backbone_file = {
+                "architecture": architecture,
+                "file": _BACKBONE,
+                "sha256": found[BACKBONE].sha256,
+            }
+            record = {**record, "backbone": backbone_file}
             checkpoint.save(scratch / _MODEL, tensors, kind="model", record=record)
         else:
             shutil.copyfile(head.path or "", scratch / _MODEL)
@@ -191,12 +196,14 @@ def _walk(name: str, listed: Manifest, take: _Take) -> str | None:
         if entry.source is not None:
             take(HEAD, entry.source, entry.sha256)
         backbone = entry.backbone
-    trunk = listed.backbones[backbone]
-    if trunk.source is not None:
-        take(BACKBONE, trunk.source, trunk.sha256)
+    backbone_file = listed.backbones[backbone]
+    if backbone_file.source is not None:
+        take(BACKBONE, backbone_file.source, backbone_file.sha256)
     elif backbone == name:
-        raise WeightsNotReleased(f"the weights of {name} are not distributed: {trunk.origin}")
-    return trunk.architecture
+        raise WeightsNotReleased(
+            f"the weights of {name} are not distributed: {backbone_file.origin}"
+        )
+    return backbone_file.architecture
 
 
 def _walk_hub(name: str, listed: Manifest, take: _Take) -> str | None:
@@ -211,7 +218,7 @@ def _walk_hub(name: str, listed: Manifest, take: _Take) -> str | None:
     def beside(file: str, sha256: str) -> Path:
         return take(BACKBONE, replace(source, file=file), sha256) or Path(file)
 
-    return Trunks(listed, beside=beside).find(record, name).architecture
+    return BackboneFiles(listed, beside=beside).find(record, name).architecture
 
 
 def _hash_in_the_cache(path: Path) -> str | None:

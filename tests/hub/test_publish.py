@@ -305,8 +305,8 @@ def test_wrong_calls_ask_nobody(
 def test_a_checkpoint_that_does_not_load_is_not_published(
     hub: Hub, say: Any, tiny: Path, tmp_path: Path
 ) -> None:
-    trunk = tiny / "trunk.safetensors"
-    trunk.write_bytes(trunk.read_bytes()[:-1] + b"\x07")
+    backbone_file = tiny / "trunk.safetensors"
+    backbone_file.write_bytes(backbone_file.read_bytes()[:-1] + b"\x07")
     code, _, err = say(tiny, *WORDS)
     assert code == 2
     assert "sha256" in err

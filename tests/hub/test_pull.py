@@ -65,10 +65,13 @@ def published(hub: Hub, tmp_path: Path) -> Path:
     """A repository with a head and its backbone, and a manifest that lists them; its path."""
     made = tmp_path / "made"
     made.mkdir()
-    trunk = tiny(made / "trunk.safetensors")
+    backbone_file = tiny(made / "trunk.safetensors")
     digest = file_sha256(made / "trunk.safetensors")
     beside = {"architecture": "tiny", "file": "trunk.safetensors", "sha256": digest}
-    files = {"model.safetensors": head(made / "m.safetensors", beside), "trunk.safetensors": trunk}
+    files = {
+        "model.safetensors": head(made / "m.safetensors", beside),
+        "trunk.safetensors": backbone_file,
+    }
     listed = {"listed.safetensors": head(made / "l.safetensors", "tiny-trunk")}
     hub.repos["org/name"] = Repo({COMMIT: {**files, **listed}}, head=COMMIT)
     place = {"repo_id": "org/name", "commit": COMMIT}
@@ -78,7 +81,7 @@ def published(hub: Hub, tmp_path: Path) -> Path:
         "architecture": "tiny",
         "source": {**place, "file": "trunk.safetensors"},
         "sha256": digest,
-        "size": len(trunk),
+        "size": len(backbone_file),
         "license": "mit",
         "origin": "a test",
     }

@@ -122,8 +122,8 @@ def test_wrong_names_are_said(lite: Model) -> None:
 
 def test_a_recipe_starts_from_what_the_package_has() -> None:
     start = from_recipe("a2m2-lite0", weights=None, settings={"steps": 300})
-    assert start.trunk.name == "efficientnet-lite0"
-    assert start.trunk.file is None
+    assert start.backbone_file.name == "efficientnet-lite0"
+    assert start.backbone_file.file is None
     assert start.config.steps == 300
     assert dataclasses.replace(start.config, steps=2000).lr == start.config.lr
     with pytest.raises(ArgumentError, match="--backbone-weights"):

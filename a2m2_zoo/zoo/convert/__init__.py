@@ -130,7 +130,7 @@ def _converter(method: str) -> Callable[..., Converted]:
 
 
 def _preprocess(method: str, prefix: str, *, frames: int) -> Preprocess:
-    """The official pixels. TRX of MoLo's code base, which calls the trunk ``backbone``, has MoLo's."""
+    """The official pixels. TRX of MoLo's code base, which calls the network ``backbone``, has MoLo's."""
     from a2m2_zoo.data.benchmarks import official_preprocess
     from a2m2_zoo.video import Preprocess
 
@@ -167,7 +167,7 @@ def _write(
     from a2m2_zoo.hub import checkpoint
 
     with new_folder(target) as folder:
-        trunk = checkpoint.save(
+        backbone_file = checkpoint.save(
             folder / "backbone.safetensors",
             backbone.state_dict(),
             kind="backbone",
@@ -179,7 +179,7 @@ def _write(
             "backbone": {
                 "architecture": backbone.name,
                 "file": "backbone.safetensors",
-                "sha256": trunk,
+                "sha256": backbone_file,
             },
             "config": head.config.to_dict(),
             "preprocess": spec.to_dict(),
@@ -189,4 +189,4 @@ def _write(
         own = checkpoint.save(
             folder / "model.safetensors", head.weights(), kind="model", record=record
         )
-    return {"model.safetensors": own, "backbone.safetensors": trunk}
+    return {"model.safetensors": own, "backbone.safetensors": backbone_file}
