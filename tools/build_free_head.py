@@ -29,10 +29,11 @@ from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Method, concatenate
 from a2m2_zoo.methods.blocks import A2Config, M2Config
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
+from a2m2_zoo.recognition.calibration import best_scale
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.synthetic import STYLES
 from a2m2_zoo.video import Preprocess
-from a2m2_zoo.zoo.training_free import best_scale, drawn_features, set_statistics
+from a2m2_zoo.zoo.training_free import drawn_features, set_statistics
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 11

@@ -9,7 +9,7 @@ little.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -33,14 +33,24 @@ def shipped_scale(table: Mapping[int, float], shot: float) -> float:
     >>> shipped_scale({1: 4.0, 4: 16.0}, 50)
     16.0
     """
-    known = sorted(table)
+    below, above, part = between(table, shot)
+    if below == above:
+        return table[below]
+    return math.exp((1 - part) * math.log(table[below]) + part * math.log(table[above]))
+
+
+def between(shots: Iterable[int], shot: float) -> tuple[int, int, float]:
+    """The numbers of shots around one, and how far it lies between them in the logarithm, 0 to 1.
+
+    >>> between([1, 4, 16], 2), between([1, 4, 16], 50)
+    ((1, 4, 0.5), (16, 16, 0.0))
+    """
+    known = sorted(shots)
     shot = min(max(shot, known[0]), known[-1])
     above = next(k for k in known if k >= shot)
     below = max(k for k in known if k <= shot)
-    if above == below:
-        return table[above]
-    part = math.log(shot / below) / math.log(above / below)
-    return math.exp((1 - part) * math.log(table[below]) + part * math.log(table[above]))
+    part = 0.0 if above == below else math.log(shot / below) / math.log(above / below)
+    return below, above, part
 
 
 def leave_one_out_logits(
@@ -82,3 +92,11 @@ def support_scale(
 ) -> Float[Tensor, "*e"]:
     """Factor on the logits that fits the supports' own pair scores, each classified by the others."""
     return fitted_scale(*leave_one_out_logits(pairs, labels, way=way), prior=prior)
+
+
+def best_scale(logits: Float[Tensor, "m w"], truth: Int[Tensor, " m"]) -> float:
+    """The factor on logits that fits known labels best, to four digits."""
+    scale = 1.0
+    for _ in range(5):  # each search spans a factor of eight both ways
+        scale = float(fitted_scale(logits, truth, prior=scale))
+    return float(f"{scale:.4g}")

@@ -10,7 +10,6 @@ fitted once per model on generated classes and come with the package.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +21,7 @@ from torch.nn import functional
 
 from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo.hub.manifest import package_file
+from a2m2_zoo.recognition.calibration import between
 
 if TYPE_CHECKING:
     pass
@@ -166,11 +166,6 @@ def fit_table_row(
 
 def _weights(table: Table, shot: float) -> Tensor:
     """Those of ``shot``, linear in its logarithm between those of ``table``; one shot stands alone."""
-    known = sorted(k for k in table if (k == 1) == (shot == 1))
-    shot = min(max(shot, known[0]), known[-1])
-    above = next(k for k in known if k >= shot)
-    below = max(k for k in known if k <= shot)
-    part = 0.0 if above == below else math.log(shot / below) / math.log(above / below)
-    ends = (torch.tensor(table[k], dtype=torch.float64) for k in (below, above))
-    first, second = ends
+    below, above, part = between([k for k in table if (k == 1) == (shot == 1)], shot)
+    first, second = (torch.tensor(table[k], dtype=torch.float64) for k in (below, above))
     return torch.lerp(first, second, part)

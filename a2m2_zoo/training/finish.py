@@ -16,7 +16,7 @@ from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Method
-from a2m2_zoo.recognition.calibration import fitted_scale
+from a2m2_zoo.recognition.calibration import best_scale
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.validation import Validation
@@ -120,8 +120,5 @@ def calibrated(
             continue
         logits = score_draw(method, clips, draw).flatten(0, 1)
         truth = draw.truth.repeat(len(draw))
-        scale = 1.0
-        for _ in range(5):  # each search spans a factor of eight both ways
-            scale = float(fitted_scale(logits, truth, prior=scale))
-        scales[shot] = float(f"{scale:.4g}")
+        scales[shot] = best_scale(logits, truth)
     return scales

@@ -30,7 +30,7 @@ from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Descriptors, concatenate, encoded_pieces, take
 from a2m2_zoo.methods.blocks import M2Block
-from a2m2_zoo.recognition.calibration import fitted_scale
+from a2m2_zoo.recognition.calibration import best_scale
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.text import TextTower
 from a2m2_zoo.synthetic import draw_clip
@@ -269,14 +269,6 @@ def _scale(
     return best_scale(
         torch.cat(logits).flatten(0, 1), torch.arange(way).repeat(amounts.episodes * len(parts))
     )
-
-
-def best_scale(logits: Float[Tensor, "m w"], truth: Tensor) -> float:
-    """The factor on logits that fits known labels best, to four digits."""
-    scale = 1.0
-    for _ in range(5):  # each search spans a factor of eight both ways
-        scale = float(fitted_scale(logits, truth, prior=scale))
-    return float(f"{scale:.4g}")
 
 
 def computed_model(
