@@ -176,7 +176,7 @@ class TestTheReadmeOnThePackageIndex:
         [
             ("[a](docs/zoo.md#names)", "[a](R/blob/T/docs/zoo.md#names)"),
             ("[a](./docs)", "[a](R/tree/T/docs)"),
-            ("[a](docs/methods/)", "[a](R/tree/T/docs/methods/)"),
+            ("[a](docs/receipts/)", "[a](R/tree/T/docs/receipts/)"),
             ('![a](docs/x.PNG "title")', '![a](R/raw/T/docs/x.PNG "title")'),
             ("[![a](a.svg)](LICENSE)", "[![a](R/raw/T/a.svg)](R/blob/T/LICENSE)"),
             ('<img src="a.png" alt="A">', '<img src="R/raw/T/a.png" alt="A">'),
