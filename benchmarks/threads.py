@@ -6,7 +6,7 @@ One clip against a bank in memory, decoding included, in processes of their own 
 else the machine does falls on all alike. ``own-N`` are ``set_threads(N)``; ``default`` is what a user gets;
 ``torch-N`` runs the same calls on the caller's thread with N threads inside each operation, which is how it
 was before. Busy: as many child processes as there are cores, less one, each spin without end. Also how long
-16 clips take. Answers of all settings but ``torch-N`` must be the same to the bit. Prints a JSON receipt.
+``--many`` clips take. Answers of all settings but ``torch-N`` must be the same to the bit. Prints a receipt.
 """
 
 from __future__ import annotations
@@ -27,10 +27,8 @@ from typing import Any
 
 from _receipt import publish, receipt
 
-MANY = 16
 
-
-def serve(folder: Path, setting: str) -> None:
+def serve(folder: Path, setting: str, many: int) -> None:
     """In a process of its own: load, then answer ``one`` or ``many`` on stdin with seconds and a hash."""
     kind, _, count = setting.partition("-")
     if kind == "torch":
@@ -54,7 +52,7 @@ def serve(folder: Path, setting: str) -> None:
     model = load_model()
     bank = SupportBank.load(folder / "bank.safetensors")
     clips = sorted((folder / "queries").rglob("*.mp4"))
-    clips = (clips * MANY)[:MANY]
+    clips = (clips * many)[:many]
     print("ready", flush=True)
     for line in sys.stdin:
         asked = clips[:1] if line.strip() == "one" else clips
@@ -68,7 +66,9 @@ def serve(folder: Path, setting: str) -> None:
 @contextmanager
 def busy(count: int) -> Iterator[None]:
     """Processes that each keep a core busy."""
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    # None outlives this program, however it ends.
+    code = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
+    others = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(count)]
     try:
         yield
     finally:
@@ -80,9 +80,18 @@ def busy(count: int) -> Iterator[None]:
 class Server:
     """A process with one setting."""
 
-    def __init__(self, folder: Path, setting: str) -> None:
+    def __init__(self, folder: Path, setting: str, many: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "--serve", str(folder), "--setting", setting],
+            [
+                sys.executable,
+                __file__,
+                "--serve",
+                str(folder),
+                "--setting",
+                setting,
+                "--many",
+                f"{many}",
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -128,7 +137,7 @@ def measure(
     }, hashes
 
 
-def run(folder: Path, rounds: int) -> dict[str, Any]:
+def run(folder: Path, rounds: int, many: int) -> dict[str, Any]:
     """All settings, quiet and busy."""
     from a2m2_zoo import build_bank
     from a2m2_zoo._cores import usable_cores
@@ -142,16 +151,16 @@ def run(folder: Path, rounds: int) -> dict[str, Any]:
     names = ["default", *(f"own-{n}" for n in counts), "torch-1", f"torch-{cores}"]
     names = list(dict.fromkeys(names))
     servers: dict[str, Server] = {}
-    facts: dict[str, Any] = {"cores": cores, "rounds": rounds, "seeds": [0, 1]}
+    facts: dict[str, Any] = {"cores": cores, "rounds": rounds, "many": many, "seeds": [0, 1]}
     seen: dict[str, set[str]] = {name: set() for name in names}
     try:
         for name in names:
-            servers[name] = Server(folder, name)
+            servers[name] = Server(folder, name, many)
         for load, others in (("quiet", 0), ("busy", max(1, cores - 1))):
             with busy(others):
                 for what in ("one", "many"):
                     found, hashes = measure(
-                        servers, what, max(3, rounds // (1 + 2 * (what == "many")))
+                        servers, what, rounds if what == "one" else max(2, rounds // 3)
                     )
                     facts[f"{load}_{what}"] = {"other_processes": others, **found}
                     for name, some in hashes.items():
@@ -167,17 +176,19 @@ def run(folder: Path, rounds: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--quick", action="store_true", help="three rounds of each")
+    parser.add_argument("--quick", action="store_true", help="two rounds of each, four clips")
+    parser.add_argument("--many", type=int, default=16, help="clips of a longer call")
     parser.add_argument("--out")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--setting", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
-        serve(Path(options.serve), options.setting)
+        serve(Path(options.serve), options.setting, options.many)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        facts = run(Path(scratch), 3 if options.quick else options.rounds)
-    publish(receipt(clips=MANY, **facts), options.out)
+        rounds, many = (2, 4) if options.quick else (options.rounds, options.many)
+        facts = run(Path(scratch), rounds, many)
+    publish(receipt(**facts), options.out)
 
 
 if __name__ == "__main__":

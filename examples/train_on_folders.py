@@ -19,7 +19,9 @@ parser.add_argument("out", type=Path)
 parser.add_argument("--steps", default="2000")
 parser.add_argument("--hold-out", default="0.2")
 parser.add_argument("--cache", help="folder for what the backbone gives")
-parser.add_argument("--set", nargs="*", default=[], help="settings; see docs/explanation/training.md")
+parser.add_argument(
+    "--set", nargs="*", default=[], help="settings; see docs/explanation/training.md"
+)
 options = parser.parse_args()
 
 # The command line from Python: the same checks, the same progress, the same exit codes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from makers import three_classes
 import a2m2_zoo
 from a2m2_zoo import _cores, build_bank, classify, load_model, spot
 from a2m2_zoo._workers import apart, each
+from a2m2_zoo.cli import main
 from a2m2_zoo.errors import A2M2Error, ArgumentError
 from a2m2_zoo.methods import METHODS, build_method
 from a2m2_zoo.modules.m2 import _plan
@@ -373,3 +375,20 @@ def test_threads_by_default(
     assert (_cores.usable_cores(), _cores.threads()) == (cores, threads)
     with own_threads(5):
         assert _cores.threads() == 5
+
+
+def test_the_commands_take_a_number_of_threads(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = str(data / "right" / "r2.mp4")
+    try:
+        assert main(["classify", clip, "--supports", str(data), "--json", "--threads", "1"]) == 0
+        assert _cores.threads() == 1
+        one = capsys.readouterr().out
+        assert main(["classify", clip, "--supports", str(data), "--json", "--threads", "3"]) == 0
+        assert _cores.threads() == 3
+        scores = [json.loads(out)[0]["scores"] for out in (one, capsys.readouterr().out)]
+        assert scores[0] == scores[1]
+        assert main(["classify", clip, "--supports", str(data), "--threads", "0"]) == 2
+    finally:
+        a2m2_zoo.set_threads(None)

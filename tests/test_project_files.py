@@ -174,14 +174,14 @@ class TestTheReadmeOnThePackageIndex:
     @pytest.mark.parametrize(
         ("given", "expected"),
         [
-            ("[a](docs/zoo.md#names)", "[a](R/blob/T/docs/zoo.md#names)"),
+            ("[a](docs/reference/zoo.md#names)", "[a](R/blob/T/docs/reference/zoo.md#names)"),
             ("[a](./docs)", "[a](R/tree/T/docs)"),
-            ("[a](docs/receipts/)", "[a](R/tree/T/docs/receipts/)"),
+            ("[a](docs/reference/methods/)", "[a](R/tree/T/docs/reference/methods/)"),
             ('![a](docs/x.PNG "title")', '![a](R/raw/T/docs/x.PNG "title")'),
             ("[![a](a.svg)](LICENSE)", "[![a](R/raw/T/a.svg)](R/blob/T/LICENSE)"),
             ('<img src="a.png" alt="A">', '<img src="R/raw/T/a.png" alt="A">'),
             ("<a href='NOTICE'>a</a>", "<a href='R/blob/T/NOTICE'>a</a>"),
-            ("text\n[a]: docs/zoo.md\n", "text\n[a]: R/blob/T/docs/zoo.md\n"),
+            ("text\n[a]: docs/reference/zoo.md\n", "text\n[a]: R/blob/T/docs/reference/zoo.md\n"),
         ],
     )
     def test_relative_links_lead_into_the_repository(self, given: str, expected: str) -> None:
@@ -193,8 +193,8 @@ class TestTheReadmeOnThePackageIndex:
             "[a](#here)",
             "[a](https://x.org/y.png)",
             "[a](mailto:a@b.org) <a@b.org>",
-            "`x[0](docs/zoo.md)`",
-            "```python\ny = [1](docs/zoo.md)\n```\n",
+            "`x[0](docs/reference/zoo.md)`",
+            "```python\ny = [1](docs/reference/zoo.md)\n```\n",
         ],
     )
     def test_other_links_and_code_stay(self, given: str) -> None:

@@ -305,7 +305,7 @@ def test_a_folder_of_clips_is_read_as_no_clip(tmp_path: Path) -> None:
 
 
 def test_the_documented_suffixes_are_those_that_are_taken() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "video.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "video.md").read_text()
     (listed,) = re.findall(r"^Suffixes: (.*?)\n\n", text, flags=re.M | re.S)
     assert {f".{suffix}" for suffix in re.findall(r"[\w-]+", listed)} == VIDEO_SUFFIXES
 

@@ -247,7 +247,7 @@ def test_what_cannot_be_cached_is_refused(
 def test_wrong_calls_are_refused(make: Callable[..., FeatureCache], clips: list[Path]) -> None:
     with pytest.raises(ArgumentError, match="batch is 0"):
         make().read(clips, batch=0)
-    with pytest.raises(ArgumentError, match="workers=0"):
+    with pytest.raises(ArgumentError, match="workers is 0"):
         make().fill(clips, workers=0)
     with pytest.raises(ArgumentError, match="training mode"):
         make(backbone=build_backbone("tiny").train()).fill(clips)
