@@ -78,7 +78,9 @@ def test_a_folder_that_cannot_be_opened_costs_no_other_answer(
     asked = [str(root), str(root / "locked"), "--supports", str(bank), "--json"]
     assert main(["classify", *asked]) == 1
     captured = capsys.readouterr()
-    assert len(json.loads(captured.out)) == 3
+    answers = json.loads(captured.out)
+    assert [answer.get("label") for answer in answers] == ["still"] * 3 + [None] * 2
+    assert all("cannot list the folder" in answer["error"] for answer in answers[3:])
     assert captured.err.count("cannot list the folder") == 2
     assert captured.err.count("\n") == 2
 
