@@ -31,9 +31,9 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!a2m2_zoo\.).*"),
     (
         "py:class",
-        r"a2m2_zoo\.modules\.(_config\.C|m2_config\.Branch|candidates\.Partition)",
+        r"a2m2_zoo\.methods\.blocks\.(_config\.C|m2_config\.Branch|candidates\.Partition)",
     ),  # aliases
-    ("py:class", r"a2m2_zoo\.data\.synthetic\.vocabulary\.Cycle"),
+    ("py:class", r"a2m2_zoo\.synthetic\.vocabulary\.Cycle"),
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
