@@ -181,7 +181,7 @@ def changed(raw: dict[str, Any], **first_result: Any) -> dict[str, Any]:
         ({**EVALUATED, "results": []}, "has no figure of these weights"),
         ({**EVALUATED, "way": 1}, "way is 1"),
         ({**EVALUATED, "episodes": True}, "episodes is True"),
-        (changed(EVALUATED, accuracy=float("nan")), "accuracy is nan"),
+        (changed(EVALUATED, accuracy=float("nan")), "NaN is no number"),
         (changed(EVALUATED, accuracy=100.1), "accuracy is 100.1"),
         (changed(EVALUATED, accuracy="61"), "accuracy is '61'"),
         (changed(EVALUATED, interval=-1), "interval is -1"),
