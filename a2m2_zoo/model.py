@@ -211,21 +211,26 @@ class Model:
         """What was never made by this model, such as a bank that somebody changed, is one clear error."""
         try:
             yield
+        except ArgumentError as error:
+            raise self._misfit(error) from error
         except (A2M2Error, torch.cuda.OutOfMemoryError):
             raise
         except (KeyError, IndexError, RuntimeError, ValueError) as error:
-            said = next(iter(str(error).splitlines()), "")
-            raise BankError(
-                f"the descriptors are not what {self.id!r} computes ({said:.120}); create the bank again "
-                "from its clips, with this model"
-            ) from error
+            raise self._misfit(error) from error
+
+    def _misfit(self, error: Exception) -> BankError:
+        said = next(iter(str(error).splitlines()), "")
+        return BankError(
+            f"the descriptors are not what {self.id!r} computes ({said:.120}); create the bank again "
+            "from its clips, with this model"
+        )
 
     def _finite(self, scores: Tensor) -> Tensor:
         """The scores, unless they say nothing."""
         if not bool((scores < float("inf")).all()):
             raise CheckpointError(
-                f"{self.id!r} gives scores that are not finite; its weights or its settings are not sound: "
-                "fetch or make it again"
+                f"{self.id!r} gives scores that are not finite; its weights, its settings or the bank are "
+                "not sound: fetch or make them again"
             )
         return scores
 
