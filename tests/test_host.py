@@ -223,7 +223,7 @@ def test_forked_children_of_a_process_that_has_classified_answer_the_same(data: 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Python 3.12: threads and fork
 def test_a_child_is_told_that_its_parents_reading_is_not_its_own(data: Path) -> None:
     clips = sorted(data.rglob("*.mp4"))[:5]
-    answers = iter_classify(clips, data, workers=1, batch_size=1)
+    answers = iter_classify(clips, build_bank(data), model=load_model(), workers=1, batch_size=1)
     next(answers)
     child = os.fork()
     if not child:

@@ -91,7 +91,7 @@ def add(
 @app.command()
 def remove(
     bank: BankArgument,
-    classes: Annotated[list[str], typer.Argument(metavar="CLASS...", help="Classes to take out.")],
+    classes: Annotated[list[str], typer.Argument(metavar="CLASS", help="Classes to take out.")],
 ) -> None:
     """Take classes out of BANK; the others are untouched."""
     from a2m2_zoo.bank import SupportBank

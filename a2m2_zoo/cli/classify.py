@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def classify(
     query: Annotated[
-        list[Path], typer.Argument(metavar="QUERY...", help="Clips, or folders of clips.")
+        list[Path], typer.Argument(metavar="QUERY", help="Clips, or folders of clips.")
     ],
     supports: options.SupportsOption,
     model: options.ModelOption = DEFAULT_MODEL,
