@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from a2m2_zoo.cli import main
@@ -15,6 +17,6 @@ def test_help_breaks_its_lines_where_the_screen_ends(
     assert main([command, "--help"]) == 0
     said = capsys.readouterr().out.partition("╭")[0].strip().splitlines()
     words = [line.strip() for line in said]
-    for line, after in zip(words, words[1:], strict=False):
+    for line, after in pairwise(words):
         if line and after:
             assert len(line) + 1 + len(after.split()[0]) > 78
