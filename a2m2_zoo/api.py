@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from a2m2_zoo._arguments import kind, real, whole
+from a2m2_zoo._arguments import kind, real, remote, whole
+from a2m2_zoo._files import exists, is_folder
 from a2m2_zoo._workers import apart
 from a2m2_zoo.bank import SupportBank
 from a2m2_zoo.choice import AnyModel, as_model, default_model
@@ -26,7 +28,7 @@ from a2m2_zoo.model import Model
 from a2m2_zoo.rejection import Judge
 from a2m2_zoo.text import ClassNames, TextCue, check_weight, class_prompts
 from a2m2_zoo.video import Clip, Limits, read_clips
-from a2m2_zoo.video.given import as_clips, as_limits, is_path, missing, text_of
+from a2m2_zoo.video.given import as_clips, as_limits, is_path, text_of
 from a2m2_zoo.video.images import SUFFIXES
 
 __all__ = ["build_bank", "classify", "default_model", "iter_classify", "resolve_bank"]
@@ -343,15 +345,15 @@ def resolve_bank(
     if isinstance(supports, SupportBank):
         return supports
     if is_path(supports):
-        path = Path(text_of(supports, "the supports"))
-        if path.suffix.lower() in {*VIDEO_SUFFIXES, *SUFFIXES} and not path.is_dir():
+        path = Path(text := text_of(supports, "the supports"))
+        if not exists(path) and (hint := remote(text)):
+            raise ArgumentError(f"supports is {text!r}: {hint}")
+        if path.suffix.lower() in {*VIDEO_SUFFIXES, *SUFFIXES} and not is_folder(path):
             raise ArgumentError(
                 f"supports is {str(path)!r}, a clip; expected a folder with one folder of clips per "
                 f"class, a mapping {{class: [clips]}} or a bank: {_ORDER}"
             )
-        if not path.is_dir():
-            if "://" in str(supports):
-                raise ArgumentError(f"supports is {str(supports)!r}: {missing(str(supports))}")
+        if not is_folder(path):
             return SupportBank.load(path)
     given: Any = supports
     return build_bank(given, model=model, workers=workers, limits=limits, on_clip=on_clip)
@@ -375,7 +377,7 @@ def _answers(
     started = time.perf_counter()
     while True:
         # A generator of queries is drawn from as its clips are read, and its length never asked for.
-        held = list(islice(clips, batch_size))
+        held = list(islice(clips, min(batch_size, sys.maxsize)))
         if not held:
             return
         sound = [c for c in held if not isinstance(c, A2M2Error)]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._arguments import kind, path_text
+from a2m2_zoo._files import exists, is_folder
 from a2m2_zoo._heads import read_head
 from a2m2_zoo._workers import apart
 from a2m2_zoo.backbones import (
@@ -106,7 +107,7 @@ def load_model(
             near = replace(source, file=other)
             return listed.find(near, sha256=digest, offline=offline, name=text)
 
-    elif Path(text).suffix == ".safetensors" or Path(text).exists():
+    elif Path(text).suffix == ".safetensors" or exists(text):
         file = _checkpoint_file(Path(text))
         found = checkpoint.load(file, kind="model", sha256=sha256)
         if not found.summed and found.sha256 not in {sha256, *_announced()}:
@@ -186,7 +187,7 @@ def _announced() -> set[str | None]:
 
 
 def _checkpoint_file(path: Path) -> Path:
-    if not path.is_dir():
+    if not is_folder(path):
         return path
     if (named := path / "model.safetensors").is_file():
         return named

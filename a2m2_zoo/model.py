@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from a2m2_zoo._arguments import kind, whole
+from a2m2_zoo._arguments import kind, path_text, whole
 from a2m2_zoo._cores import threads
 from a2m2_zoo._typing import Float, Int
 from a2m2_zoo._workers import apart
@@ -204,6 +204,7 @@ class Model:
         Raises:
             SaveError: It could not be written.
         """
+        path = path_text("the checkpoint's file", path, "a path")
         return checkpoint.save(path, self.method.weights(), kind="model", record=self.record())
 
     @contextmanager
