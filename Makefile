@@ -4,18 +4,27 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEMO := $(VENV)/.demo
 
-.PHONY: demo test lint types unit doctest hub-range package benchmarks clean
+.PHONY: demo quick test lint types unit doctest hub-range package benchmarks clean
 .PHONY: docs docs-links figures
 
 .PHONY: setup
 setup: $(READY)
 
-demo: $(READY)
+demo: $(DEMO)
 	rm -rf demo
 	$(BIN)/a2m2 demo --out demo
 
 test: lint types unit doctest
+
+# What is worth running after every change, in a minute and a half; `make test` is what counts.
+QUICK := tests/ops tests/modules tests/data/test_index.py tests/data/test_plans.py tests/evaluation/test_statistics.py \
+	tests/methods/test_contract.py tests/methods/test_methods.py tests/video/test_video_sample.py tests/test_imports.py \
+	tests/test_calibration.py tests/test_episode.py tests/test_files.py tests/test_json.py tests/hub/test_manifest.py \
+	tests/test_project_files.py tests/training/test_training_config.py
+quick: lint types
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile $(QUICK)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -61,6 +70,12 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+# What the demo needs and no more; the tools for development come with `make setup`.
+$(DEMO): setup.cfg constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
+	test -e $(READY) || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[pictures]"
 	touch $@
 
 clean:

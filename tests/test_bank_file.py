@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from a2m2_zoo import load_model
 from a2m2_zoo.backbones import Features
-from a2m2_zoo.errors import A2M2Error, BankError, CheckpointError, SaveError
+from a2m2_zoo.errors import BankError, CheckpointError, SaveError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.recognition.bank import SupportBank, UncheckedBankWarning
 from a2m2_zoo.recognition.support_set import SupportSet
@@ -197,7 +197,7 @@ def test_a_descriptor_of_another_name_or_shape_is_one_line() -> None:
 def test_descriptors_of_another_shape_are_one_line() -> None:
     model = load_model("a2m2-lite0")
     found = {"moments": torch.zeros(2, 3, 6), "pooled": torch.zeros(2, 5)}
-    with pytest.raises(A2M2Error):
+    with pytest.raises(BankError, match="are not what 'a2m2-lite0' computes"):
         model.logits(found, found, labels=torch.tensor([0, 1]), way=2)
 
 

@@ -25,7 +25,7 @@ from a2m2_zoo import (
     spot,
 )
 from a2m2_zoo.api import iter_classify
-from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, VideoError
+from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, SaveError, VideoError
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.synthetic import draw_named
 from a2m2_zoo.video import Limits, Preprocess, read_clip
@@ -163,8 +163,12 @@ def test_what_is_no_clip_is_said_in_one_line(given: Any, message: str) -> None:
         ({"x.mp4"}, "query is a set, which has no order"),
         (Table(), "query is a .*Table; expected one column of it"),
         (io.BytesIO(b"film"), "query is a BytesIO, an open file; expected its path"),
-        (np.arange(3), r"query is a numpy ndarray: shape \(3,\), int64, not bytes"),
-        (np.array("a.mp4"), "query is a numpy ndarray"),
+        (np.arange(3), r"query is a numpy ndarray: shape \(3,\), int64; expected"),
+        (np.array("a.mp4"), r"query is a numpy ndarray: shape \(\), <U5; expected"),
+        (Image(FRAMES[0]), "query is an? .*Image: one picture; expected .* list of pictures"),
+        (FRAMES[0], r"query is a numpy ndarray: shape .*, one picture; expected"),
+        (bytearray(b"film"), "query is a bytearray; .* write a video's bytes to a file"),
+        (memoryview(b"film"), "query is a memoryview; .* write a video's bytes to a file"),
         ("saved.safetensors", "query is 'saved.safetensors'; .* come first, then the supports"),
         (Episode(("a", "b"), ("1", "2"), (0, 1)), "query is an Episode; .*e.queries"),
         (object(), "query is an object; expected"),
@@ -200,6 +204,9 @@ def test_swapped_arguments_are_named(bank: SupportBank, model: Model, data: Path
         ({"a": [None], "b": ["x"]}, VideoError, "None: nothing that can be read"),
         ("https://example.org/bank.safetensors", ArgumentError, "URLs are not read: download"),
         ("s3://bucket/clips", ArgumentError, "URLs are not read"),
+        ("https://example.org/a.mp4", ArgumentError, r"'https://.*': URLs are not read"),
+        (Path("rtsp://camera/1"), ArgumentError, "network streams are not read"),
+        ("x" * 5000, BankError, "File name too long"),
         (b"\0film", VideoError, "the supports is 5 bytes that are no path"),
     ],
 )
@@ -271,6 +278,9 @@ def test_one_bad_item_keeps_its_place(bank: SupportBank, model: Model) -> None:
         ({"reject_below": True}, "reject_below is True"),
         ({"reject_below": float("nan")}, "reject_below is nan"),
         ({"reject_below": 1 + 0j}, "reject_below is"),
+        ({"reject_below": 10**400}, "reject_below is 10.*; expected a probability"),
+        ({"limits": {"frames": 10**400}}, "frames=10.*: give a number above 0"),
+        ({"model": ""}, "model is an empty text; expected"),
         ({"text_weight": "0.5"}, "text_weight is '0.5'"),
         ({"limits": 5}, "limits is the number 5; expected a2m2_zoo.video.Limits"),
         ({"limits": {"second": 5}}, "limits has the key 'second'; expected megapixels, frames"),
@@ -294,7 +304,7 @@ def test_options_of_numpy_and_limits_by_name(bank: SupportBank, model: Model) ->
         model=model,
         top_k=np.int64(2),
         reject_below=np.float32(0.5),
-        batch_size=np.uint8(1),
+        batch_size=10**30,
         workers=np.int32(1),
         limits={"seconds": np.float32(30), "frames": np.int64(100)},
     )
@@ -364,12 +374,31 @@ def test_encode_takes_decoded_clips(model: Model, given: Any, message: str) -> N
         (lambda: load_model(dtype=torch.int8), "dtype is torch.int8"),
         (lambda: build_bank(None), "clips are given as None"),  # type: ignore[arg-type]
         (lambda: build_episode({"a": ["1"]}, way="2"), "way is '2'; expected an integer"),  # type: ignore[arg-type]
+        (
+            lambda: build_episode({"a": ["1", "2"]}, way=1, seed="x"),
+            "seed is 'x'; expected an integer",
+        ),  # type: ignore[arg-type]
+        (lambda: default_model().save(None), "the checkpoint's file is None; expected a path"),  # type: ignore[arg-type]
+        (lambda: SupportBank.load(b"\0" * 9), "the bank is 9 bytes that are no path"),
+        (lambda: SupportBank.load(""), "the bank is an empty text; expected"),
+        (lambda: spot(b"\0film", SupportBank), "video is 5 bytes that are no path"),  # type: ignore[arg-type]
         (lambda: build_episode({"a": ["1"]}, shot=None), "shot is None; expected an integer"),  # type: ignore[arg-type]
     ],
 )
 def test_other_verbs(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         call()
+
+
+def test_places_where_nothing_can_be(bank: SupportBank, model: Model) -> None:
+    with pytest.raises(SaveError, match="its name holds a zero byte"):
+        bank.save("a\0b")
+    with pytest.raises(BankError, match="URLs are not read: download the file"):
+        SupportBank.load("https://example.org/a.safetensors")
+    with pytest.raises(VideoError, match="URLs are not read: download the file"):
+        build_bank("https://example.org/clips", model=model)
+    with pytest.raises(VideoError, match="no such file"):
+        spot("x" * 5000, bank, model=model)
 
 
 def test_queries_of_an_episode_are_clips_too() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ import a2m2_zoo
 from a2m2_zoo import build_bank, classify, load_model, spot
 from a2m2_zoo._utils import cores as _cores
 from a2m2_zoo._utils.workers import apart, each
+from a2m2_zoo.api import iter_classify
 from a2m2_zoo.cli import main
 from a2m2_zoo.errors import A2M2Error, ArgumentError
 from a2m2_zoo.methods import METHODS, build_method
@@ -216,6 +218,25 @@ def test_forked_children_of_a_process_that_has_classified_answer_the_same(data: 
         env=environment,
     )
     assert run.stdout == "all answered\n", run.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork: run on Linux or macOS")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Python 3.12: threads and fork
+def test_a_child_is_told_that_its_parents_reading_is_not_its_own(data: Path) -> None:
+    clips = sorted(data.rglob("*.mp4"))[:5]
+    answers = iter_classify(clips, build_bank(data), model=load_model(), workers=1, batch_size=1)
+    next(answers)
+    child = os.fork()
+    if not child:
+        signal.alarm(30)  # in place of a hang
+        try:
+            next(answers)
+        except A2M2Error as error:
+            os._exit(7 if "begin it again in the child" in str(error) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert len(list(answers)) == 4  # and the parent goes on
 
 
 def test_work_in_the_packages_threads_is_on_one_core_and_leaves_the_hosts_alone() -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numbers
 import operator
 import os
-from typing import Any
+import re
+from typing import Any, TypeGuard
 
 from a2m2_zoo.errors import ArgumentError
+
+_STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "tcp", "srt", "mms", "mmsh", "mmst")
 
 
 def kind(value: Any) -> str:
@@ -57,7 +60,7 @@ def real(name: str, value: Any, expected: str, *, least: float, most: float) -> 
     if value is None:
         return None
     number = isinstance(value, numbers.Real) and not _is_flag(value)
-    if not number or not least <= float(value) <= most:
+    if not number or not least <= value <= most:  # compared as it is: floats have a largest
         raise ArgumentError(f"{name} is {value!r}; expected {expected}")
     return float(value)
 
@@ -70,7 +73,33 @@ def path_text(name: str, value: Any, expected: str) -> str:
     """
     if not isinstance(value, (str, bytes, os.PathLike)):
         raise ArgumentError(f"{name} is {kind(value)}; expected {expected}")
-    return os.fsdecode(value)
+    if is_content(value):
+        raise ArgumentError(f"{name} is {len(value)} bytes that are no path; expected {expected}")
+    text = os.fsdecode(value)
+    if not text:
+        raise ArgumentError(f"{name} is an empty text; expected {expected}")
+    return text
+
+
+def is_content(value: Any) -> TypeGuard[bytes]:
+    """Whether it is bytes that somebody read from a file, not those of a file's name."""
+    return isinstance(value, bytes) and (b"\0" in value or len(value) > 4096)
+
+
+def remote(text: str) -> str | None:
+    """What to do about a URL that stands where a path should; None for what is no URL.
+
+    >>> remote("https://example.org/a.mp4")
+    'URLs are not read: download the file and give its path'
+    """
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", text)
+    if scheme is None:
+        return None
+    if scheme[1].lower() == "file":
+        return "URLs are not read: give the path without file://"
+    if scheme[1].lower() in _STREAMS:
+        return "network streams are not read: let ffmpeg write it into a pipe, and watch the pipe"
+    return "URLs are not read: download the file and give its path"
 
 
 def _is_flag(value: Any) -> bool:

@@ -23,6 +23,16 @@ _NEW_FOLDER = "name a folder inside one that exists, is writable and has room"
 _NEW_FILE = "name a file in a folder that exists, is writable and has room"
 
 
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether there is something; False for a name that can be none, where ``Path.exists`` raises."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether it is a folder; False for a name that can be none, where ``Path.is_dir`` raises."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def open_regular(path: str | os.PathLike[str], *, most: int | None = None) -> BinaryIO:
     """Open a file for reading if it is a regular one; links are followed.
 
@@ -185,8 +195,8 @@ def folder_to_make(path: str | os.PathLike[str]) -> tuple[Path, os.stat_result |
     Raises:
         SaveError: Something else is there.
     """
-    target = Path(os.path.realpath(path))
     try:
+        target = _real(path)
         if not os.path.lexists(target):
             return target, None
         sweep(target)
@@ -222,7 +232,10 @@ def locked(
     """
     from filelock import FileLock, Timeout
 
-    target = Path(os.path.realpath(path))
+    try:
+        target = _real(path)
+    except OSError as error:
+        raise _no_file(path, error) from error
     name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
     beside = target.with_name(f".a2m2-{name}.lock")
     lock = FileLock(beside)
@@ -252,7 +265,7 @@ def locked(
 
 def _file_to_write(path: Path) -> tuple[Path, os.stat_result | None]:
     """Where ``path`` leads, and the facts of the file that is there, if one is."""
-    target = Path(os.path.realpath(path))
+    target = _real(path)
     try:
         facts = target.lstat()
     except FileNotFoundError:
@@ -264,6 +277,17 @@ def _file_to_write(path: Path) -> tuple[Path, os.stat_result | None]:
     if not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, "the file that is there is read-only")
     return target, facts
+
+
+def _real(path: str | os.PathLike[str]) -> Path:
+    """Where a path leads.
+
+    Raises:
+        OSError: It can lead nowhere.
+    """
+    if "\0" in os.fspath(path):
+        raise OSError(errno.EINVAL, "its name holds a zero byte")
+    return Path(os.path.realpath(path))
 
 
 def _like(path: Path, old: os.stat_result) -> None:

@@ -213,7 +213,13 @@ class Doors:
             "data": self._safe(data, session),
             "event_data": None,
         }
-        await self._inside(asked, send, path=f"{_API}queue/join", body=body)
+
+        async def understood(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 500:
+                raise Refused(400, "the page has nothing by that number")
+            await send(message)
+
+        await self._inside(asked, understood, path=f"{_API}queue/join", body=body)
 
     async def _cancel(self, asked: Asked, send: Send) -> None:
         given = await _read_json(asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated, Any
 
 import typer
@@ -78,3 +79,16 @@ def root(
     if context.invoked_subcommand is None:
         print(context.get_help())
         raise typer.Exit(WRONG_CALL)
+
+
+def _flowing(commands: typer.Typer) -> None:
+    """Let the help break its lines where the terminal does, not where the source does."""
+    for command in commands.registered_commands:
+        said = inspect.getdoc(command.callback) or ""
+        command.help = "\n\n".join(" ".join(part.split()) for part in said.split("\n\n"))
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _flowing(group.typer_instance)
+
+
+_flowing(app)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from a2m2_zoo._utils.files import check_file, locked
+from a2m2_zoo._utils.files import check_file, exists, is_folder, locked
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.errors import BankError
@@ -40,7 +40,7 @@ def create(
     max_seconds: options.SecondsOption = 60.0,
 ) -> None:
     """Encode every clip of DATA and write the bank."""
-    if bank.exists() and not force:
+    if exists(bank) and not force:
         raise _there(bank)
     check_file(bank)
     limits = options.limits(max_megapixels, max_frames, max_seconds)
@@ -91,7 +91,7 @@ def add(
 @app.command()
 def remove(
     bank: BankArgument,
-    classes: Annotated[list[str], typer.Argument(metavar="CLASS...", help="Classes to take out.")],
+    classes: Annotated[list[str], typer.Argument(metavar="CLASS", help="Classes to take out.")],
 ) -> None:
     """Take classes out of BANK; the others are untouched."""
     from a2m2_zoo.recognition.bank import SupportBank
@@ -145,7 +145,7 @@ def check(
 
     limits = options.limits(max_megapixels, max_frames, max_seconds)
     recogniser = options.open_model(model, device)
-    if supports.is_dir() or not supports.exists():
+    if is_folder(supports) or not exists(supports):
         from a2m2_zoo.data.index import class_folders
 
         total = sum(map(len, class_folders(supports).values()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from a2m2_zoo._utils.files import is_folder
 from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.errors import A2M2Error, VideoError, VideoNotFoundError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def classify(
     query: Annotated[
-        list[Path], typer.Argument(metavar="QUERY...", help="Clips, or folders of clips.")
+        list[Path], typer.Argument(metavar="QUERY", help="Clips, or folders of clips.")
     ],
     supports: options.SupportsOption,
     model: options.ModelOption = DEFAULT_MODEL,
@@ -143,7 +144,7 @@ def read_supports(
 
     source: Path | dict[str, tuple[Path, ...]] = supports
     total = 1
-    if supports.is_dir():
+    if is_folder(supports):
         source = class_folders(supports)
         total = sum(map(len, source.values()))
     broken: list[A2M2Error] = []

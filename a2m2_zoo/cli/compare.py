@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from a2m2_zoo._printable import escaped_json
-from a2m2_zoo._utils.files import check_file, write_atomically
+from a2m2_zoo._utils.files import check_file, is_folder, write_atomically
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.errors import A2M2Error, ArgumentError, SaveError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
@@ -104,7 +104,7 @@ def compare(
     names = None if methods is None else [n.strip() for n in methods.split(",") if n.strip()]
     for file in (json, html):
         if file is not None and file != Path("-"):
-            if not file.parent.is_dir():
+            if not is_folder(file.parent):
                 raise SaveError(
                     f"cannot write {str(file)!r}: its folder does not exist; make it first"
                 )

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from a2m2_zoo._utils.files import exists
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import expand
 from a2m2_zoo.errors import VideoNotFoundError
@@ -50,7 +51,7 @@ def features(
     """
     started = time.perf_counter()
     limits = options.limits(max_megapixels, max_frames, max_seconds)
-    if not data.exists():
+    if not exists(data):
         raise VideoNotFoundError(f"there is no {str(data)!r}; give a folder of clips")
     clips, empty = expand([data])
     if empty:

@@ -65,8 +65,9 @@ def spot(
 ) -> None:
     """Find when the actions of the supports happen in a video.
 
-    Exit code 0: read to its end; 1: the video cannot be read, or is damaged: what was found before is
-    given; 130: Ctrl-C, what was found is given; 2: the call is wrong.
+    Exit code 0: read to its end; 1: unreadable or damaged; 2: the call is wrong; 130: Ctrl-C.
+
+    What was found before an end that came early is given.
     """
     if json + csv + srt > 1:
         raise typer.BadParameter("--json, --csv and --srt exclude each other")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from a2m2_zoo._utils.files import check_file
+from a2m2_zoo._utils.files import check_file, exists, is_folder
 from a2m2_zoo.cli import compare as shared
 from a2m2_zoo.cli import options, output, signals
 from a2m2_zoo.errors import ArgumentError, SaveError
@@ -101,7 +101,7 @@ def train(
             "--recipe names its own method and starts from scratch; leave those out"
         )
     if json is not None and json != Path("-"):
-        if not json.parent.is_dir():
+        if not is_folder(json.parent):
             raise SaveError(f"cannot write {str(json)!r}: its folder does not exist; make it first")
         check_file(json)
     split = _split(data, validation, share, list_file, benchmark, seed=given.get("seed", 0))
@@ -180,7 +180,8 @@ def _split(
     from a2m2_zoo.training.dataset import Split, hold_out
 
     official = list_file is not None or benchmark is not None
-    if official and list_file is not None and list_file.is_file() and validation is None:
+    one = list_file is not None and exists(list_file) and not is_folder(list_file)
+    if one and validation is None:
         raise ArgumentError(
             "--list names one file; give the folder that holds the lists of train and val, or --validation"
         )
@@ -219,7 +220,7 @@ def _start(
     path = Path(model)
     return from_model(
         recogniser,
-        folder=path if path.is_dir() else path.parent,
+        folder=path if is_folder(path) else path.parent,
         method=method,
         from_scratch=from_scratch,
         settings=settings,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
+from a2m2_zoo._utils.files import is_folder
 from a2m2_zoo.data.benchmarks import fold
 from a2m2_zoo.data.index import VIDEO_SUFFIXES, is_frame_folder
 from a2m2_zoo.errors import VideoNotFoundError
@@ -39,7 +40,7 @@ class Finder:
     """
 
     def __init__(self, root: Path) -> None:
-        if not root.is_dir():
+        if not is_folder(root):
             raise VideoNotFoundError(
                 f"{str(root)!r} is not a folder; give the one that holds the listed videos"
             )
@@ -69,8 +70,8 @@ class _Folder:
         self._path = path
         self._folders: set[str] = set()
         self._files: dict[str, str] = {}
-        for name, is_folder in _scan(path):
-            if is_folder:
+        for name, folder in _scan(path):
+            if folder:
                 self._folders.add(name)
             elif (stem := video_stem(name)) != name:
                 best = self._files.setdefault(stem, name)

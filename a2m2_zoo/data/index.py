@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from a2m2_zoo._printable import printable
+from a2m2_zoo._utils.arguments import remote
 from a2m2_zoo.errors import EpisodeError, VideoNotFoundError
 from a2m2_zoo.video.folders import (
     AGAIN,
@@ -133,6 +134,8 @@ def find_classes(root: str | os.PathLike[str]) -> FoundClasses:
     """
     root, reader = Path(root), Reader()
     if not is_folder(root):
+        if hint := remote(str(root)):
+            raise VideoNotFoundError(f"{str(root)!r}: {hint}")
         raise VideoNotFoundError(
             f"{str(root)!r} is not a folder; expected one folder per class with its clips inside"
         )

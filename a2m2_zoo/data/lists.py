@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from a2m2_zoo._utils.files import is_folder
 from a2m2_zoo.data import _list_format as form
 from a2m2_zoo.data import benchmarks
 from a2m2_zoo.data._finder import Finder, video_stem
@@ -191,7 +192,7 @@ def _videos(listing: Listing) -> dict[tuple[str, str], str]:
 
 
 def _list_of(path: Path, split: str) -> Path:
-    if not path.is_dir():
+    if not is_folder(path):
         return path
     found = [*path.glob(f"{split}_few_shot.txt"), *path.glob(f"{split}list*.txt")]
     if len(found) != 1:

@@ -62,6 +62,8 @@ class EpisodePlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.seed, bool) or not hasattr(self.seed, "__index__"):
+            raise ArgumentError(f"seed is {self.seed!r}; expected an integer")
         for name in ("way", "shot", "query"):
             if getattr(self, name) < 1:
                 raise ArgumentError(f"{name} is {getattr(self, name)}; expected 1 or more")

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from a2m2_zoo._utils.arguments import kind, path_text
-from a2m2_zoo._utils.files import locked
+from a2m2_zoo._utils.arguments import kind, path_text, remote
+from a2m2_zoo._utils.files import exists, locked
 from a2m2_zoo._utils.typing import Int, UInt8
 from a2m2_zoo._utils.workers import apart
 from a2m2_zoo.data.index import check_class_names
@@ -236,6 +236,8 @@ class SupportBank:
             BankError: The file is missing, damaged, or no bank.
         """
         path = path_text("the bank", path, "the path of its file")
+        if not exists(path) and (hint := remote(path)):
+            raise BankError(f"the bank is {path!r}: {hint}")
         try:
             found = checkpoint.load(path, kind="bank")
             bank = cls._parsed(found.record, found.tensors)
@@ -276,7 +278,7 @@ class SupportBank:
             BankError: The file is missing, damaged, or no bank.
             SaveError: It could not be written, or another process does not let go of it.
         """
-        if not Path(path).exists():
+        if not exists(path):
             cls.load(path)  # which says so
         with locked(path, tell=tell):
             after = change(cls.load(path))

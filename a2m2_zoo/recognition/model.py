@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from a2m2_zoo._utils.arguments import kind, whole
+from a2m2_zoo._utils.arguments import kind, path_text, whole
 from a2m2_zoo._utils.cores import threads
 from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo._utils.workers import apart
@@ -212,6 +212,7 @@ class Model:
         Raises:
             SaveError: It could not be written.
         """
+        path = path_text("the checkpoint's file", path, "a path")
         return checkpoint.save(path, self.method.weights(), kind="model", record=self.record())
 
     @contextmanager
@@ -219,21 +220,26 @@ class Model:
         """What was never made by this model, such as a bank that somebody changed, is one clear error."""
         try:
             yield
+        except ArgumentError as error:
+            raise self._misfit(error) from error
         except (A2M2Error, torch.cuda.OutOfMemoryError):
             raise
         except (KeyError, IndexError, RuntimeError, ValueError) as error:
-            said = next(iter(str(error).splitlines()), "")
-            raise BankError(
-                f"the descriptors are not what {self.id!r} computes ({said:.120}); create the bank again "
-                "from its clips, with this model"
-            ) from error
+            raise self._misfit(error) from error
+
+    def _misfit(self, error: Exception) -> BankError:
+        said = next(iter(str(error).splitlines()), "")
+        return BankError(
+            f"the descriptors are not what {self.id!r} computes ({said:.120}); create the bank again "
+            "from its clips, with this model"
+        )
 
     def _finite(self, scores: Tensor) -> Tensor:
         """The scores, unless they say nothing."""
         if not bool((scores < float("inf")).all()):
             raise CheckpointError(
-                f"{self.id!r} gives scores that are not finite; its weights or its settings are not sound: "
-                "fetch or make it again"
+                f"{self.id!r} gives scores that are not finite; its weights, its settings or the bank are "
+                "not sound: fetch or make them again"
             )
         return scores
 

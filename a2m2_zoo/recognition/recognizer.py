@@ -8,6 +8,7 @@ the page and the command line answer through it.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -238,7 +239,7 @@ class _Answers:
         self, clips: Iterator[Clip | A2M2Error], batch_size: int
     ) -> Iterator[Prediction | A2M2Error]:
         started = time.perf_counter()
-        while held := list(islice(clips, batch_size)):
+        while held := list(islice(clips, min(batch_size, sys.maxsize))):
             answered = iter(self._batch([c for c in held if isinstance(c, Clip)], started))
             for item in held:
                 yield next(answered) if isinstance(item, Clip) else item

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from a2m2_zoo._utils.arguments import remote
+from a2m2_zoo._utils.files import exists, is_folder
 from a2m2_zoo.data.index import VIDEO_SUFFIXES
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.episode import Episode, Source, as_mapping
 from a2m2_zoo.video import Clip, Limits, read_clips
 from a2m2_zoo.video.images import SUFFIXES
-from a2m2_zoo.video.inputs import as_limits, is_path, missing, text_of
+from a2m2_zoo.video.inputs import as_limits, is_path, text_of
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.episode import Supports
@@ -54,15 +56,15 @@ def resolve_bank(
     if isinstance(supports, SupportBank):
         return supports
     if is_path(supports):
-        path = Path(text_of(supports, "the supports"))
-        if path.suffix.lower() in {*VIDEO_SUFFIXES, *SUFFIXES} and not path.is_dir():
+        path = Path(text := text_of(supports, "the supports"))
+        if not exists(path) and (hint := remote(text)):
+            raise ArgumentError(f"supports is {text!r}: {hint}")
+        if path.suffix.lower() in {*VIDEO_SUFFIXES, *SUFFIXES} and not is_folder(path):
             raise ArgumentError(
                 f"supports is {str(path)!r}, a clip; expected a folder with one folder of clips per "
                 f"class, a mapping {{class: [clips]}} or a bank: {ORDER}"
             )
-        if not path.is_dir():
-            if "://" in str(supports):
-                raise ArgumentError(f"supports is {str(supports)!r}: {missing(str(supports))}")
+        if not is_folder(path):
             return SupportBank.load(path)
     given: Any = supports
     return encode_supports(given, model, workers=workers, limits=limits, on_clip=on_clip)

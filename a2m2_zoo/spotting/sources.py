@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import av
 from av.error import FFmpegError
 
+from a2m2_zoo._utils.files import exists
 from a2m2_zoo.errors import VideoError, VideoNotFoundError
 from a2m2_zoo.video import Limits, Preprocess
 from a2m2_zoo.video.clip import Job, Watch, check_size
@@ -134,7 +135,7 @@ def open_film(path: str | Path, limits: Limits | None = None) -> Film:
         VideoLimitError: Its picture is too large.
     """
     name, limits, path = str(path), limits or Limits(), Path(path)
-    if not path.exists():
+    if not exists(path):
         raise VideoNotFoundError(f"{name}: {missing(name)}")
     if not path.is_file():
         raise VideoError(f"{name}: not a video file: give a file with moving pictures")

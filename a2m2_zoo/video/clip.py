@@ -49,7 +49,11 @@ class Limits:
         for name in ("megapixels", "frames", "seconds"):
             value = getattr(self, name)
             number = isinstance(value, Real) and not isinstance(value, bool)
-            if not number or not float(value) > 0:
+            try:
+                sound = number and float(value) > 0
+            except OverflowError:  # an integer that no float can be
+                sound = False
+            if not sound:
                 raise ArgumentError(f"{name}={value!r}: give a number above 0")
 
     @property

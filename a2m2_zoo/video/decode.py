@@ -123,7 +123,7 @@ def _in_order(
     seed: int | None,
     strict: bool,
 ) -> Iterator[Clip | A2M2Error]:
-    stop = Event()
+    stop, home = Event(), os.getpid()
 
     def read(source: Source, number: int) -> Clip | A2M2Error:
         own = None if seed is None else seed + number
@@ -134,13 +134,21 @@ def _in_order(
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="a2m2-video")
     waiting: deque[Future[Clip | A2M2Error]] = deque()
+
+    def first() -> Clip | A2M2Error:
+        if os.getpid() != home:  # A forked child has none of the threads that read.
+            raise A2M2Error(
+                "this reading began before the process was forked; begin it again in the child"
+            )
+        return waiting.popleft().result()
+
     try:
         for number, source in enumerate(sources):
             waiting.append(pool.submit(read, source, number))
             if len(waiting) >= 2 * workers:
-                yield waiting.popleft().result()
+                yield first()
         while waiting:
-            yield waiting.popleft().result()
+            yield first()
     finally:
         # Also on close and on Ctrl-C: what runs ends at its next packet, what waits never starts.
         stop.set()

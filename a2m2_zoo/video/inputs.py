@@ -8,7 +8,6 @@ other, a generator too; what could be read in two ways is refused in one line.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Set
 from itertools import islice
 from typing import Any, TypeGuard
@@ -16,7 +15,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from a2m2_zoo._utils.arguments import kind
+from a2m2_zoo._utils.arguments import is_content, kind, remote
 from a2m2_zoo.errors import ArgumentError, VideoError
 from a2m2_zoo.video.clip import Limits
 
@@ -57,8 +56,15 @@ def as_clips(value: Any, name: str) -> tuple[bool, Iterable[Any]]:
     Raises:
         ArgumentError: It is neither a clip nor clips.
     """
+    if is_picture(value):
+        what = "one picture" if _is_image(value) else _described(value)
+        raise ArgumentError(f"{name} is {kind(value)}: {what}; expected {CLIP}")
     if is_clip(value):
         return True, [value]
+    if isinstance(value, (bytearray, memoryview)):
+        raise ArgumentError(
+            f"{name} is {kind(value)}; expected {CLIP}: write a video's bytes to a file and give its path"
+        )
     if isinstance(value, Mapping):
         raise ArgumentError(f"{name} is {kind(value)}; expected a list of its clips")
     if isinstance(value, Set) and not hasattr(
@@ -104,7 +110,7 @@ def text_of(value: str | bytes | os.PathLike[Any], name: str = "the clip") -> st
     Raises:
         VideoError: They are the bytes of a file, not of its path.
     """
-    if isinstance(value, bytes) and (b"\0" in value or len(value) > 4096):
+    if is_content(value):
         raise VideoError(
             f"{name} is {len(value)} bytes that are no path: write a video's bytes to a file and give "
             "its path"
@@ -114,14 +120,7 @@ def text_of(value: str | bytes | os.PathLike[Any], name: str = "the clip") -> st
 
 def missing(text: str) -> str:
     """What to do about a path behind which there is nothing."""
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", text)
-    if scheme is None:
-        return "no such file or folder: check the path"
-    if scheme[1].lower() == "file":
-        return "URLs are not read: give the path without file://"
-    if scheme[1].lower() in ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "mms"):
-        return "network streams are not read: let ffmpeg write it into a pipe, and watch the pipe"
-    return "URLs are not read: download the file and give its path"
+    return remote(text) or "no such file or folder: check the path"
 
 
 def as_frames(source: Any, name: str) -> NDArray[np.uint8]:
@@ -142,7 +141,8 @@ def as_frames(source: Any, name: str) -> NDArray[np.uint8]:
     if "uint8" not in str(source.dtype) or source.ndim != 4 or source.shape[-1] != 3:
         raise VideoError(f"{name}: {_described(source)}: give RGB frames (T, H, W, 3), uint8")
     if 0 in tuple(source.shape):
-        raise VideoError(f"{name}: {_described(source)}: give at least one frame")
+        what = "at least one frame" if not len(source) else "frames with pixels"
+        raise VideoError(f"{name}: {_described(source)}: give {what}")
     return _numbers(source, name)
 
 
@@ -189,7 +189,7 @@ def _described(value: Any, *, picture: bool = False) -> str:
         )
     elif len(shape) == 5:
         words = ", a batch of clips: give it as the queries, or its clips one by one"
-    if "uint8" not in str(value.dtype):
+    if "uint8" not in str(value.dtype) and len(shape) > 2:
         words += ", not bytes: turn values from 0..1 or 0..255 into uint8"
     return f"shape {shape}, {str(value.dtype).removeprefix('torch.')}{words}"
 

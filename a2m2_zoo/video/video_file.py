@@ -158,10 +158,8 @@ class _Short:
                 # Pictures come in the order they are shown, or their times are wrong.
                 if latest is not None and frame.pts <= latest:
                     return None
-                if start is not None and frame.is_corrupt:
-                    return (
-                        None  # What the decoder fills the holes with comes from earlier pictures.
-                    )
+                if frame.is_corrupt:  # What fills its holes comes from all pictures before it.
+                    return None
                 latest = frame.pts
                 self._interlaced = self._interlaced or frame.interlaced_frame
                 if frame.pts in wanted:
@@ -194,9 +192,10 @@ def _read_all(path: str | Path, job: Job, guess: Line | None) -> Clip:
         decoder, resize = Decoder(path, stream, table, job), Resizer(job.spec)
         indices = job.choose(guess.times, guess.duration) if guess else ()
         hoped = {guess.stamps[index]: index for index in indices} if guess else {}
-        times, found, interlaced = [], {}, False
+        times, found, interlaced, patched = [], {}, False, 0
         for frame in decoder.every():
             times.append(frame.pts)
+            patched += frame.is_corrupt
             interlaced = interlaced or frame.interlaced_frame
             if frame.pts in hoped:
                 found[hoped[frame.pts]] = resize(frame)
@@ -215,7 +214,8 @@ def _read_all(path: str | Path, job: Job, guess: Line | None) -> Clip:
             line = _line(times, table, stream.average_rate)
             indices = job.choose(line.times, line.duration)
             found = _again(path, table, job, set(indices))
-    return _clip(job, line, indices, found, (*_cut(table), *_left_out(len(times), expected)))
+    losses = (*_cut(table), *_left_out(len(times), expected), *_patched(patched, len(times)))
+    return _clip(job, line, indices, found, losses)
 
 
 def _line(times: list[int | None], table: Table, rate: Fraction | None) -> Line:
@@ -271,6 +271,12 @@ def _left_out(there: int, expected: int) -> tuple[str, ...]:
     if there >= expected:
         return ()
     return (f"{expected - there} of {expected} frames do not decode and are left out",)
+
+
+def _patched(damaged: int, there: int) -> tuple[str, ...]:
+    if not damaged:
+        return ()
+    return (f"{damaged} of {there} frames are damaged, and what is missing in them is guessed",)
 
 
 def _cut(table: Table) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
-from a2m2_zoo._utils.arguments import kind
+from a2m2_zoo._utils.arguments import kind, path_text
+from a2m2_zoo._utils.files import exists
 from a2m2_zoo._utils.locks import Lock
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub.manifest import DEFAULT_MODEL
@@ -42,8 +43,8 @@ def as_model(model: AnyModel) -> Model:
         raise ArgumentError(
             f"model is {kind(model)}; expected what load_model gives, or a model's name or path"
         )
-    name = DEFAULT_MODEL if model is None else os.fspath(model)
-    if Path(name).suffix == ".safetensors" or Path(name).exists():
+    name = DEFAULT_MODEL if model is None else path_text("model", model, "a model's name or path")
+    if Path(name).suffix == ".safetensors" or exists(name):
         return load_model(name)  # The file may be another one by now.
     with _default_lock:
         return _loaded_once(name)

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from a2m2_zoo._utils.arguments import kind, path_text
+from a2m2_zoo._utils.files import exists, is_folder
 from a2m2_zoo.errors import (
     ArgumentError,
     CheckpointError,
@@ -94,7 +95,7 @@ def load_model(
             near = replace(source, file=other)
             return fetch(near, root=listed.root, sha256=digest, offline=offline, name=text)
 
-    elif Path(text).suffix == ".safetensors" or Path(text).exists():
+    elif Path(text).suffix == ".safetensors" or exists(text):
         file = _checkpoint_file(Path(text))
         found = checkpoint.load(file, kind="model", sha256=sha256)
         if not found.summed and found.sha256 not in {sha256, *_announced()}:
@@ -178,7 +179,7 @@ def _announced() -> set[str | None]:
 
 
 def _checkpoint_file(path: Path) -> Path:
-    if not path.is_dir():
+    if not is_folder(path):
         return path
     if (named := path / "model.safetensors").is_file():
         return named

@@ -253,3 +253,7 @@ def test_what_is_the_visitors_own_is_read(scene: Scene, tmp_path: Path) -> None:
     scene.visitor.send(secret)
     assert "opened" in scene.page.outgoing.read_text()  # the log does see it
     scene.page.outgoing.write_text("")
+
+
+def test_a_number_that_nothing_has_is_a_bad_request(scene: Scene) -> None:
+    assert scene.visitor.act(999, []) == (400, "the page has nothing by that number")

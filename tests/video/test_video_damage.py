@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from odd_maker import Part, content, full_decode, write
 from video_maker import PYAV, SPEC, make, number, picture
 
 from a2m2_zoo.errors import A2M2Error, VideoError, VideoLimitError, VideoNotFoundError
@@ -206,6 +207,20 @@ def test_what_does_not_decode_is_left_out_and_told(tmp_path):
     # The line keeps its gaps, so a frame is found by its time, not by counting.
     assert [number(frame) for frame in clip.frames] == [left[index] for index in clip.indices]
     refuse(path, VideoError, "3 of 40 frames", strict=True)
+
+
+@pytest.mark.parametrize("gop", [10, 40])
+def test_what_the_decoder_guesses_is_told(tmp_path, gop):
+    """Pictures of which a part is missing: shown as the decoder fills them, from all that came before."""
+    keep = set(range(0, 40, gop))
+    cut_short = content(lambda i, data: data if i in keep else data[: len(data) * 2 // 3])
+    options = {"x264-params": "slices=3"}
+    path = write(tmp_path / "x.mp4", parts=(Part(40, options=options, gop=gop),), edit=cut_short)
+    guessed = sum(frame.is_corrupt for frame in full_decode(path))
+    assert guessed
+    clip = read_clip(path, SPEC)
+    assert f"{guessed} of {clip.count} frames are damaged" in clip.warnings[-1]
+    refuse(path, VideoError, "damaged", strict=True)
 
 
 def test_nothing_decodes(tmp_path):
