@@ -292,7 +292,7 @@ def test_explain_writes_a_picture(tmp_path: Path, data: Path, bank: Path) -> Non
 
 INTERRUPTED = """
 import os, signal, sys
-from a2m2_zoo import api
+from a2m2_zoo.recognition.recognizer import Recognizer
 from a2m2_zoo.cli import main
 from a2m2_zoo.cli.bank import add, create
 from a2m2_zoo.cli.classify import classify
@@ -300,7 +300,7 @@ from a2m2_zoo.cli.episode import episode
 from a2m2_zoo.video import Limits
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-answers = api.iter_classify
+answers = Recognizer.iter_classify
 
 def interrupted(*arguments, **options):
     for i, answer in enumerate(answers(*arguments, **options)):
@@ -308,7 +308,7 @@ def interrupted(*arguments, **options):
             os.kill(os.getpid(), signal.SIGINT)
         yield answer
 
-api.iter_classify = interrupted
+Recognizer.iter_classify = interrupted
 sys.exit(main(sys.argv[1:]))
 """
 

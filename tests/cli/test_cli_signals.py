@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from makers import film, three_classes
 
-from a2m2_zoo import api, build_bank, load_model
+from a2m2_zoo import build_bank, load_model
 from a2m2_zoo.cli import main, signals
+from a2m2_zoo.recognition.recognizer import Recognizer
 
 SIGNALS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
@@ -63,7 +64,7 @@ def hit(number: int, after: int, real: Callable[..., Any]) -> Callable[..., Any]
 def test_answers_so_far_are_written(
     work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
 ) -> None:
-    real = api.iter_classify
+    real = Recognizer.iter_classify
 
     def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
         for i, answer in enumerate(real(*arguments, **options)):
@@ -71,7 +72,7 @@ def test_answers_so_far_are_written(
                 os.kill(os.getpid(), number)
             yield answer
 
-    monkeypatch.setattr(api, "iter_classify", interrupted)
+    monkeypatch.setattr(Recognizer, "iter_classify", interrupted)
     bank = ["--supports", str(work / "bank.safetensors")]
     queries = [str(work / "none.mp4"), *[str(work / "data" / "right" / "r0.mp4")] * 5]
     assert main(["classify", *queries, *bank, "--json"]) == SIGNALS[number]
@@ -153,13 +154,13 @@ def test_a_real_process(work: Path, tmp_path: Path) -> None:
     """Told from outside while it reads a folder's worth of clips; once for each of two signals."""
     code = "import sys; from a2m2_zoo.cli import main; sys.exit(main(sys.argv[1:]))"
     slow = (
-        "import time\nfrom a2m2_zoo import api\nreal = api.iter_classify\n"
+        "import time\nfrom a2m2_zoo.recognition.recognizer import Recognizer as R\nreal = R.iter_classify\n"
         "def slow(*a, **o):\n"
         "    for answer in real(*a, **o):\n"
         "        yield answer\n"
         "        print('one', file=sys.stderr, flush=True)\n"
         "        time.sleep(30)\n"
-        "api.iter_classify = slow\n"
+        "R.iter_classify = slow\n"
     )
     query = str(work / "data" / "right" / "r0.mp4")
     bank = str(work / "bank.safetensors")
