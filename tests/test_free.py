@@ -15,16 +15,12 @@ from a2m2_zoo import classify, load_model
 from a2m2_zoo.backbones import Backbone, build_backbone
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.recognition.calibration import best_scale
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.synthetic import draw_clip
-from a2m2_zoo.zoo import training_free as free
-from a2m2_zoo.zoo.training_free import (
-    Amounts,
-    best_scale,
-    computed_model,
-    drawn_features,
-    training_free,
-)
+from a2m2_zoo.zoo import computed as free
+from a2m2_zoo.zoo.computed import computed_model
+from a2m2_zoo.zoo.training_free import Amounts, drawn_features, training_free
 
 FEW = Amounts(statistics=4, classes=2, clips=3, episodes=10)
 

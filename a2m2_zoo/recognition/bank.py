@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from a2m2_zoo.data.index import check_class_names
 from a2m2_zoo.errors import ArgumentError, BankError, CheckpointError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Descriptors, concatenate, take
+from a2m2_zoo.recognition.thumbnails import thumbnails_of
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.model import Model
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 5000  # characters of a class or a file
 _LONGEST = 1e9  # seconds
-_THUMBNAIL = 80  # pixels at most; enough to recognise a frame in the explanation picture
 
 
 class UncheckedBankWarning(UserWarning):
@@ -98,7 +97,7 @@ class SupportBank:
             given += [name for name, _ in batch]
             sources += [clip.source for _, clip in batch]
             durations += [_clock(clip.seconds) for _, clip in batch]
-            thumbnails += [torch.from_numpy(_thumbnails(clip)) for _, clip in batch]
+            thumbnails += [torch.from_numpy(thumbnails_of(clip)) for _, clip in batch]
             parts.append(model.encode([clip for _, clip in batch]))
         if not given:
             raise BankError("there is no support clip; give at least one")
@@ -347,12 +346,3 @@ def _durations(values: Any) -> tuple[float | None, ...]:
 def _clock(seconds: float | None) -> float | None:
     """The length of a clip; None where its file says what cannot be."""
     return seconds if seconds is not None and 0 <= seconds <= _LONGEST else None
-
-
-def _thumbnails(clip: Clip) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The clip's frames shrunk by a whole factor, each pixel the mean of a block."""
-    t, height, width, _ = clip.frames.shape
-    factor = -(-max(height, width) // _THUMBNAIL)
-    h, w = height // factor, width // factor
-    blocks = clip.frames[:, : h * factor, : w * factor].reshape(t, h, factor, w, factor, 3)
-    return np.asarray(blocks.mean(axis=(2, 4), dtype=np.float32).round(), dtype=np.uint8)

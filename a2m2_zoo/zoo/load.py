@@ -135,9 +135,7 @@ def _listed(
         )
     backbone_files = BackboneFiles(listed, offline)
     if entry.source is None:
-        from a2m2_zoo.zoo.training_free import (
-            computed_model,  # the generator of clips is for these models alone
-        )
+        from a2m2_zoo.zoo.computed import computed_model  # draws clips, for these models alone
 
         backbone_file = backbone_files.named(entry.backbone, entry.id)
         return computed_model(

@@ -2,47 +2,35 @@
 
 The projections of the M² blocks are principal components of the backbone's standardised maps on clips that
 ``a2m2_zoo.synthetic`` draws, the centres are mean descriptors of those clips, and the calibration scales
-are fitted on other generated classes. ``computed_model`` keeps what it made beside the cache of features.
+are fitted on other generated classes. ``computed`` keeps what was made here.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo._utils.typing import Float
 from a2m2_zoo._utils.workers import apart
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.data.plans import EpisodePlan
-from a2m2_zoo.errors import ArgumentError, CheckpointError, SaveError
-from a2m2_zoo.features import default_cache
-from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Descriptors, concatenate, encoded_pieces, take
 from a2m2_zoo.methods.blocks import M2Block
 from a2m2_zoo.recognition.calibration import best_scale
-from a2m2_zoo.recognition.model import Model
-from a2m2_zoo.recognition.text import TextTower
 from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.video import Clip, Preprocess, normalise, read_clip
-
-#: To be raised with every change that gives other heads: those on disk are then computed anew.
-RECIPE = 1
 
 #: Called with how many clips are done and how many there are.
 Progress = Callable[[int, int], None]
 
-_SEED = 11
+SEED = 11
 _TILE = 8  # episodes scored at once
 _STUDIOS = (0, None)  # a set filmed in one studio, and one filmed anywhere: a user's may be either
 
@@ -83,7 +71,7 @@ def training_free(
     *,
     preprocess: Preprocess | None = None,
     amounts: Amounts | None = None,
-    seed: int = _SEED,
+    seed: int = SEED,
     progress: Progress | None = None,
 ) -> tuple[A2M2, dict[int, float]]:
     """Compute an A²M² head for a backbone.
@@ -102,9 +90,9 @@ def training_free(
     Raises:
         ArgumentError: The backbone has no feature maps or is in training mode.
     """
-    _check(backbone)
+    check(backbone)
     preprocess, amounts = preprocess or own_preprocess(backbone), amounts or Amounts()
-    head = apart(A2M2)(_config(backbone, preprocess.frames)).eval()
+    head = apart(A2M2)(config_for(backbone, preprocess.frames)).eval()
     done = 0
 
     def drawn(classes: range, clips: int, studio: int | None) -> Iterator[Features]:
@@ -135,7 +123,12 @@ def training_free(
     return head, {shot: _scale(head, parts, amounts, shot, seed) for shot in shots}
 
 
-def _check(backbone: Backbone) -> None:
+def check(backbone: Backbone) -> None:
+    """Refuse a backbone without maps or in training mode.
+
+    Raises:
+        ArgumentError: It is one.
+    """
     if backbone.training or not backbone.stages:
         raise ArgumentError(
             f"{backbone.name} {'is in training mode' if backbone.training else 'has no feature maps'}; "
@@ -143,7 +136,7 @@ def _check(backbone: Backbone) -> None:
         )
 
 
-def _config(backbone: Backbone, frames: int) -> A2M2Config:
+def config_for(backbone: Backbone, frames: int) -> A2M2Config:
     """The embedded model's choice, in no more dimensions than the smallest of its maps has channels."""
     config = A2M2Config.for_backbone(backbone, frames=frames)
     dim = min(m2.channels for m2 in config.m2.values())
@@ -269,112 +262,3 @@ def _scale(
     return best_scale(
         torch.cat(logits).flatten(0, 1), torch.arange(way).repeat(amounts.episodes * len(parts))
     )
-
-
-def computed_model(
-    name: str,
-    backbone: Backbone,
-    *,
-    backbone_name: str,
-    backbone_sha256: str,
-    text: TextTower | None = None,
-    amounts: Amounts | None = None,
-    folder: Path | None = None,
-    progress: Progress | None = None,
-) -> Model:
-    """A training-free A²M² model, computed on first use and kept on disk.
-
-    Args:
-        name: The model's id.
-        backbone: In evaluation mode.
-        backbone_name: Name of its weights in the manifest.
-        backbone_sha256: Hash of their file.
-        text: The text tower beside the backbone.
-        amounts: How many clips are drawn.
-        folder: Where heads are kept; ``heads`` in the cache of features if None. One that is damaged, or of
-            another recipe, is computed anew; where nothing can be written a warning says so.
-        progress: Called after every generated clip, and never where the head is on disk.
-
-    Raises:
-        ArgumentError: The backbone has no feature maps or is in training mode.
-    """
-    _check(backbone)
-    amounts, preprocess = amounts or Amounts(), own_preprocess(backbone)
-    config = _config(backbone, preprocess.frames)
-    facts = {
-        "recipe": RECIPE,
-        "id": name,
-        "backbone": backbone_name,
-        "backbone_sha256": backbone_sha256,
-        "architecture": backbone.name,
-        "preprocess": preprocess.to_dict(),
-        "config": config.to_dict(),
-        **asdict(amounts),
-    }
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    kept = default_cache() / "heads" if folder is None else folder
-    file = kept / f"{backbone_sha256[:16]}-{key[:16]}.safetensors"
-
-    def model(head: A2M2, scales: Mapping[int, float], sha256: str) -> Model:
-        return Model(
-            id=name,
-            weights_hash=hashlib.sha256(f"{sha256}{backbone_sha256}".encode()).hexdigest(),
-            backbone_hash=backbone_sha256,
-            method_name="a2m2",
-            backbone_name=backbone_name,
-            backbone=backbone,
-            method=head.eval(),
-            preprocess=preprocess,
-            scales=scales,
-            origin="training-free",
-            text=text,
-        )
-
-    found = _kept(file, key)
-    if found is not None:
-        head = apart(A2M2)(config)
-        apart(head.load_state_dict)(found.tensors)
-        return model(
-            head, {int(k): v for k, v in found.record["scales"].items()}, found.plain_sha256
-        )
-    head, scales = training_free(
-        backbone, preprocess=preprocess, amounts=amounts, progress=progress
-    )
-    record = model(head, scales, "").record()
-    tensors = head.weights()
-    record["computed"] = {"key": key, "digest": _digest(record, tensors)}
-    data = checkpoint.serialised(tensors, kind="model", record=record)
-    plain = checkpoint.serialised(tensors, kind="model", record=record, summed=False)
-    try:
-        kept.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, lambda scratch: scratch.write_bytes(data))
-    except (SaveError, OSError) as error:
-        warnings.warn(
-            f"the head of {name} was computed and cannot be kept ({error}); it will be computed again, "
-            "unless A2M2_CACHE names a folder that can be written",
-            stacklevel=2,
-        )
-    return model(head, scales, hashlib.sha256(plain).hexdigest())
-
-
-def _kept(file: Path, key: str) -> checkpoint.Checkpoint | None:
-    """The head on disk, if there is one and every bit of it is as it was written."""
-    if not file.exists():
-        return None
-    try:
-        found = checkpoint.load(file, kind="model")
-    except CheckpointError:
-        return None
-    record = dict(found.record)
-    said = record.pop("computed", None)
-    return found if said == {"key": key, "digest": _digest(record, found.tensors)} else None
-
-
-def _digest(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Hash over a record and tensors; nobody has announced one of a file that is made here."""
-    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode())
-    for name in sorted(tensors):
-        value = tensors[name].detach().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()

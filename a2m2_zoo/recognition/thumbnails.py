@@ -1,0 +1,23 @@
+"""Small pictures of the frames that were looked at, by which a support is recognised in an explanation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from a2m2_zoo._utils.typing import UInt8
+
+if TYPE_CHECKING:
+    from a2m2_zoo.video import Clip
+
+_LARGEST = 80  # pixels
+
+
+def thumbnails_of(clip: Clip) -> UInt8[np.ndarray, "t h w 3"]:
+    """The clip's frames shrunk by a whole factor, each pixel the mean of a block."""
+    t, height, width, _ = clip.frames.shape
+    factor = -(-max(height, width) // _LARGEST)
+    h, w = height // factor, width // factor
+    blocks = clip.frames[:, : h * factor, : w * factor].reshape(t, h, factor, w, factor, 3)
+    return np.asarray(blocks.mean(axis=(2, 4), dtype=np.float32).round(), dtype=np.uint8)
