@@ -150,7 +150,7 @@ def test_no_event_reads_a_file_of_the_machine(scene: Scene, element: str, event:
             data = {
                 "class-add": ["third", [given], 0],
                 "ask": [given, 0],
-                "spot": [given],
+                "spot": [given, 0],
                 "bank-load": [given, 0],
             }[element]
             status, said = scene.visitor.act(number, data)
