@@ -189,7 +189,7 @@ def child(seed: int, start: int, count: int, kinds: tuple[str, ...]) -> None:
 
 
 def _peak_mb() -> int:
-    """Most memory of this process so far. What getrusage says includes the parent's, from before the start."""
+    """Most memory of this process so far; getrusage counts in what the parent had before the start."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(status.read_text().partition("VmHWM:")[2].split()[0]) // 1024
