@@ -143,7 +143,7 @@ def test_paths_of_every_kind(data: Path) -> None:
         ("https://example.org/a.mp4", "URLs are not read: download the file"),
         (Path("https://example.org/a.mp4"), "URLs are not read: download the file"),
         ("rtsp://camera/1", "network streams are not read"),
-        ("file:///tmp/a.mp4", "give the path without file://"),
+        ("file:///clips/a.mp4", "give the path without file://"),
         ("C:/films/a.mp4", "no such file or folder: check the path"),
     ],
 )
