@@ -161,11 +161,13 @@ class Engine:
         with self._one:
             self._go_on()
             recognizer = Recognizer(self.model, bank)
-            answer = recognizer(path, reject_below=reject_below, limits=self.limits.video)
-            clip = read_clip(path, self.model.preprocess, limits=self.limits.video)
-            named = replace(recognizer.with_plans(answer, clip), query=path.name)
-            if not named.plans:
+            answer = recognizer(
+                path, reject_below=reject_below, limits=self.limits.video, plans=True
+            )
+            named = replace(answer, query=path.name)
+            if not answer.plans:
                 return Answer(named, None)
+            clip = read_clip(path, self.model.preprocess, limits=self.limits.video)
             try:
                 return Answer(named, explain(named, clip, bank, picture))
             except DependencyError:

@@ -78,6 +78,7 @@ def classify(
         clips,
         top_k=top_k,
         reject_below=reject_below,
+        plans=explain is not None,
         batch_size=batch_size,
         workers=workers,
         limits=limits,
@@ -204,5 +205,5 @@ def draw(
         except VideoError as error:
             output.complain(error)
             continue
-        explain(recognizer.with_plans(prediction, clip), clip, recognizer.bank, file)
+        explain(prediction, clip, recognizer.bank, file)
         output.stderr.print(f"picture: {file}", highlight=False)

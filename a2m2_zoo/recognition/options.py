@@ -10,9 +10,9 @@ from a2m2_zoo.data.index import clips_inside
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.episode import Episode
-from a2m2_zoo.recognition.supports import ORDER, AnyLimits
+from a2m2_zoo.recognition.supports import ORDER
 from a2m2_zoo.recognition.text import ClassNames
-from a2m2_zoo.video.inputs import as_clips, is_path, text_of
+from a2m2_zoo.video.inputs import AnyLimits, as_clips, is_path, text_of
 
 
 class TextOptions(TypedDict, total=False):

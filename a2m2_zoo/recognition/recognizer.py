@@ -1,9 +1,9 @@
 """A model that knows its supports: made once, asked as often as you like.
 
-Everything that follows from the supports alone is computed when a ``Recognizer`` is made: their scores with
-each other, how far their probabilities can be trusted, what a query of none of the classes looks like, and
-the texts of the classes. A query then costs its own decoding, encoding and scores. ``classify``, spotting,
-the page and the command line answer through it.
+Everything that follows from the supports alone is computed once: their scores with each other and the texts
+of the classes when a ``Recognizer`` is made, how far probabilities can be trusted and what a query of none of
+the classes looks like with the first query. A query then costs its own decoding, encoding and scores.
+``classify``, spotting, the page and the command line answer through it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from a2m2_zoo.recognition.episode import Plan, Prediction, Source
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.options import QueryOptions, TextOptions, given_queries
 from a2m2_zoo.recognition.support_set import SupportSet
-from a2m2_zoo.recognition.supports import AnyLimits, AnySupports, resolve_bank
+from a2m2_zoo.recognition.supports import AnySupports, resolve_bank
 from a2m2_zoo.recognition.text import (
     ClassNames,
     TextCue,
@@ -36,7 +36,7 @@ from a2m2_zoo.recognition.text import (
     models_with_text,
 )
 from a2m2_zoo.video import Clip, read_clip, read_clips
-from a2m2_zoo.video.inputs import as_limits
+from a2m2_zoo.video.inputs import AnyLimits
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -122,9 +122,14 @@ class Recognizer:
 
         Raises:
             VideoError: It cannot be read.
-            ArgumentError: An option is out of range.
+            ArgumentError: It is no clip or several, or an option is out of range.
         """
-        answer = next(self.iter_classify([query], **options))
+        single, clips = given_queries(query)
+        if not single:
+            raise ArgumentError(
+                f"query is {kind(query)} of clips; expected one clip, or classify(queries)"
+            )
+        answer = next(self._answers(clips, options))
         if isinstance(answer, A2M2Error):
             raise answer
         return answer
@@ -155,7 +160,11 @@ class Recognizer:
         Raises:
             ArgumentError: An option is out of range. Raised at the call.
         """
-        _, clips = given_queries(queries)
+        return self._answers(given_queries(queries)[1], options)
+
+    def _answers(
+        self, clips: Iterable[Source], options: QueryOptions
+    ) -> Iterator[Prediction | A2M2Error]:
         top_k, size = whole("top_k", options.get("top_k")), options.get("batch_size")
         size = whole("batch_size", size) or self.model.default_batch_size
         reject_below = options.get("reject_below")
@@ -163,11 +172,12 @@ class Recognizer:
         read = read_clips(
             clips,
             self.model.preprocess,
-            workers=whole("workers", options.get("workers")),
-            limits=as_limits(options.get("limits")),
+            workers=options.get("workers"),
+            limits=options.get("limits"),
         )
         return _Answers(self, top_k, reject_below, options.get("plans", False)).of(read, size)
 
+    @apart
     def scores(self, query: Descriptors) -> Scores:
         """What the supports say of encoded queries.
 
@@ -201,7 +211,7 @@ class Recognizer:
         """
         clip = query
         if not isinstance(clip, Clip):
-            clip = read_clip(clip, self.model.preprocess, limits=as_limits(limits))
+            clip = read_clip(clip, self.model.preprocess, limits=limits)
         return self._plans(self.model.encode([clip]))[0]
 
     def with_plans(self, prediction: Prediction, query: Source | Clip) -> Prediction:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from a2m2_zoo._utils.typing import Float, Int
+from a2m2_zoo.ops.shots import mean_over_shots
 from a2m2_zoo.recognition.calibration import leave_one_out_logits, shipped_scale, support_scale
 from a2m2_zoo.recognition.rejection import Evidence, Table, known_probability, shipped_table
 
@@ -87,14 +87,9 @@ class SupportSet:
             return None
         return Evidence.of(self.pairs, self.labels, way=self.way)
 
-    @cached_property
-    def _member(self) -> Float[Tensor, "n w"]:
-        one = functional.one_hot(self.labels, self.way).double()
-        return one / one.sum(0)
-
     def logits(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q w"]:
         """Class scores of queries, the mean over each class's pairs."""
-        return pairs.double() @ self._member
+        return mean_over_shots(pairs.double(), self.labels, way=self.way)
 
     def probabilities(self, logits: Float[Tensor, "*e q w"]) -> Float[Tensor, "*e q w"]:
         """Of each class, given that the query is of one of them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,16 +13,15 @@ from a2m2_zoo.data.index import VIDEO_SUFFIXES
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.episode import Episode, Source, as_mapping
-from a2m2_zoo.video import Clip, Limits, read_clips
+from a2m2_zoo.video import Clip, read_clips
 from a2m2_zoo.video.images import SUFFIXES
-from a2m2_zoo.video.inputs import as_limits, is_path, text_of
+from a2m2_zoo.video.inputs import AnyLimits as AnyLimits  # for the verbs too
+from a2m2_zoo.video.inputs import is_path, text_of
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.episode import Supports
     from a2m2_zoo.recognition.model import Model
 
-#: Limits, some of them by name, or None for the usual ones.
-AnyLimits: TypeAlias = "Limits | Mapping[str, float] | None"
 #: What ``classify`` takes as supports.
 AnySupports: TypeAlias = "str | os.PathLike[str] | Supports | Episode | SupportBank"
 
@@ -40,7 +39,7 @@ def encode_supports(
     """Decode and encode supports; see ``a2m2_zoo.build_bank``."""
     labelled = _labelled(supports)
     sources = [clip for _, clip in labelled]
-    results = read_clips(sources, model.preprocess, workers=workers, limits=as_limits(limits))
+    results = read_clips(sources, model.preprocess, workers=workers, limits=limits)
     return SupportBank.build(_sound(labelled, results, on_clip), model)
 
 

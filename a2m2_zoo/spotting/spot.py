@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from a2m2_zoo._utils.arguments import path_text
 from a2m2_zoo.errors import VideoError
-from a2m2_zoo.recognition.supports import AnyLimits, resolve_bank
+from a2m2_zoo.recognition.supports import resolve_bank
 from a2m2_zoo.spotting.sampling import LATEST
 from a2m2_zoo.spotting.segments import Rule, Segment
 from a2m2_zoo.spotting.sources import open_film
 from a2m2_zoo.spotting.stream import Stream
 from a2m2_zoo.spotting.windows import STRIDE, Window
-from a2m2_zoo.video.inputs import as_limits
+from a2m2_zoo.video.inputs import AnyLimits, as_limits
 from a2m2_zoo.zoo.choose import AnyModel, as_model
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.recognizer import Recognizer
 from a2m2_zoo.recognition.rejection import shipped_table
-from a2m2_zoo.recognition.supports import AnyLimits
 from a2m2_zoo.spotting.sampling import Filled, Sampler, seconds
 from a2m2_zoo.spotting.segments import (
     REJECT_JUDGED,
@@ -31,7 +30,7 @@ from a2m2_zoo.spotting.windows import STRIDE, FeatureRing, Window, make_grid, wi
 from a2m2_zoo.video import normalise
 from a2m2_zoo.video.clip import check_size
 from a2m2_zoo.video.gaps import GAP
-from a2m2_zoo.video.inputs import as_limits
+from a2m2_zoo.video.inputs import AnyLimits, as_limits
 from a2m2_zoo.video.preprocess import Resizer
 from a2m2_zoo.zoo.choose import AnyModel, as_model
 

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,7 +17,7 @@ from a2m2_zoo.errors import A2M2Error, ArgumentError, VideoError, VideoNotFoundE
 from a2m2_zoo.video.clip import Clip, Job, Limits, Watch
 from a2m2_zoo.video.folders import check_clip_folder
 from a2m2_zoo.video.images import read_array, read_folder
-from a2m2_zoo.video.inputs import as_limits, is_array, is_clip, is_path, missing, text_of
+from a2m2_zoo.video.inputs import AnyLimits, as_limits, is_array, is_clip, is_path, missing, text_of
 from a2m2_zoo.video.preprocess import Preprocess
 from a2m2_zoo.video.readers import read_decord, read_torchcodec
 from a2m2_zoo.video.video_file import read_film
@@ -33,14 +34,13 @@ READERS: dict[str, Callable[[Path, Job], Clip]] = {
     "decord": read_decord,
     "torchcodec": read_torchcodec,
 }
-_DEFAULT_LIMITS = Limits()
 
 
 def read_clip(
     source: Source,
     spec: Preprocess,
     *,
-    limits: Limits = _DEFAULT_LIMITS,
+    limits: AnyLimits = None,
     reader: str = "pyav",
     seed: int | None = None,
     strict: bool = False,
@@ -75,7 +75,8 @@ def read_clip(
     >>> clip.frames.shape, clip.indices
     ((4, 64, 64, 3), (3, 11, 18, 26))
     """
-    return _guarded(source, spec, as_limits(limits), reader, seed, strict, threads, None)
+    with _told(source):
+        return _read(source, spec, as_limits(limits), reader, seed, strict, threads, None)
 
 
 def read_clips(
@@ -83,7 +84,7 @@ def read_clips(
     spec: Preprocess,
     *,
     workers: int | None = None,
-    limits: Limits = _DEFAULT_LIMITS,
+    limits: AnyLimits = None,
     reader: str = "pyav",
     seed: int | None = None,
     strict: bool = False,
@@ -109,9 +110,9 @@ def read_clips(
     Raises:
         ArgumentError: If workers is below 1 or the reader unknown. Raised at the call.
     """
-    workers, limits = whole("workers", workers), as_limits(limits)
+    workers, bounds = whole("workers", workers), as_limits(limits)
     _check(spec, reader, seed)
-    return _in_order(sources, spec, workers or decoding_threads(), limits, reader, seed, strict)
+    return _in_order(sources, spec, workers or decoding_threads(), bounds, reader, seed, strict)
 
 
 def _in_order(
@@ -128,7 +129,8 @@ def _in_order(
     def read(source: Source, number: int) -> Clip | A2M2Error:
         own = None if seed is None else seed + number
         try:
-            return _guarded(source, spec, limits, reader, own, strict, 1, stop)
+            with _told(source):
+                return _read(source, spec, limits, reader, own, strict, 1, stop)
         except A2M2Error as error:
             return error
 
@@ -155,19 +157,11 @@ def _in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _guarded(
-    source: Any,
-    spec: Preprocess,
-    limits: Limits,
-    reader: str,
-    seed: int | None,
-    strict: bool,
-    threads: int,
-    stop: Event | None,
-) -> Clip:
-    """Read one clip; whatever goes wrong in it is its error, and ends no batch."""
+@contextmanager
+def _told(source: Any) -> Iterator[None]:
+    """Whatever goes wrong in a clip is its error, and ends no batch."""
     try:
-        return _read(source, spec, limits, reader, seed, strict, threads, stop)
+        yield
     except A2M2Error:
         raise
     except Exception as error:

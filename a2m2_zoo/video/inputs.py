@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Set
 from itertools import islice
-from typing import Any, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from a2m2_zoo._utils.arguments import is_content, kind, remote
 from a2m2_zoo.errors import ArgumentError, VideoError
 from a2m2_zoo.video.clip import Limits
 
+#: Limits, some of them by name, or None for the usual ones.
+AnyLimits: TypeAlias = "Limits | Mapping[str, float] | None"
 #: What is expected where one clip is.
 CLIP = "a path of a video or of a folder of pictures, a uint8 array (T, H, W, 3), or a list of pictures"
 _LOOKED_AT = 10_000  # items of a list that are looked at to see whether it is one clip
