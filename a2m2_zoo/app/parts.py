@@ -84,17 +84,7 @@ class Query:
             with gr.Column(scale=1, min_width=260):
                 self.said = gr.HTML(elem_id="query-said")
                 self.answer = gr.HTML(ANSWER, elem_id="answer")
-        self.why = gr.Image(
-            show_label=False,
-            alt_text="The frames that were matched, and the transport plans",
-            type="filepath",
-            format="png",
-            interactive=False,
-            visible=False,
-            buttons=["download", "fullscreen"],
-            elem_id="why",
-            elem_classes="a-picture",
-        )
+        self.why = _picture(gr, "why", "The frames that were matched, and the transport plans")
         self.outputs = [self.said, self.answer, self.why]
 
 
@@ -128,18 +118,25 @@ class Film:
             with gr.Column(scale=1, min_width=260):
                 self.said = gr.HTML(elem_id="film-said")
                 self.table = gr.HTML(TIMES, elem_id="segments")
-        self.timeline = gr.Image(
-            show_label=False,
-            alt_text="Frames, segments, and the probability of every class over time",
-            type="filepath",
-            format="png",
-            interactive=False,
-            visible=False,
-            buttons=["download", "fullscreen"],
-            elem_id="timeline",
-            elem_classes="a-picture",
+        self.timeline = _picture(
+            gr, "timeline", "Frames, segments, and the probability of every class over time"
         )
         self.outputs = [self.said, self.table, self.timeline]
+
+
+def _picture(gr: Any, name: str, alt_text: str) -> Any:
+    """A picture that comes with an answer, to be seen large and to be saved."""
+    return gr.Image(
+        show_label=False,
+        alt_text=alt_text,
+        type="filepath",
+        format="png",
+        interactive=False,
+        visible=False,
+        buttons=["download", "fullscreen"],
+        elem_id=name,
+        elem_classes="a-picture",
+    )
 
 
 @dataclass(frozen=True)
