@@ -32,7 +32,7 @@ from a2m2_zoo.hub.manifest import read_manifest
 from a2m2_zoo.methods import build_method
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.video import Preprocess
-from a2m2_zoo.zoo import training_free as free
+from a2m2_zoo.zoo import computed as free
 from a2m2_zoo.zoo.load import load_model
 from a2m2_zoo.zoo.pull import fetch_missing, pull, verify
 

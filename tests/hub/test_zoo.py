@@ -13,7 +13,7 @@ from a2m2_zoo import classify, load_model
 from a2m2_zoo.errors import FetchError
 from a2m2_zoo.hub.manifest import package_file
 from a2m2_zoo.synthetic import draw_clip
-from a2m2_zoo.zoo import training_free as free
+from a2m2_zoo.zoo import computed as free
 from a2m2_zoo.zoo.training_free import Amounts
 
 FEW = Amounts(statistics=2, classes=2, clips=3, episodes=5)
