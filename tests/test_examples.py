@@ -45,8 +45,8 @@ def test_a_factory_line(demo: Path, tmp_path: Path) -> None:
         shutil.copytree(demo / "supports" / name, steps / f"0{place}_{name}")
     clips = {name: demo / "queries" / name / "clip_0000.mp4" for name in ("jump", "kick", "walk")}
     (broken := tmp_path / "broken.mp4").write_bytes(b"junk")
-    asked = (clips["jump"], clips["jump"], clips["kick"], clips["walk"], broken)
-    said, complaints = run("factory_line.py", steps, bank, *asked, code=1)
+    clip_paths = (clips["jump"], clips["jump"], clips["kick"], clips["walk"], broken)
+    said, complaints = run("factory_line.py", steps, bank, *clip_paths, code=1)
     verdicts = [row["verdict"] for row in csv.DictReader(io.StringIO(said))]
     assert verdicts[:4] == ["ok", "02_kick was due", "ok", "look at it"]
     assert verdicts[4].startswith("no answer: ")

@@ -197,10 +197,10 @@ def _stamp(seconds: float) -> str:
 
 def _cannot_open(video: Path, limits: Limits) -> VideoError | None:
     """Why the video cannot be opened, which is known before a model and supports are loaded."""
-    from a2m2_zoo.spotting.sources import open_film
+    from a2m2_zoo.spotting.sources import open_video_file
 
     try:
-        open_film(video, limits).close()
+        open_video_file(video, limits).close()
     except VideoError as error:
         return error
     return None

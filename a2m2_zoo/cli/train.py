@@ -249,7 +249,7 @@ def _tuned(start: Start) -> Start:
 def _report(found: Trained, model: Path, validation: Path | None) -> None:
     console = output.stdout()
     if found.best_accuracy is None:
-        lines = [f"{found.step} steps, no held-out classes to judge them by"]
+        lines = [f"{found.step} steps, no held-out classes to measure them on"]
     else:
         first = [value for name, value in found.curve[0].items() if name != "step"]
         lines = [

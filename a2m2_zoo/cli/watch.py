@@ -68,8 +68,8 @@ def watch(
         stopped: VideoError | None = None
         ended = 0
         try:
-            film, own_pace = open_live(source, limits)
-            for frame, at in film if own_pace else paced(film):
+            opened, own_pace = open_live(source, limits)
+            for frame, at in opened if own_pace else paced(opened):
                 _print(stream.push(frame, at), json=json)
                 if output.lost():
                     break

@@ -21,7 +21,7 @@ CONTROLS = {f"a2m2-{alignment}": alignment for alignment in ("diagonal", "global
 
 
 @dataclass(frozen=True)
-class Rival:
+class Baseline:
     """A head that stands on the compared model's backbone.
 
     Attributes:
@@ -39,7 +39,7 @@ class Rival:
     weights_hash: str = ""
 
 
-def known_rivals(model: Model) -> tuple[str, ...]:
+def known_baselines(model: Model) -> tuple[str, ...]:
     """Names of the heads that can be built without a checkpoint, the model's own first.
 
     A head is left out only if its configuration cannot be made for any backbone.
@@ -49,8 +49,8 @@ def known_rivals(model: Model) -> tuple[str, ...]:
     return tuple(dict.fromkeys((model.method_name, *controls, *others)))
 
 
-def check_rivals(names: Sequence[str], model: Model) -> None:
-    """Refuse names that ``build_rival`` cannot know, before any clip is decoded.
+def check_baselines(names: Sequence[str], model: Model) -> None:
+    """Refuse names that ``build_baseline`` cannot know, before any clip is decoded.
 
     Raises:
         ArgumentError: A name is given twice, or none is given.
@@ -63,7 +63,7 @@ def check_rivals(names: Sequence[str], model: Model) -> None:
             if twice
             else "methods names none; give at least one, such as 'a2m2'"
         )
-    known = (*known_rivals(model), *list_models())
+    known = (*known_baselines(model), *list_models())
     for name in names:
         if name not in {*known, *METHODS, *CONTROLS} and not _is_file(name):
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
@@ -74,7 +74,7 @@ def check_rivals(names: Sequence[str], model: Model) -> None:
             )
 
 
-def build_rival(name: str, model: Model, *, seed: int = 0) -> Rival:
+def build_baseline(name: str, model: Model, *, seed: int = 0) -> Baseline:
     """The head called ``name`` on the model's backbone.
 
     Args:
@@ -91,16 +91,16 @@ def build_rival(name: str, model: Model, *, seed: int = 0) -> Rival:
         CheckpointError: The file is damaged or no model.
 
     >>> from a2m2_zoo import load_model
-    >>> build_rival("protonet", load_model("a2m2-lite0")).status
+    >>> build_baseline("protonet", load_model("a2m2-lite0")).status
     'no parameters'
     """
-    check_rivals([name], model)
+    check_baselines([name], model)
     if name == model.method_name:
-        return _rival(name, model.method, _model_status(model), model.weights_hash)
+        return _baseline(name, model.method, _model_status(model), model.weights_hash)
     if name in CONTROLS:
-        return _rival(name, _control(name, model), _model_status(model))
+        return _baseline(name, _control(name, model), _model_status(model))
     if name in METHODS:
-        return _rival(name, _built(name, model, seed).to(model.device).eval(), "untrained")
+        return _baseline(name, _built(name, model, seed).to(model.device).eval(), "untrained")
     return _loaded(name, model)
 
 
@@ -126,7 +126,7 @@ def _built(name: str, model: Model, seed: int) -> Method:
     return made
 
 
-def _loaded(name: str, model: Model) -> Rival:
+def _loaded(name: str, model: Model) -> Baseline:
     from a2m2_zoo.zoo.load import load_model
 
     other = load_model(name, device=model.device)
@@ -139,13 +139,13 @@ def _loaded(name: str, model: Model) -> Rival:
         raise ArgumentError(
             f"{name!r} has other preprocessing than {model.id!r}; compare heads on the same features"
         )
-    return _rival(name, other.method, _model_status(other), other.weights_hash)
+    return _baseline(name, other.method, _model_status(other), other.weights_hash)
 
 
-def _rival(name: str, method: Method, status: str, weights_hash: str = "") -> Rival:
+def _baseline(name: str, method: Method, status: str, weights_hash: str = "") -> Baseline:
     extra = {id(p) for p in method.extra.parameters()}
     count = sum(p.numel() for p in method.parameters() if id(p) not in extra)
-    return Rival(name, method, status if count else "no parameters", count, weights_hash)
+    return Baseline(name, method, status if count else "no parameters", count, weights_hash)
 
 
 def _model_status(model: Model) -> str:

@@ -146,7 +146,7 @@ def _facts(comparison: Comparison) -> str:
 
 def _of_shot(comparison: Comparison, shot: int) -> str:
     results = comparison.of_shot(shot)
-    rival = sections.best_rival(results, comparison.reference)
+    baseline = sections.best_baseline(results, comparison.reference)
     parts = [
         f'<section id="shot-{shot}" aria-labelledby="h-{shot}">'
         f'<h2 id="h-{shot}">{_shots(shot).capitalize()} per class</h2>',
@@ -155,9 +155,9 @@ def _of_shot(comparison: Comparison, shot: int) -> str:
         sections.times(comparison, results),
     ]
     reference = sections.of_method(results, comparison.reference)
-    if reference and rival:
-        parts.append(sections.classes(comparison, reference, rival))
-    shown: list[MethodResult] = [result for result in (reference, rival) if result]
+    if reference and baseline:
+        parts.append(sections.classes(comparison, reference, baseline))
+    shown: list[MethodResult] = [result for result in (reference, baseline) if result]
     parts.append(sections.confusions(comparison, shown))
     return "\n".join(part for part in parts if part) + "</section>"
 

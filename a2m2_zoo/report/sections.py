@@ -22,9 +22,9 @@ _CHOICE = (
 )
 
 
-_JUDGED = (
+_HOW_MEASURED = (
     '<p class="read">A method is called better or worse by a paired test over episodes; “on these '
-    "classes” warns that other classes may tell otherwise. The charts below say how it was judged.</p>"
+    "classes” warns that other classes may tell otherwise. The charts below say how it was measured.</p>"
 )
 
 
@@ -33,7 +33,7 @@ def of_method(results: Iterable[MethodResult], method: str) -> MethodResult | No
     return next((result for result in results if result.method == method), None)
 
 
-def best_rival(results: Sequence[MethodResult], reference: str) -> MethodResult | None:
+def best_baseline(results: Sequence[MethodResult], reference: str) -> MethodResult | None:
     """The method to set beside the reference: the most accurate that is a method of its own.
 
     Untrained heads and variants of the reference's head (``reference-...``) come last, in this order.
@@ -72,7 +72,7 @@ def summary(comparison: Comparison) -> str:
             text += f". <i>{esc(verdict).capitalize()}</i>: {names}"
         items.append(f"<li>{text}.</li>")
     return (
-        f'<ul class="summary">{"".join(items)}</ul>{_JUDGED}{_untrained_note(comparison)}'
+        f'<ul class="summary">{"".join(items)}</ul>{_HOW_MEASURED}{_untrained_note(comparison)}'
         if items
         else ""
     )
@@ -170,10 +170,10 @@ def times(comparison: Comparison, results: Sequence[MethodResult]) -> str:
     return _figure(f"time-{results[0].shot}", "Accuracy against time", read, body)
 
 
-def classes(comparison: Comparison, reference: MethodResult, rival: MethodResult) -> str:
-    """Accuracy per class of the reference and of one rival."""
+def classes(comparison: Comparison, reference: MethodResult, baseline: MethodResult) -> str:
+    """Accuracy per class of the reference and of one baseline."""
     triples = sorted(
-        zip(comparison.class_names, reference.per_class, rival.per_class, strict=True),
+        zip(comparison.class_names, reference.per_class, baseline.per_class, strict=True),
         key=lambda item: (item[1] is None, -(item[1] or 0), item[0]),
     )
     rows = "".join(
@@ -183,7 +183,7 @@ def classes(comparison: Comparison, reference: MethodResult, rival: MethodResult
     )
     legend = (
         f'<ul class="legend"><li>{_DOT.format("dot-ref")}{name(reference.method)} (first number)</li>'
-        f"<li>{_DOT.format('dot-other')}{name(rival.method)} (second number){_tag(rival)}</li></ul>"
+        f"<li>{_DOT.format('dot-other')}{name(baseline.method)} (second number){_tag(baseline)}</li></ul>"
     )
     axis = charts.PERCENT.scale([f"{tick:g} %" for tick in charts.PERCENT.ticks])
     body = f'{legend}<div class="dots"><ul class="rows">{rows}</ul>{axis}</div>'
@@ -191,8 +191,8 @@ def classes(comparison: Comparison, reference: MethodResult, rival: MethodResult
         body = f"<details><summary>Show all {len(triples)} classes</summary>{body}</details>"
     read = (
         f"Percent of each class's queries that were answered right, by {name(reference.method)} (filled) and "
-        f"by {name(rival.method)} (hollow), best class first. A long line between the points is a class on "
-        "which the two differ. A class has far fewer queries than the whole, so short lines mean little. "
+        f"by {name(baseline.method)} (hollow), best class first. A long line between the points is a class "
+        "on which the two differ. A class has far fewer queries than the whole, so short lines mean little. "
         f"{_CHOICE}"
     )
     return _figure(f"class-{reference.shot}", "Class by class", read, body)

@@ -20,7 +20,7 @@ from a2m2_zoo.video.images import read_array, read_folder
 from a2m2_zoo.video.inputs import AnyLimits, as_limits, is_array, is_clip, is_path, missing, text_of
 from a2m2_zoo.video.preprocess import Preprocess
 from a2m2_zoo.video.readers import read_decord, read_torchcodec
-from a2m2_zoo.video.video_file import read_film
+from a2m2_zoo.video.video_file import read_video_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Source: TypeAlias = str | bytes | os.PathLike[Any] | NDArray[np.uint8] | Tensor
 
 READERS: dict[str, Callable[[Path, Job], Clip]] = {
-    "pyav": read_film,
+    "pyav": read_video_file,
     "decord": read_decord,
     "torchcodec": read_torchcodec,
 }

@@ -46,7 +46,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     backbone = build_backbone("tiny")
     digest = checkpoint.save(
-        folder / "trunk.safetensors", backbone.state_dict(), kind="backbone", record={}
+        folder / "backbone.safetensors", backbone.state_dict(), kind="backbone", record={}
     )
     model = Model(
         id="tiny",
@@ -58,7 +58,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         method=ProtoNet(ProtoNetConfig()),
         preprocess=Preprocess(size=64, resize=64, frames=4),
         scales={1: 1.0},
-        backbone_file="trunk.safetensors",
+        backbone_file="backbone.safetensors",
     )
     model.save(folder / "model.safetensors")
     return folder
@@ -212,7 +212,7 @@ def test_broken_clips_and_small_classes_are_left_out_by_name(
     mine = tmp_path / "mine"
     shutil.copytree(data, mine)
     folders = sorted(path for path in mine.iterdir() if path.is_dir())
-    (folders[0] / "broken.mp4").write_bytes(b"no film")
+    (folders[0] / "broken.mp4").write_bytes(b"no clip")
     for clip in sorted(folders[1].iterdir())[2:]:
         clip.unlink()
     held = tmp_path / "held"

@@ -20,8 +20,8 @@ PROBE = """
 import runpy, sys
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
-strangers = {"torch", "a2m2_zoo", "onnx"} & set(sys.modules)
-assert not strangers, strangers
+unexpected = {"torch", "a2m2_zoo", "onnx"} & set(sys.modules)
+assert not unexpected, unexpected
 """
 
 

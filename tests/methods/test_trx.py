@@ -222,13 +222,13 @@ def test_episodes_together_are_episodes_one_by_one() -> None:
 def test_order_of_supports_changes_nothing(labels: Tensor) -> None:
     method, query, support = small()
     encoded = split(method.encode(vectors(support)), 1)
-    asked = split(method.encode(vectors(query)), 1)
-    logits = method.score(asked, encoded, labels=labels, way=3)
+    queries = split(method.encode(vectors(query)), 1)
+    logits = method.score(queries, encoded, labels=labels, way=3)
     order = torch.tensor([4, 2, 0, 5, 3, 1])
     shuffled = {n: x[:, order] for n, x in encoded.items()}
-    found = method.score(asked, shuffled, labels=labels[order], way=3)
+    found = method.score(queries, shuffled, labels=labels[order], way=3)
     torch.testing.assert_close(found, logits, atol=1e-5, rtol=1e-5)
-    swapped = method.score(asked, encoded, labels=2 - labels, way=3)
+    swapped = method.score(queries, encoded, labels=2 - labels, way=3)
     torch.testing.assert_close(swapped, logits.flip(-1), atol=1e-5, rtol=1e-5)
 
 
