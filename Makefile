@@ -16,7 +16,8 @@ demo: $(DEMO)
 	rm -rf demo
 	$(BIN)/a2m2 demo --out demo
 
-test: lint types unit doctest
+# The tests last: their end says what was skipped and why.
+test: lint types doctest unit
 
 # What is worth running after every change, in a minute and a half; `make test` is what counts.
 QUICK := tests/ops tests/modules tests/data/test_index.py tests/data/test_plans.py tests/evaluation/test_statistics.py \

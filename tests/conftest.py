@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,15 @@ def real_clips() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def lists() -> Path:
+    """The folder of the official lists; tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("A2M2_LISTS", ROOT.parent / "shared" / "lists"))
+    if not folder.is_dir():
+        pytest.skip("needs the official lists: set A2M2_LISTS to their folder")
+    return folder
+
+
 _LONG = 60.0  # seconds
 
 
@@ -72,3 +82,25 @@ def pytest_configure(config: pytest.Config) -> None:
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(AtOnce(terminal))
+
+
+_LINES = 5
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was skipped and why, one line a reason, the most frequent first; ``-rs`` says where."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        where = report.longrepr  # (file, line, reason)
+        text = where[2] if isinstance(where, tuple) else str(where)
+        reasons[text.removeprefix("Skipped: ").partition("\n")[0]] += 1
+    if not reasons:
+        return
+    rows = reasons.most_common()
+    if len(rows) > _LINES:
+        rest = rows[_LINES - 1 :]
+        others = f"{len(rest)} other reasons (-rs lists them)"
+        rows = [*rows[: _LINES - 1], (others, sum(count for _, count in rest))]
+    terminalreporter.section("skipped", sep="-")
+    for reason, count in rows:
+        terminalreporter.write_line(f"{count} skipped: {reason}")

@@ -31,11 +31,11 @@ class Page:
     """Stands for Gradio: remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.requested: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body = (await receive())["body"] if scope["method"] == "POST" else b""
-        self.requested.append({**scope, "body": body})
+        self.received.append({**scope, "body": body})
         headers = [(b"x-frame-options", b"ALLOW")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"page"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -15,15 +14,6 @@ from a2m2_zoo.errors import ArgumentError, EpisodeError, VideoNotFoundError
 from a2m2_zoo.video import Preprocess, read_clip
 
 CLASSES = benchmark("hmdb51").class_names("test")
-
-
-@pytest.fixture(scope="module")
-def lists() -> Path:
-    root = Path(__file__).resolve().parents[2]
-    folder = Path(os.environ.get("A2M2_LISTS", root.parent / "shared" / "lists"))
-    if not folder.is_dir():
-        pytest.skip("needs the official lists: set A2M2_LISTS to their folder")
-    return folder
 
 
 def write(path: Path, *rows: str) -> Path:

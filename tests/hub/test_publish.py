@@ -14,16 +14,13 @@ import yaml
 from hub_server import COMMIT, TOKEN, Hub, Repo, environment, point_client_at
 from hub_uploads import FRONT, sha256
 from makers import draw_video, still
+from makers_models import tiny_model
 
 from a2m2_zoo import load_model
-from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.cli import main
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import package_file, parse_manifest
-from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
-from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.synthetic import write_dataset
-from a2m2_zoo.video import Preprocess
 
 WORDS = ["--license", "apache-2.0", "--data", "Clips drawn by a program."]
 
@@ -38,28 +35,6 @@ def lite(tmp_path: Path) -> Path:
     """The default model as a checkpoint of one's own."""
     load_model("a2m2-lite0").save(tmp_path / "lite.safetensors")
     return tmp_path / "lite.safetensors"
-
-
-def tiny_model(folder: Path, name: str = "tiny") -> Path:
-    """A model whose backbone takes no time, in a file beside it."""
-    backbone = build_backbone("tiny")
-    digest = checkpoint.save(
-        folder / "backbone.safetensors", backbone.state_dict(), kind="backbone", record={}
-    )
-    model = Model(
-        id=name,
-        weights_hash="",
-        backbone_hash=digest,
-        method_name="protonet",
-        backbone_name="tiny",
-        backbone=backbone,
-        method=ProtoNet(ProtoNetConfig()),
-        preprocess=Preprocess(size=64, resize=64, frames=4),
-        scales={1: 1.0},
-        backbone_file="backbone.safetensors",
-    )
-    model.save(folder / "model.safetensors")
-    return folder
 
 
 @pytest.fixture
