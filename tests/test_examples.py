@@ -133,7 +133,11 @@ def test_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_example_is_tested_and_says_how_it_is_run() -> None:
     here = Path(__file__).parent
-    tests = [Path(__file__), here / "test_readme.py", here / "export" / "test_export_alone.py"]
+    tests = [
+        Path(__file__),
+        here / "test_readme.py",
+        here / "zoo" / "export" / "test_export_alone.py",
+    ]
     tested = "".join(path.read_text() for path in tests)
     for path in EXAMPLES.iterdir():
         if path.suffix not in (".py", ".ipynb"):

@@ -41,7 +41,7 @@ FIELDS = (
 )  # fmt: skip
 #: Quick ones, run where the sdist was unpacked: they read the files beside the package, and the weights.
 TESTS = (
-    "tests/test_project_files.py", "tests/test_imports.py", "tests/test_files.py",
+    "tests/test_project_files.py", "tests/test_imports.py", "tests/_utils/test_files.py",
     "tests/hub/test_manifest.py::test_every_file_is_there_with_its_size_and_hash",
 )  # fmt: skip
 

@@ -28,7 +28,7 @@ from a2m2_zoo.video.folders import (
     is_folder,
     is_frame_folder,
 )
-from a2m2_zoo.video.litter import is_thumbnail_name
+from a2m2_zoo.video.ignored_names import is_thumbnail_name
 
 __all__ = [
     "UNREADABLE",

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from a2m2_zoo.errors import VideoError, VideoNotFoundError
+from a2m2_zoo.video.ignored_names import is_ignored_name, is_thumbnail_name, without_thumbnail_name
 from a2m2_zoo.video.images import SUFFIXES
-from a2m2_zoo.video.litter import is_litter, is_thumbnail_name, without_thumbnail_name
 
 # fmt: off
 #: Suffixes by which a file in a folder is known as a video: those in use for the containers that are read.
@@ -261,7 +261,7 @@ def _list(folder: Path) -> Entries:
         path = folder / entry.name
         suffix = path.suffix.lower()
         is_folder, reason = _is_folder(entry), ""
-        if is_litter(entry.name):
+        if is_ignored_name(entry.name):
             reason = LITTER
         elif entry.name.startswith("."):
             # Hidden on purpose; only what looks like a clip may have been meant as one.

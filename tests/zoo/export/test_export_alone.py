@@ -14,7 +14,7 @@ import pytest
 
 from a2m2_zoo.cli import main
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "onnx_alone.py"
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "onnx_alone.py"
 
 PROBE = """
 import runpy, sys
