@@ -40,7 +40,7 @@ VIDEO_SUFFIXES = frozenset([
 DEPTH = 64
 
 #: Why something was left out.
-LITTER = "kept by another program"
+IGNORED = "kept by another program"
 HIDDEN = "hidden"
 NO_VIDEO = "no video by its name"
 PICTURE = "a picture beside clips"
@@ -262,7 +262,7 @@ def _list(folder: Path) -> Entries:
         suffix = path.suffix.lower()
         is_folder, reason = _is_folder(entry), ""
         if is_ignored_name(entry.name):
-            reason = LITTER
+            reason = IGNORED
         elif entry.name.startswith("."):
             # Hidden on purpose; only what looks like a clip may have been meant as one.
             reason = HIDDEN if suffix in VIDEO_SUFFIXES and not is_folder else "-"
