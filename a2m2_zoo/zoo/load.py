@@ -7,7 +7,6 @@ import os
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -92,7 +91,7 @@ def load_model(
         found = checkpoint.load(file, kind="model", sha256=sha256)
 
         def beside(other: str, digest: str) -> Path:
-            near = replace(source, file=other)
+            near = Source(other, source.repo_id, source.commit)
             return fetch(near, root=listed.root, sha256=digest, offline=offline, name=text)
 
     elif Path(text).suffix == ".safetensors" or exists(text):
