@@ -68,7 +68,8 @@ def compare(
         str | None,
         typer.Option(
             "--methods",
-            help="Names of methods and models, and paths of checkpoints, with commas between.",
+            help="Names of methods and models, and paths of checkpoints, with commas between; "
+            "NAME+ridge for ridge regression over the supports.",
             show_default="all",
         ),
     ] = None,
