@@ -136,6 +136,7 @@ def test_light_entrances_load_nothing_heavy(code: str) -> None:
         "huggingface_hub",
         "gradio",
         "onnx",
+        "jinja2",
     )
     probe = f"import sys; print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run(
