@@ -137,6 +137,7 @@ def test_light_entrances_load_nothing_heavy(code: str) -> None:
         "gradio",
         "onnx",
         "jinja2",
+        "msgspec",
     )
     probe = f"import sys; print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run(
