@@ -23,8 +23,6 @@ from a2m2_zoo.errors import CheckpointError, ModelNotFoundError
 from a2m2_zoo.hub._strict import Strict, strict
 from a2m2_zoo.hub.source import Source
 
-#: What ``load_model`` and the command line take where no model is named.
-DEFAULT_MODEL = "a2m2-lite0"
 SCHEMA = 2
 MAX_BYTES = 16 << 20
 _PACKAGE = Path(__file__).resolve().parent.parent

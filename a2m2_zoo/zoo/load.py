@@ -19,10 +19,9 @@ from a2m2_zoo.errors import (
     ModelNotFoundError,
     WeightsNotReleased,
 )
-from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.hub import DEFAULT_MODEL, checkpoint
 from a2m2_zoo.hub.fetch import fetch
 from a2m2_zoo.hub.manifest import (
-    DEFAULT_MODEL,
     Manifest,
     ModelEntry,
     list_models,
