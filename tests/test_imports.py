@@ -136,6 +136,8 @@ def test_light_entrances_load_nothing_heavy(code: str) -> None:
         "huggingface_hub",
         "gradio",
         "onnx",
+        "jinja2",
+        "msgspec",
     )
     probe = f"import sys; print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run(

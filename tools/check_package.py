@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NEEDED = (
     "a2m2_zoo/weights_manifest.json",
     "a2m2_zoo/hub/manifest.schema.json",
+    "a2m2_zoo/hub/templates/card.md",
+    "a2m2_zoo/report/templates/page.html",
     "a2m2_zoo/py.typed",
     "a2m2_zoo/weights/NOTICE",
     "a2m2_zoo/weights/a2m2_lite0.safetensors",

@@ -11,7 +11,7 @@ import typer
 from a2m2_zoo._utils.files import is_folder
 from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.errors import A2M2Error, VideoError, VideoNotFoundError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.bank import SupportBank

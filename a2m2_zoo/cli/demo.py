@@ -10,7 +10,7 @@ import typer
 from a2m2_zoo._utils.files import new_folder
 from a2m2_zoo.cli import options, output
 from a2m2_zoo.errors import DependencyError, SaveError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 _SHOTS = 2  # supports per action
 _SUPPORT_SEED, _QUERY_SEED = 0, 1

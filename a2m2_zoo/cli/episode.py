@@ -9,7 +9,7 @@ import typer
 
 from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.errors import A2M2Error
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.episode import Prediction

@@ -11,7 +11,7 @@ from a2m2_zoo._printable import printable
 from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.errors import A2M2Error, SaveError, VideoError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.model import Model

@@ -15,7 +15,7 @@ from a2m2_zoo._utils.files import check_file, exists, is_folder
 from a2m2_zoo.cli import compare as shared
 from a2m2_zoo.cli import options, output, signals
 from a2m2_zoo.errors import ArgumentError, SaveError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from a2m2_zoo.cli import FAILED, INTERRUPTED, options, output, signals
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.cli.spot import RejectOption, StrideOption, WindowOption, clock
 from a2m2_zoo.errors import VideoError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.spotting import Segment, Window

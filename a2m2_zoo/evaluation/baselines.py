@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,9 +13,12 @@ from a2m2_zoo.errors import ArgumentError, ModelNotFoundError
 from a2m2_zoo.hub.manifest import list_models
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.a2m2 import A2M2
-from a2m2_zoo.methods.base import Method
+from a2m2_zoo.methods.base import Method, PairwiseMethod
+from a2m2_zoo.methods.ridge_rule import RidgeRule
 from a2m2_zoo.recognition.model import Model
 
+#: Behind a method's name: its pair scores under ridge regression over the supports, in place of its own rule.
+RIDGE = "+ridge"
 #: The A²M² head with its alignment replaced by a fixed rule on the same descriptors.
 CONTROLS = {f"a2m2-{alignment}": alignment for alignment in ("diagonal", "global", "bimhm", "otam")}
 
@@ -65,8 +68,9 @@ def check_baselines(names: Sequence[str], model: Model) -> None:
         )
     known = (*known_baselines(model), *list_models())
     for name in names:
-        if name not in {*known, *METHODS, *CONTROLS} and not _is_file(name):
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        plain = name.removesuffix(RIDGE)
+        if plain not in {*known, *METHODS, *CONTROLS} and not _is_file(plain):
+            near = difflib.get_close_matches(plain, known, n=3, cutoff=0.4)
             raise ModelNotFoundError(
                 f"no method is called {name!r}; "
                 + (f"did you mean {' or '.join(near)}? " if near else "")
@@ -81,7 +85,8 @@ def build_baseline(name: str, model: Model, *, seed: int = 0) -> Baseline:
         name: The model's own method; ``a2m2-diagonal``, ``-global``, ``-bimhm`` or ``-otam``: the
             model's own A²M² head, weights included, with that alignment; another name of
             ``methods.METHODS``, with default configuration and seeded weights; or a name or path
-            that ``load_model`` takes.
+            that ``load_model`` takes. With ``+ridge`` behind it: the same pair scores, and ridge
+            regression over the supports as the rule from pairs to classes.
         model: The model whose features the head will see.
         seed: Of the weights of a head that is built here. The caller's random state is left alone.
 
@@ -95,6 +100,15 @@ def build_baseline(name: str, model: Model, *, seed: int = 0) -> Baseline:
     'no parameters'
     """
     check_baselines([name], model)
+    if name.endswith(RIDGE):
+        found = build_baseline(name.removesuffix(RIDGE), model, seed=seed)
+        if not isinstance(found.method, PairwiseMethod):
+            raise ArgumentError(
+                f"{name!r}: {found.name} compares a query with classes, not with clips, so ridge "
+                "regression over pair scores cannot replace its rule; leave +ridge, or give a method "
+                "with pair scores: protonet, bimhm, otam, deepemd or a2m2"
+            )
+        return replace(found, name=name, method=RidgeRule(found.method).eval(), weights_hash="")
     if name == model.method_name:
         return _baseline(name, model.method, _model_status(model), model.weights_hash)
     if name in CONTROLS:

@@ -1,4 +1,4 @@
-"""The Hub's client kept quiet while it uploads, and its failures told as one line."""
+"""The Hub's client kept quiet while it uploads, and its failures as one line."""
 
 from __future__ import annotations
 

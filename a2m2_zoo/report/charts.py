@@ -34,6 +34,11 @@ class Axis:
     high: float
     ticks: tuple[float, ...]
 
+    @property
+    def digits(self) -> int:
+        """Digits behind the point that tell the ticks apart."""
+        return 0 if all(tick == round(tick) for tick in self.ticks) else 1
+
     def at(self, value: float) -> str:
         """Where ``value`` lies, as an SVG percentage; what lies outside is put on the edge."""
         share = (value - self.low) / (self.high - self.low)

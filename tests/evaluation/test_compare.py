@@ -21,11 +21,12 @@ from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.results import STATUSES, Comparison, Difference
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
-from a2m2_zoo.methods.base import Method, take
+from a2m2_zoo.methods.base import Method, PairwiseMethod, take
 from a2m2_zoo.methods.blocks import A2Config, M2Config
 from a2m2_zoo.methods.blocks._config import Config
+from a2m2_zoo.ops.ridge import Ridge
 from a2m2_zoo.recognition.model import Model
-from a2m2_zoo.video import read_clip
+from a2m2_zoo.video import normalise, read_clip
 
 CLIPS_PER_CLASS = 4
 
@@ -333,6 +334,46 @@ def test_controls_are_the_same_head_with_another_alignment(model: Model) -> None
     assert model.method.config.a2.alignment == "transport"
     with pytest.raises(ArgumentError, match="has a protonet head"):
         build_baseline("a2m2-otam", load_model("protonet-lite0"))
+
+
+@pytest.mark.parametrize("name", ["protonet", "bimhm", "otam", "deepemd", "a2m2", "a2m2-diagonal"])
+def test_any_method_with_pair_scores_takes_ridge_as_its_rule(model: Model, name: str) -> None:
+    own = build_baseline(name, model)
+    ridge = build_baseline(f"{name}+ridge", model)
+    assert (ridge.name, ridge.status) == (f"{name}+ridge", own.status)
+    assert (ridge.parameters, ridge.weights_hash) == (own.parameters, "")
+    noise = np.random.default_rng(0).integers(0, 256, (9, 8, 32, 32, 3), dtype=np.uint8)
+    clips = [read_clip(frames, model.preprocess) for frames in noise]
+    frames = torch.stack([torch.from_numpy(clip.frames) for clip in clips])
+    features = model.backbone(normalise(frames, model.preprocess), stages=model.method.stages)
+    with torch.no_grad():
+        found = ridge.method.encode(features)
+        query, support = (
+            {k: v[None, some] for k, v in found.items()} for some in (slice(3), slice(3, 9))
+        )
+        labels = torch.tensor([0, 0, 0, 1, 1, 2])  # unbalanced
+        scores = ridge.method.score(query, support, labels=labels, way=3)
+        assert isinstance(own.method, PairwiseMethod)
+        fitted = Ridge.fit(own.method.pairs(support, support), labels, way=3)
+        assert torch.equal(scores, fitted.scores(own.method.pairs(query, support)))
+        again = ridge.method.score(support, support, labels=labels, way=3)
+    assert again.argmax(-1)[0].tolist() == labels.tolist()
+
+
+def test_ridge_stands_beside_a_methods_own_rule_on_the_same_episodes(
+    model: Model, folder: Path, cache: Path
+) -> None:
+    names = ["a2m2", "a2m2+ridge", "protonet+ridge"]
+    done = run(model, folder, cache, methods=names)
+    assert {result.method for result in done.results} == set(names)
+    assert all(0 <= result.accuracy <= 100 for result in done.results)
+
+
+def test_ridge_needs_pair_scores(model: Model) -> None:
+    with pytest.raises(ArgumentError, match="trx compares a query with classes"):
+        build_baseline("trx+ridge", model)
+    with pytest.raises(ModelNotFoundError, match="no method is called 'bimh"):
+        build_baseline("bimh+ridge", model)
 
 
 def test_weights_of_untrained_heads_follow_the_seed_and_leave_the_callers_draws_alone(
