@@ -35,22 +35,24 @@ settings.register_profile(
 settings.load_profile("same")
 
 
+def _shared(variable: str, name: str, what: str) -> Path:
+    """A folder that lies beside the project or where the variable says; without it the test is skipped."""
+    folder = Path(os.environ.get(variable, ROOT.parent / "shared" / name))
+    if not folder.is_dir():
+        pytest.skip(f"needs {what}: set {variable} to their folder")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def real_clips() -> Path:
-    """The folder of real clips; tests that need it skip where it is absent."""
-    folder = Path(os.environ.get("A2M2_VIDEOS", ROOT.parent / "shared" / "videos"))
-    if not folder.is_dir():
-        pytest.skip("needs the real clips: set A2M2_VIDEOS to their folder")
-    return folder
+    """The folder of real clips."""
+    return _shared("A2M2_VIDEOS", "videos", "the real clips")
 
 
 @pytest.fixture(scope="session")
 def lists() -> Path:
-    """The folder of the official lists; tests that need it skip where it is absent."""
-    folder = Path(os.environ.get("A2M2_LISTS", ROOT.parent / "shared" / "lists"))
-    if not folder.is_dir():
-        pytest.skip("needs the official lists: set A2M2_LISTS to their folder")
-    return folder
+    """The folder of the official lists."""
+    return _shared("A2M2_LISTS", "lists", "the official lists")
 
 
 _LONG = 60.0  # seconds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,3 +91,13 @@ BROKEN: dict[str, Callable[[Path], Path]] = {
     "cut.mp4": cut,
     "missing.mp4": lambda path: path,
 }
+
+
+def started(script: str, file: Path, *, says: str) -> subprocess.Popen[str]:
+    """A process of its own that runs ``script`` on ``file`` and has got as far as to print ``says``."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(file)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"{says}\n"
+    return process

@@ -13,7 +13,7 @@ from a2m2_zoo.errors import ArgumentError, ModelNotFoundError
 from a2m2_zoo.hub.manifest import list_models
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.a2m2 import A2M2
-from a2m2_zoo.methods.base import Method, PairwiseMethod
+from a2m2_zoo.methods.base import Method
 from a2m2_zoo.methods.ridge_rule import RidgeRule
 from a2m2_zoo.recognition.model import Model
 
@@ -102,12 +102,6 @@ def build_baseline(name: str, model: Model, *, seed: int = 0) -> Baseline:
     check_baselines([name], model)
     if name.endswith(RIDGE):
         found = build_baseline(name.removesuffix(RIDGE), model, seed=seed)
-        if not isinstance(found.method, PairwiseMethod):
-            raise ArgumentError(
-                f"{name!r}: {found.name} compares a query with classes, not with clips, so ridge "
-                "regression over pair scores cannot replace its rule; leave +ridge, or give a method "
-                "with pair scores: protonet, bimhm, otam, deepemd or a2m2"
-            )
         return replace(found, name=name, method=RidgeRule(found.method).eval(), weights_hash="")
     if name == model.method_name:
         return _baseline(name, model.method, _model_status(model), model.weights_hash)

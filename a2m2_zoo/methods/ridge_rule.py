@@ -35,8 +35,9 @@ class RidgeRule(Method):
         super().__init__()
         if not isinstance(inner, PairwiseMethod):
             raise ArgumentError(
-                f"{type(inner).__name__} compares a query with classes, not with clips, so ridge "
-                "regression over pair scores cannot replace its rule; expected a method with pair scores"
+                f"{type(inner).__name__.lower()} compares a query with classes, not with clips, so ridge "
+                "regression over pair scores cannot replace its rule; give a method with pair scores: "
+                "protonet, bimhm, otam, deepemd or a2m2"
             )
         self.inner, self.strength = inner, strength
         self.stages, self.config = inner.stages, inner.config
