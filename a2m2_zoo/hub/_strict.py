@@ -39,6 +39,9 @@ def strict(raw: Any, kind: type[_T], name: str) -> _T:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
         raise CheckpointError(_said(error, raw, kind, name)) from None
+    except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can name
+        wrong = str(error.object)[:40]
+        raise CheckpointError(f"{name} has {wrong!r}; expected text of whole characters") from None
 
 
 def _said(error: msgspec.ValidationError, raw: Any, kind: type, at: str) -> str:

@@ -157,6 +157,18 @@ def test_a_planned_model_may_have_a_figure_of_its_paper() -> None:
     assert list(entry.models.values())[PLANNED].metrics == [Paper(*list(PAPER.values())[1:])]
 
 
+@pytest.mark.parametrize("half", ["\\ud800", "a\\udfffb"])
+def test_half_a_character_is_refused_as_a_key_and_as_a_value(half: str) -> None:
+    """JSON can name one by its number; it is no text that anything else could take."""
+    text = json.loads(f'"{half}"')
+    key = copy.deepcopy(RAW)
+    key["models"][0][text] = 1
+    with pytest.raises(CheckpointError, match=r"manifest has .* expected text of whole characters"):
+        parse_manifest(key)
+    with pytest.raises(CheckpointError, match=r"summary is .* expected one line of text"):
+        parse_manifest(change(["models", 0, "summary"], text))
+
+
 def test_an_entry_listed_twice_is_refused() -> None:
     raw = copy.deepcopy(RAW)
     raw["models"].append(raw["models"][0])
