@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import threading
 import time
+import weakref
 
 import av
 import cv2
@@ -24,6 +27,7 @@ from a2m2_zoo.video import (
     Clip,
     Limits,
     Preprocess,
+    decode,
     read_clip,
     read_clips,
     segment_centres,
@@ -299,6 +303,43 @@ def test_leaving_stops_a_read_that_is_under_way(tmp_path):
     start = time.monotonic()
     results.close()
     assert time.monotonic() - start < 1.0
+
+
+def test_a_reading_that_nobody_closed_may_be_collected_by_a_thread_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Then that thread must not wait for itself, which Python refuses as an error nobody can catch."""
+    given_up, collected, clip = (
+        threading.Event(),
+        threading.Event(),
+        np.zeros((1, 8, 8, 3), np.uint8),
+    )
+    plain = decode._read
+
+    def read(source, *how):
+        if source is not clip:
+            given_up.wait(10)
+            gc.collect()
+            collected.set()
+        return plain(clip, *how)
+
+    monkeypatch.setattr(decode, "_read", read)
+    failures = []
+    monkeypatch.setattr(sys, "unraisablehook", failures.append)
+    gc.disable()
+    try:
+        results = read_clips([clip, clip.copy(), clip], SPEC, workers=1)
+        next(results)
+        circle = [results]
+        circle.append(circle)
+        left = weakref.ref(results)
+        del results, circle
+        given_up.set()
+        assert collected.wait(10)
+    finally:
+        gc.enable()
+    assert left() is None
+    assert not failures
 
 
 def test_each_source_of_many_has_a_seed_of_its_own(videos):
