@@ -33,7 +33,17 @@ ALLOWED = {
     "evaluation": BASE
     | {"backbones", "data", "features", "hub", "methods", "recognition", "video", "zoo"},
     "training": BASE
-    | {"backbones", "data", "evaluation", "features", "hub", "methods", "recognition", "video"},
+    | {
+        "backbones",
+        "data",
+        "evaluation",
+        "features",
+        "hub",
+        "methods",
+        "recognition",
+        "video",
+        "zoo",
+    },
     "api": BASE | {"recognition", "zoo"},
     "spotting": BASE | {"backbones", "recognition", "video", "zoo"},
     "report": BASE | {"api", "evaluation", "recognition", "spotting", "video"},

@@ -51,7 +51,7 @@ DATA = {
 }
 MADE_WITH = {
     "training-free": "python tools/build_free_head.py",
-    "trained": "python tools/train_lite0.py --work lite0 --install",
+    "trained": "a2m2 train --recipe a2m2-lite0 --out RUN",
 }
 
 PREPROCESS = Preprocess(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-import train_lite0 as lite0
 from build_free_head import CONFIG, set_statistics
 from torch import Tensor, nn
 
@@ -14,6 +13,12 @@ from a2m2_zoo.backbones import Features
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod
+from a2m2_zoo.training.recipes import recipe
+
+LITE0 = recipe("a2m2-lite0")  # the budget, the classes and the distortions of all heads
+assert LITE0.generated is not None
+assert LITE0.distortion is not None
+GENERATED, DISTORTION = LITE0.generated, LITE0.distortion
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,8 @@ class Head:
     m2: dict[str, Any] = field(default_factory=dict)
     a2: dict[str, Any] = field(default_factory=dict)
     other: dict[str, Any] = field(default_factory=dict)
-    classes: int = lite0.CLASSES
-    lr: float = lite0.CONFIG.lr
+    classes: int = GENERATED.classes
+    lr: float = LITE0.training_config.lr
     steps: int = 0
     seeds: int = 3
     domain: float = 0.15
@@ -53,7 +58,7 @@ WHOLE = {"scales": (1,), "cells": (1,)}  # every frame's whole picture: a fifth 
 # Learning rates; a run of the last two takes ten minutes, and TRX fourteen gigabytes.
 BASELINES = {"protonet": 1e-3, "otam": 1e-3, "trx": 1e-3, "molo": 1e-4}
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)  # the rates were chosen from these, on generated classes
-SHIPPED: dict[str, Any] = {"steps": 400, "domain": lite0.DISTORTION.domain, "seeds": 1}
+SHIPPED: dict[str, Any] = {"steps": 400, "domain": DISTORTION.domain, "seeds": 1}
 HEADS: dict[str, Head] = {
     "a2m2": Head("baselines", m2={"reduce": "context"}, a2=START, **SHIPPED),
     **{

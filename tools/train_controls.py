@@ -2,10 +2,10 @@
 
     python tools/train_controls.py --work lite0 --videos VIDEOS... --out docs/receipts/controls.json
 
-Needs the blocks that ``tools/train_lite0.py --work lite0`` draws. Every head sees the same features, classes
-and episodes; each is kept as ``WORK/controls/NAME-SEED.safetensors`` beside what it answered, so that a
-run goes on where it was interrupted. ``--heads A B`` chooses some, and the others' rows in an earlier receipt
-stay; without it all are trained.
+Takes the blocks that ``tools/train_lite0.py --work lite0`` draws, or draws them. Every head sees the same
+features, classes and episodes; each is kept as ``WORK/controls/NAME-SEED.safetensors`` beside what it
+answered, so that a run goes on where it was interrupted. ``--heads A B`` chooses some, and the others' rows
+in an earlier receipt stay; without it all are trained.
 """
 
 from __future__ import annotations
@@ -24,8 +24,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import train_lite0 as lite0
-from control_heads import FIRST, HEADS, after_training, built
+from control_heads import (
+    DISTORTION,
+    FIRST,
+    GENERATED,
+    HEADS,
+    LITE0,
+    after_training,
+    built,
+)
 from torch import Tensor
 
 from a2m2_zoo import __version__, load_model
@@ -44,6 +51,9 @@ from a2m2_zoo.methods.base import (
     concatenate,
 )
 from a2m2_zoo.training import TrainingConfig, Validation, train
+from a2m2_zoo.training.drawing import Drawer, all_blocks, drawn, judged
+from a2m2_zoo.training.generated import Drawn, class_name
+from a2m2_zoo.training.generated import episodes as episodes_of
 
 GROUPS = tuple(dict.fromkeys(head.group for head in HEADS.values()))
 SHIFT = 0.5  # of the clip, in the misaligned columns
@@ -55,7 +65,7 @@ class Data:
     """What every job needs, made once before the workers are forked."""
 
     backbone: Any
-    generated: tuple[Features, Tensor, Tensor]
+    generated: Drawn
     statistics: Features
     validation: Callable[[int], Validation]
     real: dict[str, tuple[Features, Tensor]]
@@ -73,23 +83,12 @@ def job(name: str, seed: int) -> str:
     if (stem.parent / f"{stem.name}.npz").exists():
         return stem.name
     method = built(head, DATA.statistics, DATA.backbone, seed)
-    found, labels, inside = DATA.generated
-    if head.classes < lite0.CLASSES:
-        kept = labels < head.classes
-        found = Features({k: v[kept] for k, v in found.maps.items()}, found.pooled[kept])
-        labels, inside = labels[kept], inside[kept]
-    source = lite0.source(
-        found,
-        labels,
-        inside,
-        classes=head.classes,
-        seed=lite0.SEED + seed,
-        distortion=replace(lite0.DISTORTION, domain=head.domain),
-    )
     steps = head.steps or options.steps
     config: TrainingConfig = replace(
-        lite0.CONFIG, steps=steps, lr=head.lr, seed=seed, validate_every=0, validate_episodes=400
+        LITE0.training_config, steps=steps, lr=head.lr, seed=seed, validate_every=0
     )
+    distortion = replace(DISTORTION, domain=head.domain)
+    source = episodes_of(first_classes(head.classes), GENERATED, config, distortion)
     started = time.perf_counter()
     if head.after:
         first = stem_of(FIRST, seed, options)
@@ -113,6 +112,16 @@ def job(name: str, seed: int) -> str:
         return kept_answers(stem, None, facts)
     aligned = options.baselines if head.group == "baselines" else 0
     return kept_answers(stem, method.eval(), facts, aligned=aligned)
+
+
+def first_classes(count: int) -> Drawn:
+    """The generated clips of the first classes."""
+    drawn = DATA.generated
+    if count == GENERATED.classes:
+        return drawn
+    kept, found = drawn.labels < count, drawn.features
+    maps = {stage: value[kept] for stage, value in found.maps.items()}
+    return Drawn(Features(maps, found.pooled[kept]), drawn.labels[kept], drawn.inside[kept])
 
 
 def run_apart(jobs: list[tuple[str, int]], workers: int) -> Iterator[tuple[str, int, int | None]]:
@@ -183,19 +192,20 @@ def right(method: Method, descriptors: Descriptors, draw: Draw) -> np.ndarray:
 
 def prepared(options: argparse.Namespace) -> Data:
     """Generated features from the blocks, held-out ones, and features of the real sets."""
-    model = load_model(lite0.START)
-    generated = lite0.drawn(options.work, model.preprocess, workers=2)
-    chosen = torch.linspace(0, len(generated[1]) - 1, STATISTICS).long()
+    model = load_model(str(LITE0.start))
+    drawer = Drawer(options.work, model.backbone, model.backbone_hash, model.preprocess)
+    drawer.fill(all_blocks(GENERATED), workers=2, tell=lambda *_: None)
+    generated, held = drawn(drawer, GENERATED), judged(drawer, GENERATED)[0]
+    found = generated.features
+    chosen = torch.linspace(0, len(generated.labels) - 1, STATISTICS).long()
     statistics = Features(
-        {stage: maps[chosen].float() for stage, maps in generated[0].maps.items()},
-        generated[0].pooled[chosen].float(),
+        {stage: maps[chosen].float() for stage, maps in found.maps.items()},
+        found.pooled[chosen].float(),
     )
-    held, held_labels = lite0.held_out(options.work, model.backbone)
 
     def validation(classes: int) -> Validation:
-        names = [f"generated {index}" for index in lite0.VALIDATION[0]]
-        known = [f"generated {index}" for index in range(classes)]
-        return Validation.of_features(held, held_labels, names=names, training_names=known)
+        known = tuple(class_name(label) for label in range(classes))
+        return replace(held, training_names=known)
 
     real = {}
     for folder in options.videos:

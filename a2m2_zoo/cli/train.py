@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ import typer
 from a2m2_zoo._utils.files import check_file, exists, is_folder
 from a2m2_zoo.cli import compare as shared
 from a2m2_zoo.cli import options, output, signals
+from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import ArgumentError, SaveError
 from a2m2_zoo.hub import DEFAULT_MODEL
 
@@ -24,135 +26,193 @@ if TYPE_CHECKING:
     from a2m2_zoo.training.loop import Trained
     from a2m2_zoo.training.start import Start
 
+_MODEL = "model.safetensors"  # what a run's folder gets in the end
 _TUNED = 0.1  # the backbone's learning rate as a share of the head's, if nobody says
 
 
-def train(
-    data: shared.DataArgument,
-    out: Annotated[Path, typer.Option("--out", help="A folder for the run and its model.")],
-    method: Annotated[
-        str | None,
-        typer.Option("--method", help="A method's name.", show_default="the model's own"),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", help="A published recipe, such as molo-resnet50-ssv2-small."),
-    ] = None,
+@dataclass(frozen=True, kw_only=True)
+class Clips:
+    """What is trained on."""
+
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder with one folder of clips per class, or a list's videos. The recipe a2m2-lite0 "
+            "draws its own where there is none.",
+            show_default=False,
+        ),
+    ] = None
     validation: Annotated[
         Path | None,
         typer.Option("--validation", help="A folder like DATA with other classes."),
-    ] = None,
+    ] = None
     share: Annotated[
         float,
         typer.Option("--hold-out", min=0, max=0.9, help="Share of DATA's classes to validate on."),
-    ] = 0.2,
+    ] = 0.2
+    list_file: shared.ListOption = None
+    benchmark: shared.BenchmarkOption = None
+    cache: shared.CacheOption = None
+    half: Annotated[
+        bool, typer.Option("--half", help="Keep features in float16: half the memory.")
+    ] = False
+    workers: options.WorkersOption = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """What is trained, from what start, and how."""
+
+    method: Annotated[
+        str | None,
+        typer.Option("--method", help="A method's name.", show_default="the model's own"),
+    ] = None
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="A recipe, such as molo-resnet50-ssv2-small or a2m2-lite0."),
+    ] = None
     model: Annotated[
         str,
         typer.Option("--model", help="Gives backbone and preprocessing, and a head to start from."),
-    ] = DEFAULT_MODEL,
+    ] = DEFAULT_MODEL
     from_scratch: Annotated[
         bool,
         typer.Option("--from-scratch", help="Start from random weights, not the model's head."),
-    ] = False,
+    ] = False
     tune_backbone: Annotated[
         bool, typer.Option("--tune-backbone", help="Train the backbone too, from videos.")
-    ] = False,
+    ] = False
     backbone_weights: Annotated[
         Path | None,
         typer.Option("--backbone-weights", help="A recipe's backbone, as safetensors."),
-    ] = None,
+    ] = None
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Of the optimiser.", show_default="2000")
-    ] = None,
+    ] = None
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set", metavar="FIELD=VALUE", help="A setting, such as lr=3e-4 or method.eps=0.1."
         ),
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where it is computed, and where it goes."""
+
+    out: Annotated[Path, typer.Option("--out", help="A folder for the run and its model.")]
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, to the last bit.")
-    ] = False,
-    list_file: shared.ListOption = None,
-    benchmark: shared.BenchmarkOption = None,
-    cache: shared.CacheOption = None,
-    half: Annotated[
-        bool, typer.Option("--half", help="Keep features in float16: half the memory.")
-    ] = False,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
-    workers: options.WorkersOption = None,
+    ] = False
+    device: options.DeviceOption = "auto"
+    threads: options.ThreadsOption = None
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Insist on TensorBoard's files.")
-    ] = False,
-    json: Annotated[
-        Path | None, typer.Option("--json", help="Write the receipt; - is stdout.")
-    ] = None,
-) -> None:
+    ] = False
+    json: Annotated[Path | None, typer.Option("--json", help="Write the receipt; - is stdout.")] = (
+        None
+    )
+
+
+@grouped
+def train(clips: Clips, beginning: Beginning, place: Place) -> None:
     """Train a method episode by episode and keep what is best on classes it never saw.
 
     One Ctrl-C finishes the step and saves; --resume goes on. Several GPUs: torchrun -m a2m2_zoo train ...
 
     Exit code 0: trained; 2: the call is wrong; 130: stopped by Ctrl-C, saved; 143: the same by SIGTERM.
     """
-    given = _settings(settings or [], steps=steps)
-    if recipe is not None and (method is not None or from_scratch):
-        raise ArgumentError(
-            "--recipe names its own method and starts from scratch; leave those out"
-        )
-    if json is not None and json != Path("-"):
-        if not is_folder(json.parent):
-            raise SaveError(f"cannot write {str(json)!r}: its folder does not exist; make it first")
-        check_file(json)
-    split = _split(data, validation, share, list_file, benchmark, seed=given.get("seed", 0))
-    start = _start(model, device, method, recipe, backbone_weights, from_scratch, given)
-    if tune_backbone and not start.config.backbone_lr:
+    given = _settings(beginning.settings or [], steps=beginning.steps)
+    _check(clips, beginning, place)
+    split = None if clips.data is None else _split(clips.data, clips, seed=given.get("seed", 0))
+    start = _start(beginning, place.device, given)
+    if beginning.tune_backbone and not start.config.backbone_lr:
         start = _tuned(start)
-    from a2m2_zoo.training.distributed import joined
-
-    place = next(start.backbone.parameters()).device
-    if threads is not None:
+    if place.threads is not None:
         import torch
 
-        torch.set_num_threads(threads)  # gradients are PyTorch's own, and so are its threads
+        torch.set_num_threads(place.threads)  # gradients are PyTorch's own, and so are its threads
+    found, first = _run(start, split, clips, place)
+    if not first:
+        return
+    if found.stopped == "interrupted":
+        output.complain(
+            f"stopped after step {found.step} and saved in {str(place.out)!r}; the same command with "
+            "--resume goes on from there"
+        )
+        if found.signal:
+            signals.note(found.signal)
+        raise typer.Exit(signals.exit_code())
+    if place.json is not None:
+        receipt = (place.out / "receipt.json").read_text(encoding="utf-8")
+        shared.write_result(place.json, receipt.rstrip())
+    if place.json != Path("-"):
+        _report(found, place.out / _MODEL, clips.validation)
+
+
+def _check(clips: Clips, beginning: Beginning, place: Place) -> None:
+    """Refuse options that contradict each other, before anything is read."""
+    if beginning.recipe is not None and (beginning.method is not None or beginning.from_scratch):
+        raise ArgumentError("--recipe names its own method and its own start; leave those out")
+    if beginning.recipe is None and beginning.backbone_weights is not None:
+        raise ArgumentError("--backbone-weights is for --recipe; --model brings its own backbone")
+    if clips.data is None:
+        _check_drawn(clips, beginning.recipe)
+    if place.json is not None and place.json != Path("-"):
+        if not is_folder(place.json.parent):
+            raise SaveError(
+                f"cannot write {str(place.json)!r}: its folder does not exist; make it first"
+            )
+        check_file(place.json)
+
+
+def _check_drawn(clips: Clips, recipe: str | None) -> None:
+    """Refuse to go without DATA, unless the recipe draws its own."""
+    from a2m2_zoo.training.recipes import recipe as find_recipe
+
+    if recipe is None or find_recipe(recipe).generated is None:
+        raise ArgumentError(
+            "DATA is missing; give a folder with one folder of clips per class (--recipe a2m2-lite0 alone "
+            "draws its own)"
+        )
+    if clips.validation or clips.list_file or clips.benchmark:
+        raise ArgumentError(
+            "--validation, --list and --benchmark go with DATA; give it, or leave them out"
+        )
+
+
+def _run(start: Start, split: Split | None, clips: Clips, place: Place) -> tuple[Trained, bool]:
+    """Train; how it ended, and whether this process is the one that tells."""
     from a2m2_zoo.features import default_cache
+    from a2m2_zoo.training.distributed import joined
     from a2m2_zoo.training.session import Session
     from a2m2_zoo.video import Limits
 
-    with joined(place) as ranks, _table(start.config.steps, quiet=not ranks.first) as table:
+    device = next(start.backbone.parameters()).device
+    own = place.out / "generated" if split is None else default_cache()
+    with joined(device) as ranks, _table(start.config.steps, quiet=not ranks.first) as table:
         session = Session(
             start,
             split,
-            out,
-            default_cache() if cache is None else cache,
+            place.out,
+            clips.cache or own,
             videos=start.augment is not None or start.config.backbone_lr > 0,
-            half=half,
-            workers=workers,
+            half=clips.half,
+            workers=clips.workers,
             limits=Limits(),
             complain=output.complain if ranks.first else lambda line: None,
             tell=lambda label, done, total: table({"note": f"{label}: {done} of {total}"}),
         )
         found = session.run(
             ranks,
-            name=out.resolve().name,
-            resume=resume,
+            name=place.out.resolve().name,
+            resume=place.resume,
             progress=table,
-            tensorboard=tensorboard or None,
+            tensorboard=place.tensorboard or None,
         )
-    if not ranks.first:
-        return
-    if found.stopped == "interrupted":
-        output.complain(
-            f"stopped after step {found.step} and saved in {str(out)!r}; the same command with --resume "
-            "goes on from there"
-        )
-        if found.signal:
-            signals.note(found.signal)
-        raise typer.Exit(signals.exit_code())
-    if json is not None:
-        shared.write_result(json, (out / "receipt.json").read_text(encoding="utf-8").rstrip())
-    if json != Path("-"):
-        _report(found, session.model, validation)
+        return found, ranks.first
 
 
 def _settings(pairs: list[str], *, steps: int | None) -> dict[str, Any]:
@@ -166,19 +226,12 @@ def _settings(pairs: list[str], *, steps: int | None) -> dict[str, Any]:
     return given
 
 
-def _split(
-    data: Path,
-    validation: Path | None,
-    share: float,
-    list_file: Path | None,
-    benchmark: str | None,
-    *,
-    seed: Any,
-) -> Split:
+def _split(data: Path, clips: Clips, *, seed: Any) -> Split:
     """Training and held-out classes: of two folders, of a benchmark's splits, or of one folder."""
     from a2m2_zoo.data.lists import Listing, open_dataset
     from a2m2_zoo.training.dataset import Split, hold_out
 
+    validation, list_file, benchmark = clips.validation, clips.list_file, clips.benchmark
     official = list_file is not None or benchmark is not None
     one = list_file is not None and exists(list_file) and not is_folder(list_file)
     if one and validation is None:
@@ -197,32 +250,23 @@ def _split(
         return Split(train, open_dataset(validation).classes)
     if official:
         return Split(train, opened(data, "val").classes)
-    return hold_out(train, share, seed=seed if isinstance(seed, int) else 0)
+    return hold_out(train, clips.share, seed=seed if isinstance(seed, int) else 0)
 
 
-def _start(
-    model: str,
-    device: str,
-    method: str | None,
-    recipe: str | None,
-    weights: Path | None,
-    from_scratch: bool,
-    settings: dict[str, Any],
-) -> Start:
+def _start(given: Beginning, device: str, settings: dict[str, Any]) -> Start:
     from a2m2_zoo.training.start import from_model, from_recipe
 
     chosen = _own_device(device)
-    if recipe is not None:
-        return from_recipe(recipe, weights=weights, settings=settings).to(chosen)
-    if weights is not None:
-        raise ArgumentError("--backbone-weights is for --recipe; --model brings its own backbone")
-    recogniser = options.open_model(model, str(chosen))
-    path = Path(model)
+    if given.recipe is not None:
+        weights = given.backbone_weights
+        return from_recipe(given.recipe, weights=weights, settings=settings).to(chosen)
+    recogniser = options.open_model(given.model, str(chosen))
+    path = Path(given.model)
     return from_model(
         recogniser,
         folder=path if is_folder(path) else path.parent,
-        method=method,
-        from_scratch=from_scratch,
+        method=given.method,
+        from_scratch=given.from_scratch,
         settings=settings,
     ).to(chosen)
 

@@ -19,6 +19,7 @@ from a2m2_zoo.data.plans import uniform
 from a2m2_zoo.errors import ArgumentError, EpisodeError, SaveError
 from a2m2_zoo.features import FeatureCache
 from a2m2_zoo.training.config import TrainingConfig
+from a2m2_zoo.training.distort import DistortedSource, Distortion
 from a2m2_zoo.training.shared_clips import dealt, draws
 from a2m2_zoo.training.source import EpisodeSource, FeatureSource
 from a2m2_zoo.training.validation import Validation, check_disjoint
@@ -108,7 +109,13 @@ def hold_out(classes: Classes, share: float, *, seed: int) -> Split:
 
 
 def from_features(
-    split: Split, cache: FeatureCache, *, config: TrainingConfig, half: bool, folder: Path
+    split: Split,
+    cache: FeatureCache,
+    *,
+    config: TrainingConfig,
+    half: bool,
+    folder: Path,
+    distortion: Distortion | None = None,
 ) -> tuple[EpisodeSource, Validation | None]:
     """Episodes and validation from cached features, for a frozen backbone.
 
@@ -118,6 +125,7 @@ def from_features(
         config: Sizes of the episodes, and their seed.
         half: Hold float16 in memory.
         folder: Where a file is mapped from if the features are larger than half of the memory.
+        distortion: What is done to the features that are trained on; None leaves them alone.
 
     Raises:
         CheckpointError: The cache lacks clips.
@@ -130,7 +138,10 @@ def from_features(
         return found, _labels(classes)
 
     features, labels = held(split.train)
-    source = dealt(FeatureSource(features, labels, **draws(config)), config)
+    source: EpisodeSource = FeatureSource(features, labels, **draws(config))
+    if distortion is not None:
+        source = DistortedSource(source, distortion, seed=config.seed)
+    source = dealt(source, config)
     if not split.held:
         return source, None
     features, labels = held(split.held)

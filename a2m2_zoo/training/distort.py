@@ -17,13 +17,14 @@ from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.warps import looked_at, padded, shifted, trimmed
 from a2m2_zoo.methods.base import TrainingBatch
+from a2m2_zoo.methods.blocks._config import Config
 from a2m2_zoo.training.source import EpisodeSource
 
 _SEEDS = 2**63
 
 
 @dataclass(frozen=True)
-class Distortion:
+class Distortion(Config):
     """How much is varied.
 
     Attributes:
@@ -37,10 +38,10 @@ class Distortion:
     domain: float = 0.15
 
     def __post_init__(self) -> None:
-        if not 0 <= self.moved <= 1 or not self.domain >= 0:
-            raise ArgumentError(
-                f"moved is {self.moved} and domain {self.domain}; expected 0 to 1, and 0 or more"
-            )
+        self._number("moved", low=0.0)
+        self._number("domain", low=0.0)
+        if self.moved > 1:
+            raise ArgumentError(f"moved is {self.moved}; expected a share, 0 to 1")
 
 
 class DistortedSource:

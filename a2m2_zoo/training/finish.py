@@ -93,18 +93,39 @@ def save_model(
     return model
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What probabilities are fitted on.
+
+    Attributes:
+        clips: Of classes that were not trained on.
+        episodes: For each number of supports.
+        seed: Of the episodes.
+    """
+
+    clips: Validation
+    episodes: int
+    seed: int
+
+    @classmethod
+    def of_validation(cls, clips: Validation, config: TrainingConfig) -> Calibration:
+        """On the classes that were validated on, in other episodes."""
+        return cls(clips, min(config.validate_episodes, 600), config.seed + 1)
+
+
 @torch.inference_mode()
 def calibrated(
-    method: Method, backbone: Backbone | None, validation: Validation, config: TrainingConfig
+    method: Method, backbone: Backbone | None, given: Calibration, config: TrainingConfig
 ) -> dict[int, float]:
-    """Shots → factor on the logits with the best probabilities on the held-out classes.
+    """Shots → factor on the logits with the best probabilities on classes that were not trained on.
 
     Args:
         method: The trained head, in evaluation mode.
-        backbone: For a validation of frames.
-        validation: The held-out classes.
-        config: Way, episodes and seed of the validation; the seed of these episodes is another one.
+        backbone: For clips that are frames.
+        given: The clips, and how many episodes.
+        config: Way, and the shots of the validation.
     """
+    validation = given.clips
     clips = validation.descriptors(method, backbone)
     scales = {}
     for shot in sorted({*_SHOTS, *config.validate_shots}):
@@ -113,8 +134,8 @@ def calibrated(
                 validation.labels,
                 way=min(config.way, len(validation.names)),
                 shot=shot,
-                episodes=min(config.validate_episodes, 600),
-                seed=config.seed + 1,
+                episodes=given.episodes,
+                seed=given.seed,
             )
         except EpisodeError:  # too few clips for so many shots; those of fewer stand in
             continue

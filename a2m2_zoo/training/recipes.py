@@ -20,6 +20,8 @@ from a2m2_zoo.methods import METHODS, build_method
 from a2m2_zoo.methods.base import Method
 from a2m2_zoo.training.augment import Augment
 from a2m2_zoo.training.config import TrainingConfig
+from a2m2_zoo.training.distort import Distortion
+from a2m2_zoo.training.generated import Generated
 from a2m2_zoo.training.recipe_values import Values, all_values
 from a2m2_zoo.video import Preprocess
 
@@ -40,9 +42,13 @@ class Recipe:
         augment: What happens to training clips; None trains on them as they are.
         benchmark: The benchmark whose lists are used; None for generated classes.
         prompt: How a class's name is put to the text tower; empty if the method reads no text.
+        start: The model whose head it begins with; None begins with random weights.
+        generated: The classes that are drawn to train on where no clips are given; None has none.
+        distortion: What is done to the features of a frozen backbone; None leaves them alone.
+        after: What differs in the head that is kept from the one that was trained: dotted field → value.
         provenance: Each value, as ``training.lr``, ``method.class_weight``, ``preprocess.mean``,
-            ``augment.flip`` → ``"official"``: read in published code or its configuration, or what that
-            code makes of it; ``"ours"``: chosen here.
+            ``augment.flip``, ``after.centring`` → ``"official"``: read in published code or its
+            configuration, or what that code makes of it; ``"ours"``: chosen here.
         source: What was read, and how what runs differs from what is written there.
     """
 
@@ -56,6 +62,10 @@ class Recipe:
     augment: Augment | None
     benchmark: str | None
     prompt: str
+    start: str | None
+    generated: Generated | None
+    distortion: Distortion | None
+    after: Mapping[str, Any]
     provenance: Mapping[str, str]
     source: str
 
@@ -166,6 +176,9 @@ def _made(values: Values) -> Recipe:
         "preprocess": {},
         "training": {},
         "augment": {},
+        "generated": {},
+        "distortion": {},
+        "after": {},
     }
     provenance = {}
     for origin, given in (("official", values.official), ("ours", values.ours)):
@@ -183,6 +196,10 @@ def _made(values: Values) -> Recipe:
         augment=Augment.from_dict(parts["augment"]) if parts["augment"] else None,
         benchmark=values.benchmark,
         prompt=values.prompt,
+        start=values.start,
+        generated=Generated.from_dict(parts["generated"]) if parts["generated"] else None,
+        distortion=Distortion.from_dict(parts["distortion"]) if parts["distortion"] else None,
+        after=parts["after"],
         provenance=provenance,
         source=values.source,
     )

@@ -131,7 +131,8 @@ class Optimiser:
 class LossScale:
     """Keeps the gradients of float16 in its range: halved when they overflow, doubled from time to time.
 
-    Its state is two numbers, which travel in a saved state's header.
+    Its state is two numbers, which travel in a saved state's header. Not ``torch.amp.GradScaler``: that is
+    in PyTorch from 2.3 on, while 2.2 is supported, and shrinks without end where a NaN should end the run.
 
     Attributes:
         value: What losses are multiplied by; 1 for other precisions.
@@ -156,13 +157,9 @@ class LossScale:
 
 def gradient_norm(parameters: Iterable[nn.Parameter], *, scale: float, clip: float) -> float:
     """Divide the gradients by ``scale``, clip their common norm, and give the norm before clipping."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:
-        return 0.0
+    trained = list(parameters)
     if scale != 1.0:
-        torch._foreach_div_(gradients, scale)
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
-    total = float(norm)
-    if clip and clip < total < math.inf:
-        torch._foreach_mul_(gradients, clip / total)
-    return total
+        for parameter in trained:
+            if parameter.grad is not None:
+                parameter.grad /= scale
+    return float(nn.utils.clip_grad_norm_(trained, clip or math.inf))

@@ -1,8 +1,8 @@
-"""A whole run, from class folders to a model that ``load_model`` takes."""
+"""A whole run, from class folders or classes that are drawn to a model that ``load_model`` takes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,13 @@ from typing import Any
 
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo.data.plans import EpisodePlan
-from a2m2_zoo.errors import A2M2Error, EpisodeError
+from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.features import FeatureCache
 from a2m2_zoo.training.dataset import Split, from_features, validation_of_videos
 from a2m2_zoo.training.distributed import Ranks
-from a2m2_zoo.training.finish import MODEL, calibrated, save_model
+from a2m2_zoo.training.drawing import Drawer, all_blocks, drawn, judged
+from a2m2_zoo.training.finish import MODEL, Calibration, calibrated, save_model
+from a2m2_zoo.training.generated import class_name, episodes
 from a2m2_zoo.training.logs import Row
 from a2m2_zoo.training.loop import Trained, train
 from a2m2_zoo.training.run_folder import open_folder
@@ -28,12 +30,31 @@ from a2m2_zoo.video import Limits, read_clips
 
 
 @dataclass(frozen=True)
+class Material:
+    """What a run is made of.
+
+    Attributes:
+        source: Episodes to train on.
+        names: Of the training classes, in the order of their ids.
+        facts: Plain values that say what it is.
+        validation: What weights are chosen by.
+        calibration: What probabilities are fitted on.
+    """
+
+    source: EpisodeSource
+    names: Sequence[str]
+    facts: Mapping[str, Any]
+    validation: Validation | None
+    calibration: Calibration | None
+
+
+@dataclass(frozen=True)
 class Session:
     """What is trained on what, and where it goes.
 
     Attributes:
         start: Method, backbone and settings, on the device to train on.
-        split: Classes to train on and to validate on.
+        split: Classes to train on and to validate on; None draws those of the recipe.
         out: Folder of the run.
         cache: Folder of cached features, for a frozen backbone without augmentation.
         videos: Decode and augment videos in every step instead.
@@ -45,7 +66,7 @@ class Session:
     """
 
     start: Start
-    split: Split
+    split: Split | None
     out: Path
     cache: Path
     videos: bool
@@ -82,32 +103,32 @@ class Session:
         self._check()
         open_folder(self.out, resume=resume, ranks=ranks)
         with ExitStack() as stack:
-            source, validation, split = self._material(ranks, stack)
-            start.prepare(list(split.train))
+            material = self._material(ranks, stack)
+            start.prepare(material.names)
             result = train(
                 start.method,
-                source,
+                material.source,
                 config=config,
                 out=self.out,
-                validation=validation,
+                validation=material.validation,
                 backbone=start.backbone if self.videos else None,
                 resume=resume,
                 progress=progress,
                 data={
-                    **split.facts(),
+                    **material.facts,
                     "recipe": start.recipe,
                     "backbone": start.backbone_file.sha256,
                 },
                 tensorboard=tensorboard,
             )
             if result.stopped != "interrupted" and ranks.first:
-                scales = dict(start.scales)
-                if validation is not None:
+                scales, method = dict(start.scales), start.finished()
+                if material.calibration is not None:
                     self.tell("calibrating", 0, 1)
-                    scales = calibrated(start.method, start.backbone, validation, config)
+                    scales = calibrated(method, start.backbone, material.calibration, config)
                 save_model(
                     self.out,
-                    start.method,
+                    method,
                     name=name,
                     method_name=start.method_name,
                     backbone=start.backbone,
@@ -126,8 +147,15 @@ class Session:
         """Refuse what cannot be trained before hours of encoding."""
         start, config = self.start, self.start.config
         trainable(start.method, start.backbone if config.backbone_lr else None)
-        train = self.split.sound((), config)[0].train
-        counts = tuple(map(len, train.values()))
+        given = start.generated
+        if self.split is not None:
+            counts = tuple(map(len, self.split.sound((), config)[0].train.values()))
+        elif given is None:
+            raise ArgumentError("there are no clips, and no recipe that draws some; give clips")
+        elif self.videos:
+            raise ArgumentError("a backbone is tuned on videos; give clips, or keep it frozen")
+        else:
+            counts = (given.inside,) * given.classes
         if config.pool > len(counts):
             raise EpisodeError(
                 f"pool is {config.pool} and {len(counts)} classes can be trained on; "
@@ -135,17 +163,65 @@ class Session:
             )
         EpisodePlan(counts, way=config.way, shot=config.shot, query=config.query)
 
-    def _material(
-        self, ranks: Ranks, stack: ExitStack
+    def _material(self, ranks: Ranks, stack: ExitStack) -> Material:
+        if self.split is None:
+            return self._drawn(ranks)
+        if self.videos:
+            source, validation, split = self._from_videos(self.split, stack)
+        else:
+            source, validation, split = self._from_features(self.split, ranks)
+        fitted = None
+        if validation is not None:
+            fitted = Calibration.of_validation(validation, self.start.config)
+        facts = split.facts()
+        if self.start.distortion is not None:
+            facts["distortion"] = self.start.distortion.to_dict()
+        return Material(source, list(split.train), facts, validation, fitted)
+
+    def _drawn(self, ranks: Ranks) -> Material:
+        """The recipe's own classes, drawn where they are not yet."""
+        start, given = self.start, self.start.generated
+        assert given is not None
+        drawer = Drawer(self.cache, start.backbone, start.backbone_file.sha256, start.preprocess)
+        if ranks.first:
+            drawer.fill(all_blocks(given), workers=self.workers, tell=self.tell)
+        ranks.wait()
+        validation, fitted = judged(drawer, given)
+        facts = {
+            "train": {"classes": given.classes, "clips": len(given.clips)},
+            "generated": given.to_dict(),
+            "distortion": start.distortion and start.distortion.to_dict(),
+        }
+        return Material(
+            episodes(drawn(drawer, given), given, start.config, start.distortion),
+            [class_name(label) for label in range(given.classes)],
+            facts,
+            validation,
+            Calibration(fitted, given.held_episodes, given.held_seed),
+        )
+
+    def _from_features(
+        self, asked: Split, ranks: Ranks
+    ) -> tuple[EpisodeSource, Validation | None, Split]:
+        start = self.start
+        split, cache = self._cached(asked, ranks)
+        source, validation = from_features(
+            split,
+            cache,
+            config=start.config,
+            half=self.half,
+            folder=self.out,
+            distortion=start.distortion,
+        )
+        return source, validation, split
+
+    def _from_videos(
+        self, asked: Split, stack: ExitStack
     ) -> tuple[EpisodeSource, Validation | None, Split]:
         start, config = self.start, self.start.config
-        if not self.videos:
-            split, cache = self._cached(ranks)
-            source, validation = from_features(
-                split, cache, config=config, half=self.half, folder=self.out
-            )
-            return source, validation, split
-        split = self._readable()
+        if start.distortion is not None:
+            self.complain("the recipe distorts features; from videos it trains without that")
+        split = self._readable(asked)
         how: dict[str, Any] = {"workers": self.workers, "limits": self.limits}
         videos = stack.enter_context(
             VideoSource(
@@ -162,7 +238,7 @@ class Session:
         validation = validation_of_videos(split, start.preprocess, stages=stages, **how)
         return dealt(videos, config), validation, split
 
-    def _cached(self, ranks: Ranks) -> tuple[Split, FeatureCache]:
+    def _cached(self, asked: Split, ranks: Ranks) -> tuple[Split, FeatureCache]:
         """The split with what could be encoded, and the cache that holds it."""
         start = self.start
         cache = FeatureCache(
@@ -173,7 +249,7 @@ class Session:
             stages=start.method.stages,
             half=self.half,
         )
-        clips = self.split.clips
+        clips = asked.clips
         for turn in (True, False):  # the others find what the first process has encoded
             if ranks.first is turn:
                 failures = cache.fill(
@@ -183,23 +259,23 @@ class Session:
                     progress=lambda done, total: self.tell("encoding", done, total),
                 )
             ranks.wait()
-        return self._without(failures), cache
+        return self._without(asked, failures), cache
 
-    def _readable(self) -> Split:
+    def _readable(self, asked: Split) -> Split:
         """The split without held-out clips that cannot be decoded; training clips are replaced on the way."""
-        clips = [clip for some in self.split.held.values() for clip in some]
+        clips = [clip for some in asked.held.values() for clip in some]
         failures: dict[Path, str] = {}
         read = read_clips(clips, self.start.preprocess, workers=self.workers, limits=self.limits)
         for done, (clip, found) in enumerate(zip(clips, read, strict=True)):
             if isinstance(found, A2M2Error):
                 failures[clip] = str(found)
             self.tell("reading held-out clips", done + 1, len(clips))
-        return self._without(failures)
+        return self._without(asked, failures)
 
-    def _without(self, failures: dict[Path, str]) -> Split:
+    def _without(self, asked: Split, failures: dict[Path, str]) -> Split:
         for clip, reason in failures.items():
             self.complain(f"left out {clip}: {reason.removeprefix(f'{clip}: ')}")
-        split, lines = self.split.sound(failures, self.start.config)
+        split, lines = asked.sound(failures, self.start.config)
         for line in lines:
             self.complain(f"left out class {line}")
         return split

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,19 @@ from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.fetch import fetch
 from a2m2_zoo.hub.manifest import read_manifest
 from a2m2_zoo.methods import METHODS, build_method
+from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import Method
+from a2m2_zoo.methods.blocks._config import C
+from a2m2_zoo.recognition.calibration import shipped_scale
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.training.augment import Augment
 from a2m2_zoo.training.config import TrainingConfig
+from a2m2_zoo.training.distort import Distortion
 from a2m2_zoo.training.finish import BackboneOrigin
+from a2m2_zoo.training.generated import Generated
 from a2m2_zoo.training.recipes import recipe as find_recipe
 from a2m2_zoo.video import Preprocess
+from a2m2_zoo.zoo.load import load_model
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,9 @@ class Start:
         scales: Of a head that is trained on; 1 for others.
         texts: Whether the recipe adds the texts of the classes, see ``prepare``.
         recipe: Its name, where there is one.
+        generated: The classes that are drawn where no clips are given.
+        distortion: What is done to features that are trained on.
+        after: What differs in the head that is kept, see ``finished``.
     """
 
     method_name: str
@@ -54,6 +63,9 @@ class Start:
     augment: Augment | None
     scales: Mapping[int, float]
     recipe: str | None = None
+    generated: Generated | None = None
+    distortion: Distortion | None = None
+    after: Mapping[str, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Start:
         """The same elsewhere."""
@@ -69,6 +81,16 @@ class Start:
                 find_recipe(self.recipe).prepare(self.method, self.backbone, names=names)
         if getattr(self.backbone, "text", None) is not None:
             self.backbone.text = None  # type: ignore[assignment]
+
+    def finished(self) -> Method:
+        """The head to keep: the trained one, with what the recipe changes after training."""
+        if not self.after:
+            return self.method
+        values = _changed(self.method.config, self.after)
+        made = _seeded(self.method_name, values, self.config.seed)
+        made.load_state_dict(self.method.weights())
+        held = next(self.method.parameters(), torch.empty(0))
+        return made.to(held.device).eval()
 
 
 @plain()
@@ -94,7 +116,8 @@ def from_model(
         ArgumentError: A setting is refused, or the method cannot stand on this backbone.
     """
     name = method or model.method_name
-    config = TrainingConfig.from_dict(_of(settings, "training"))
+    parts = _parts(settings, "method")
+    config = TrainingConfig.from_dict(parts["training"])
     own = name == model.method_name and not from_scratch
     if name not in METHODS:
         build_method(name, {})  # which says what names there are
@@ -103,7 +126,7 @@ def from_model(
         if own
         else METHODS[name][1].for_backbone(model.backbone, frames=model.preprocess.frames)
     )
-    values = _changed(base, _of(settings, "method"))
+    values = _changed(base, parts["method"])
     head = _seeded(name, values, config.seed)
     if own:
         try:
@@ -127,7 +150,8 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
     Args:
         name: Of the recipe.
         weights: Of its backbone; needed where the manifest has none.
-        settings: As for ``from_model``; they replace the recipe's own.
+        settings: As for ``from_model``, and as ``generated.<field>``, ``distortion.<field>`` and
+            ``after.<field>`` where the recipe has such; they replace the recipe's own.
 
     Raises:
         ModelNotFoundError: There is no such recipe.
@@ -135,17 +159,27 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
         CheckpointError: They cannot be read.
     """
     found = find_recipe(name)
-    config = TrainingConfig.from_dict(
-        {**found.training_config.to_dict(), **_of(settings, "training")}
-    )
+    own = {
+        "generated": found.generated, "distortion": found.distortion, "after": found.after or None,
+    }  # fmt: skip
+    parts = _parts(settings, "method", *(part for part, value in own.items() if value is not None))
+    config = TrainingConfig.from_dict({**found.training_config.to_dict(), **parts["training"]})
+    generated = found.generated and _with(found.generated, parts["generated"])
+    if found.start is not None and weights is not None:
+        raise ArgumentError(
+            f"recipe {found.name} starts from the head of {found.start}, which stands on the package's own "
+            "backbone; leave --backbone-weights out"
+        )
     listed = None if weights else _listed(found.backbone)
     backbone = found.build_backbone(weights if listed is None else listed.tensors)
+    seed = config.seed + (generated.seed if generated else 0)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(seed)
         head = found.build_method(backbone)
-    changes = _of(settings, "method")
-    if changes:
-        head = _seeded(found.method, _changed(head.config, changes), config.seed)
+    if parts["method"]:
+        head = _seeded(found.method, _changed(head.config, parts["method"]), seed)
+    if found.start is not None:
+        _begin(head, found.start, config.shot)
     if weights is not None:
         backbone_file = BackboneOrigin(found.backbone, sha256_of(weights), weights)
     else:
@@ -161,7 +195,24 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
         found.augment,
         {1: 1.0},
         found.name,
+        generated,
+        found.distortion and _with(found.distortion, parts["distortion"]),
+        {**found.after, **parts.get("after", {})},
     )
+
+
+def _begin(head: Method, name: str, shot: int) -> None:
+    """Give a head the weights of a model's, and what else it has to learn a start that changes no answer."""
+    model = load_model(name, device="cpu")
+    try:
+        head.load_state_dict({**head.weights(), **model.method.weights()})
+    except RuntimeError as error:
+        raise ArgumentError(
+            f"the weights of {name!r} do not fit its method with these settings; leave some of them out"
+        ) from error
+    if isinstance(head, A2M2) and head.config.a2.learn_temperature:
+        with torch.no_grad():
+            head.align.log_temperature += torch.tensor(shipped_scale(model.scales, shot)).log()
 
 
 @dataclass(frozen=True)
@@ -209,13 +260,20 @@ def read_settings(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _of(settings: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """The settings of the training, or those below ``method.``."""
-    if part == "method":
-        return {
-            k.removeprefix("method."): v for k, v in settings.items() if k.startswith("method.")
-        }
-    return {k: v for k, v in settings.items() if not k.startswith("method.")}
+def _parts(settings: Mapping[str, Any], *names: str) -> dict[str, dict[str, Any]]:
+    """The settings below each of the names, and all others as those of the training."""
+    found: dict[str, dict[str, Any]] = {name: {} for name in (*names, "training")}
+    for path, value in settings.items():
+        part, dot, rest = path.partition(".")
+        if dot and part in names:
+            found[part][rest] = value
+        else:
+            found["training"][path] = value
+    return found
+
+
+def _with(config: C, changes: Mapping[str, Any]) -> C:
+    return config.from_dict({**config.to_dict(), **changes})
 
 
 def _changed(config: Any, changes: Mapping[str, Any]) -> dict[str, Any]:

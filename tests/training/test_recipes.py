@@ -159,7 +159,9 @@ def test_every_value_says_where_it_is_from(name):
     fields |= {f"method.{field}" for field in given.method_config}
     fields |= {f"preprocess.{field}" for field in given.preprocess.to_dict()}
     assert set(given.provenance) >= fields
-    assert {part.split(".")[0] for part in set(given.provenance) - fields} <= {"augment"}
+    assert {part.split(".")[0] for part in set(given.provenance) - fields} <= {
+        "augment", "generated", "distortion", "after",
+    }  # fmt: skip
     assert set(given.provenance.values()) <= {"official", "ours"}
     assert given.source
 
