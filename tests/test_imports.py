@@ -25,6 +25,7 @@ ALLOWED = {
     "hub": BASE,
     "data": BASE | {"video"},
     "backbones": BASE | {"hub"},
+    "pose": BASE | {"backbones"},
     "methods": BASE | {"ops", "backbones"},
     "features": BASE | {"backbones", "hub", "methods", "video"},
     "recognition": BASE | {"backbones", "data", "hub", "methods", "ops", "video"},

@@ -1,0 +1,1 @@
+"""People and their joints in the frames of a clip, by the embedded BlazePose."""
