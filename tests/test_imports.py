@@ -37,7 +37,7 @@ ALLOWED = {
     | {"backbones", "data", "evaluation", "features", "hub", "methods", "recognition", "video"},
     "api": BASE | {"recognition", "zoo"},
     "spotting": BASE | {"backbones", "recognition", "video", "zoo"},
-    "report": BASE | {"api", "evaluation", "recognition", "spotting", "video"},
+    "report": BASE | {"api", "evaluation", "pose", "recognition", "spotting", "video"},
     "app": BASE | {"api", "data", "recognition", "report", "spotting", "synthetic", "video"},
 }
 

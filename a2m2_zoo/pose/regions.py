@@ -30,7 +30,7 @@ def squares(
     pictures: Float[Tensor, "n 3 h w"], regions: Float[Tensor, "n 4"], side: int
 ) -> Float[Tensor, "n 3 s s"]:
     """Cut each picture's region out, side × side, bilinear; black where the picture ends."""
-    steps = (torch.arange(side) + 0.5) / side
+    steps = (torch.arange(side, dtype=torch.float32) + 0.5) / side
     v, u = torch.meshgrid(steps, steps, indexing="ij")
     at = places(torch.stack((u, v), -1).reshape(1, -1, 2), regions)
     height, width = pictures.shape[-2:]
@@ -50,13 +50,13 @@ def places(
 
 def radii(regions: Float[Tensor, "n 4"]) -> Float[Tensor, " n"]:
     """How far the circle round each body is from its hips: about half the body's length."""
-    return regions[:, 2:].norm(dim=-1)
+    return torch.hypot(regions[:, 2], regions[:, 3])
 
 
 def same_person(one: Float[Tensor, "n 4"], other: Float[Tensor, "m 4"]) -> Bool[Tensor, "n m"]:
     """Which regions are nearer to each other than two people are: by their hips."""
-    gaps = (one[:, None, :2] - other[None, :, :2]).norm(dim=-1)
-    return gaps < _APART * torch.minimum(radii(one)[:, None], radii(other)[None])
+    gaps = torch.hypot(*(one[:, None, :2] - other[None, :, :2]).unbind(-1))
+    return torch.lt(gaps, _APART * torch.minimum(radii(one)[:, None], radii(other)[None]))
 
 
 def detect(
@@ -80,7 +80,7 @@ def detect(
     hips, circle = places(points.reshape(1, -1, 2), all_of_it)[0].reshape(-1, 2, 2).unbind(1)
     regions = torch.cat((hips, circle - hips), -1)
     kept = regions[:0]
-    for region in regions[radii(regions) >= 1].split(1):
+    for region in regions[radii(regions) >= 1][:, None]:
         if len(kept) < most and not same_person(region, kept).any():
             kept = torch.cat((kept, region))
     return kept
@@ -91,7 +91,7 @@ def _anchors() -> Float[Tensor, "2254 2"]:
     """The middles of the cells, 0 to 1, in the detector's order."""
     rows = []
     for cells, repeats in _CELLS:
-        steps = (torch.arange(cells) + 0.5) / cells
+        steps = (torch.arange(cells, dtype=torch.float32) + 0.5) / cells
         y, x = torch.meshgrid(steps, steps, indexing="ij")
         rows.append(torch.stack((x, y), -1).reshape(-1, 2).repeat_interleave(repeats, 0))
     return torch.cat(rows)
