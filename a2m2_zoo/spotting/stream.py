@@ -31,7 +31,7 @@ from a2m2_zoo.video import normalise
 from a2m2_zoo.video.clip import check_size
 from a2m2_zoo.video.gaps import GAP
 from a2m2_zoo.video.inputs import AnyLimits, as_limits
-from a2m2_zoo.video.preprocess import Resizer, cropped
+from a2m2_zoo.video.preprocess import Resizer
 from a2m2_zoo.zoo.choose import AnyModel, as_model
 
 if TYPE_CHECKING:
@@ -201,8 +201,7 @@ class Stream:
             self._first[slot] = self._first[slot - 1]
         else:
             self._first[slot] = slot
-            picture = cropped(self._resize(filled.item), self._model.preprocess)
-            self._fresh[slot] = np.ascontiguousarray(picture)
+            self._fresh[slot] = np.ascontiguousarray(self._resize(filled.item))
         self._first.pop(slot - self.grid.lengths[-1], None)
         self._fresh.pop(slot - self._capacity, None)
         self._slots = slot + 1

@@ -130,7 +130,11 @@ class Resizer:
         self._threads = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """Return the whole frame as it is before `cropped`: (h, w, 3), RGB, turned as it is displayed."""
+        """Return the frame as a square (size, size, 3) RGB array, turned as it is displayed."""
+        return cropped(self.whole(frame), self._spec)
+
+    def whole(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """Return the same before it is cropped: (h, w, 3)."""
         width, height = scaled_size(frame.width, frame.height, self._spec)
         if max(width, height) > _LARGEST * 8:
             raise VideoLimitError(
@@ -178,7 +182,7 @@ def resize_frame(frame: av.VideoFrame, spec: Preprocess) -> UInt8[np.ndarray, "s
     >>> resize_frame(frame, Preprocess(size=112, resize=128)).shape
     (112, 112, 3)
     """
-    return np.ascontiguousarray(cropped(Resizer(spec)(frame), spec))
+    return np.ascontiguousarray(Resizer(spec)(frame))
 
 
 def scaled_size(width: int, height: int, spec: Preprocess) -> tuple[int, int]:
