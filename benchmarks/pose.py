@@ -134,7 +134,7 @@ def runtimes() -> dict[str, Any]:
 
 
 def gaps(pictures: Iterable[np.ndarray], original: dict[str, Any]) -> dict[str, float]:
-    """Largest differences: places in sides of the square, logits (held at ±100) as they are."""
+    """Largest differences: places in sides of the square, logits (held at ±20) as they are."""
     pose = build_blazepose()
     worst = {"box_gap": 0.0, "logit_gap": 0.0, "point_gap": 0.0, "visibility_logit_gap": 0.0}
     for picture in pictures:
@@ -148,7 +148,7 @@ def gaps(pictures: Iterable[np.ndarray], original: dict[str, Any]) -> dict[str, 
         our_points, _ = pose.landmarker(large)
         now = {
             "box_gap": (our_boxes - boxes) / DETECTOR_SIDE,
-            "logit_gap": our_logits.clamp(-100, 100) - logits[..., 0].clamp(-100, 100),
+            "logit_gap": our_logits.clamp(-20, 20) - logits[..., 0].clamp(-20, 20),
             "point_gap": (our_points - points)[..., :3] / LANDMARK_SIDE,
             "visibility_logit_gap": (our_points - points)[..., 3:],
         }
