@@ -44,7 +44,8 @@ class Poses:
         points: x and y of `a2m2_zoo.pose.body.NAMES`, both in heights of the picture from its upper left
             corner: (p, t, 33, 2). They may lie outside of the picture.
         visibility: Probability that the point is seen and not hidden: (p, t, 33).
-        presence: Probability that there is a person where one was looked for, 0 where none was: (p, t).
+        presence: Probability that there is a person where one was looked for, 0 where none was or
+            where only somebody else was found: (p, t).
     """
 
     points: Float[Tensor, "p t 33 2"] = field(repr=False)
@@ -167,9 +168,9 @@ class _Search:
         ahead = torch.cat((hips, circle - hips), -1)
         for i in logits.argsort(descending=True, stable=True).tolist():
             row, presence = rows[i], logits[i].sigmoid()
-            self._presence[row, t] = presence
-            others = self._next[self._seen(t), t]
-            if presence < _LEAST or same_person(ahead[i : i + 1], others).any():
+            taken = same_person(ahead[i : i + 1], self._next[self._seen(t), t]).any()
+            self._presence[row, t] = 0 if taken else presence
+            if taken or presence < _LEAST:
                 continue
             self._points[row, t] = found[i, :LANDMARKS]
             self._visibility[row, t] = output[i, :LANDMARKS, 3].sigmoid()
