@@ -161,9 +161,9 @@ def _answers(
 ) -> Iterator[Prediction | A2M2Error]:
     given: dict[str, Any] = dict(options)
     known = {*Options.__annotations__}
-    if strangers := sorted(set(given) - known):
+    if unexpected := sorted(set(given) - known):
         raise TypeError(
-            f"classify has no option {strangers[0]!r}; it has {', '.join(sorted(known))}"
+            f"classify has no option {unexpected[0]!r}; it has {', '.join(sorted(known))}"
         )
     text = {name: given.pop(name) for name in _TEXT if name in given}
     reading = {name: given[name] for name in ("workers", "limits") if name in given}

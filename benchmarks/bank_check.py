@@ -21,7 +21,7 @@ from torch import Tensor
 
 from a2m2_zoo import load_model
 from a2m2_zoo.evaluation.bank_check.growth import growth
-from a2m2_zoo.evaluation.bank_check.labels import DOUBT, judged
+from a2m2_zoo.evaluation.bank_check.labels import DOUBT, leave_one_out
 from a2m2_zoo.features import default_cache, encode_clips
 from a2m2_zoo.methods.base import take
 from a2m2_zoo.recognition.model import Model
@@ -53,7 +53,7 @@ def mislabelled(
         bank = take(found, clips)
         pairs = model.pairs(bank, bank)
         assert pairs is not None
-        seen = judged(model, pairs, given, way=way)
+        seen = leave_one_out(model, pairs, given, way=way)
         doubtful = {n: answer for n, answer, *_ in seen.doubtful()}
         wrong = set((given != true).nonzero()[:, 0].tolist())
         counts["wrong"] += len(wrong)
@@ -132,9 +132,13 @@ def main() -> None:
         found = encode_clips(model.method, cache.read(clips))
         for way, shot in SIZES:
             facts = {"data": folder.name, "way": way, "clips_per_class": shot}
-            told = mislabelled(model, found, labels, way, shot, options.banks)
+            found_labels = mislabelled(model, found, labels, way, shot, options.banks)
             rows.append(
-                {**facts, **told, **promised(model, found, labels, way, shot, options.banks)}
+                {
+                    **facts,
+                    **found_labels,
+                    **promised(model, found, labels, way, shot, options.banks),
+                }
             )
             print(rows[-1], file=sys.stderr, flush=True)
     facts = receipt(

@@ -48,7 +48,7 @@ def cold(*arguments: str) -> tuple[float, float]:
     return time.perf_counter() - started, usage.ru_maxrss / 1024
 
 
-def film(path: Path, seconds: int = 2) -> None:
+def draw_video(path: Path, seconds: int = 2) -> None:
     """A 1080p clip of moving texture."""
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 255, (60, 110, 3), dtype=np.uint8).repeat(20, 0).repeat(20, 1)
@@ -63,7 +63,7 @@ def film(path: Path, seconds: int = 2) -> None:
 
 def growth(folder: Path, supports: Path, clips: int) -> dict[str, float]:
     """Peak memory after a tenth of the clips and after all of them."""
-    film(folder / "hd.mp4")
+    draw_video(folder / "hd.mp4")
     model = load_model()
     bank = build_bank(supports, model=model)
     peaks = []

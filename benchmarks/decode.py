@@ -62,9 +62,9 @@ def readers(threads: int) -> dict[str, Reader]:
         return read_clip(path, spec, threads=threads).frames
 
     def with_decord(path: str, width: int, height: int) -> np.ndarray:
-        film = decord.VideoReader(path, width=width, height=height, num_threads=threads)
+        opened = decord.VideoReader(path, width=width, height=height, num_threads=threads)
         left = (width - SIZE) // 2
-        return film.get_batch(segment_centres(len(film), FRAMES)).asnumpy()[
+        return opened.get_batch(segment_centres(len(opened), FRAMES)).asnumpy()[
             :, :, left : left + SIZE
         ]
 

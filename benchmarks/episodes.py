@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from a2m2_zoo import load_model
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.evaluation.baselines import build_rival
+from a2m2_zoo.evaluation.baselines import build_baseline
 from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.features import FeatureCache, default_cache, encode_clips
@@ -46,8 +46,8 @@ def loop_over_pairs(method: A2M2, query: dict[str, Tensor], support: dict[str, T
     What belongs to one clip alone, unit vectors and masses, is made once per clip, not once per pair.
     """
     config, layout = method.config, method.layout
-    known = support["moments"]
-    common = known.mean(0) * len(known) / (len(known) + config.centring)
+    supports = support["moments"]
+    common = supports.mean(0) * len(supports) / (len(supports) + config.centring)
     sides = [side["moments"] - common for side in (query, support)]
     times = torch.tensor(layout.times)[:, 0]
     parts = layout.partition(config.a2.groups)
@@ -115,37 +115,37 @@ def main() -> None:
     classes = class_folders(options.data)
     clips = [clip for found in classes.values() for clip in found]
     labels = torch.tensor([i for i, found in enumerate(classes.values()) for _ in found])
-    rivals = [build_rival(name, model) for name in options.methods.split(",")]
+    baselines = [build_baseline(name, model) for name in options.methods.split(",")]
     cache = FeatureCache(
         options.cache or default_cache(),
         backbone=model.backbone,
         backbone_hash=model.backbone_hash,
         preprocess=model.preprocess,
-        stages=sorted({stage for rival in rivals for stage in rival.method.stages}),
+        stages=sorted({stage for baseline in baselines for stage in baseline.method.stages}),
     )
     cache.fill(clips)
     draw = draw_episodes(labels, shot=options.shot, episodes=options.episodes, seed=0)
     rows = []
     pot: dict[str, Any] = {}
-    for rival in rivals:
+    for baseline in baselines:
         start = time.perf_counter()
-        descriptors = encode_clips(rival.method, cache.read(clips))
+        descriptors = encode_clips(baseline.method, cache.read(clips))
         encoded = time.perf_counter()
-        logits = score_draw(rival.method, descriptors, draw)
+        logits = score_draw(baseline.method, descriptors, draw)
         done = time.perf_counter()
         right = (logits.argmax(-1) == draw.truth).double().mean().item()
         rows.append(
             {
-                "method": rival.name,
-                "status": rival.status,
+                "method": baseline.name,
+                "status": baseline.status,
                 "encode_s": round(encoded - start, 2),
                 "score_s": round(done - encoded, 2),
                 "total_s": round(done - start, 2),
                 "accuracy": round(100 * right, 2),
             }
         )
-        if isinstance(rival.method, A2M2):
-            pot = against_pot(rival.method, descriptors, labels)
+        if isinstance(baseline.method, A2M2):
+            pot = against_pot(baseline.method, descriptors, labels)
     publish(
         receipt(
             data=options.data.name,

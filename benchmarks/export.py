@@ -127,7 +127,7 @@ def main() -> None:
             for name in ("encoder", "matcher")
         )
         sizes = {file: (made.folder / file).stat().st_size for file in made.sha256}
-        known = model.encode(drawn)
+        encoded = model.encode(drawn)
         publish(
             receipt(
                 what="an exported model against torch, taking turns in one process",
@@ -148,7 +148,7 @@ def main() -> None:
                     name: matching(
                         model,
                         matcher,
-                        [take(known, slice(q)), take(known, slice(q, q + n))],
+                        [take(encoded, slice(q)), take(encoded, slice(q, q + n))],
                         options.rounds,
                     )
                     for name, (q, n) in EPISODES.items()

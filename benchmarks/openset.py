@@ -19,7 +19,7 @@ from _receipt import publish, receipt
 from accuracy import cached
 
 from a2m2_zoo import load_model
-from a2m2_zoo.evaluation.baselines import build_rival, known_rivals
+from a2m2_zoo.evaluation.baselines import build_baseline, known_baselines
 from a2m2_zoo.evaluation.openset import OpenOutcome, evaluate_open
 from a2m2_zoo.evaluation.statistics import accuracy_at
 from a2m2_zoo.features import default_cache, encode_clips
@@ -51,13 +51,15 @@ def main() -> None:
     parser.add_argument("--out")
     options = parser.parse_args()
     models = [load_model(name) for name in options.models.split(",")]
-    names = known_rivals(models[0]) if options.methods is None else options.methods.split(",")
-    rivals = [build_rival(n, models[0]) for n in names if n and n != models[0].method_name]
+    names = known_baselines(models[0]) if options.methods is None else options.methods.split(",")
+    baselines = [build_baseline(n, models[0]) for n in names if n and n != models[0].method_name]
     rows: list[dict[str, Any]] = []
     for folder in options.folders:
         cache, clips, labels = cached(folder, models[0], options.cache or default_cache())
         entries = [(m.id, m.method, by, m.origin) for m in models for by in (m, None)]
-        entries += [(rival.name, rival.method, None, rival.status) for rival in rivals]
+        entries += [
+            (baseline.name, baseline.method, None, baseline.status) for baseline in baselines
+        ]
         for name, method, model, status in entries:
             descriptors = encode_clips(method, cache.read(clips))
             for shot in (1, 5):

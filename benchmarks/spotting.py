@@ -37,7 +37,7 @@ from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.spotting import Rule, Segment, Segmenter, Stream, Window, iter_spot
 from a2m2_zoo.spotting.average_precision import mean_average_precision
-from a2m2_zoo.spotting.sources import open_film
+from a2m2_zoo.spotting.sources import open_video_file
 from a2m2_zoo.synthetic import draw_clip
 
 WAY, REPEATS = 5, 2  # classes, and how often each occurs in a long video
@@ -145,13 +145,13 @@ def merged(windows: Sequence[Window], names: Sequence[str]) -> list[Segment]:
     return found
 
 
-def order(rng: np.random.Generator, strangers: int) -> list[tuple[int | None, int]]:
-    """Clips of a long video: (class, occurrence), or (None, stranger) for a clip of another class."""
+def order(rng: np.random.Generator, outliers: int) -> list[tuple[int | None, int]]:
+    """Clips of a long video: (class, occurrence), or (None, outlier) for a clip of another class."""
     seen = [0] * WAY
     plan: list[tuple[int | None, int]] = []
     for label in rng.permutation(np.repeat(np.arange(WAY), REPEATS)).tolist():
         between = rng.choice([0, 1, 2], p=[0.3, 0.4, 0.3])
-        plan += [(None, int(rng.integers(strangers))) for _ in range(between)]
+        plan += [(None, int(rng.integers(outliers))) for _ in range(between)]
         plan.append((label, seen[label]))
         seen[label] += 1
     return plan
@@ -204,8 +204,8 @@ def generated(seed: int, shot: int) -> tuple[Any, float, Any, list[Segment]]:
             encode(path, iter(draw(number, i)), GENERATED_FPS)
             supports.setdefault(f"class {label}", []).append(path)
     parts, truth, at = [], [], 0
-    for place, (label, stranger) in enumerate(order(rng, len(classes) - WAY)):
-        part = draw(classes[WAY + stranger] if label is None else classes[label], 100 + place)
+    for place, (label, outlier) in enumerate(order(rng, len(classes) - WAY)):
+        part = draw(classes[WAY + outlier] if label is None else classes[label], 100 + place)
         if label is not None:
             span = at / GENERATED_FPS, (at + len(part)) / GENERATED_FPS
             truth.append(Segment(*span, f"class {label}", 1.0))
@@ -220,16 +220,18 @@ def generated(seed: int, shot: int) -> tuple[Any, float, Any, list[Segment]]:
 def speed(videos: Path, footage: str, minutes: float) -> dict[str, Any]:
     """Times and memory of a process that spots in a long video."""
     with tempfile.TemporaryDirectory() as scratch:
-        film, live, bank = (Path(scratch) / n for n in ("long.mp4", "live.mp4", "bank.safetensors"))
+        video, live, bank = (
+            Path(scratch) / n for n in ("long.mp4", "live.mp4", "bank.safetensors")
+        )
         clips = [clip for found in class_folders(videos / footage).values() for clip in found]
-        encode(film, footage_frames(clips, round(minutes * 60 * 25)), 25)
+        encode(video, footage_frames(clips, round(minutes * 60 * 25)), 25)
         classes = class_folders(videos / "msr_action3d")
         named = {name: classes[name] for name in list(classes)[:WAY]}
         acted = [found[5 + i] for i in range(10) for found in named.values()]
         encode(live, footage_frames(acted, 60 * 15), 15)
         supports = {name: clips[:5] for name, clips in named.items()}
         build_bank(supports, model=load_model()).save(bank)
-        command = [sys.executable, __file__, "--measure", str(film), str(live), str(bank)]
+        command = [sys.executable, __file__, "--measure", str(video), str(live), str(bank)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         return {"minutes": minutes, "size": "640x360", "fps": 25, **json.loads(done.stdout)}
 
@@ -260,8 +262,8 @@ def encode(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:
         container.mux(stream.encode(None))
 
 
-def measured(film: str, live: str, bank_path: str) -> dict[str, Any]:
-    """In a process of its own: the film from end to end, then a minute of known actions frame by frame."""
+def measured(video: str, live: str, bank_path: str) -> dict[str, Any]:
+    """In a process of its own: the video from end to end, then a minute of known actions frame by frame."""
     model, bank = load_model(), SupportBank.load(bank_path)
     resident: dict[int, float] = {}
     second = -1
@@ -273,9 +275,9 @@ def measured(film: str, live: str, bank_path: str) -> dict[str, Any]:
             resident[minute] = max(resident.get(minute, 0.0), memory("VmRSS"))
 
     started, used = time.perf_counter(), time.process_time()
-    found = list(iter_spot(film, bank, model=model, on_progress=note))
+    found = list(iter_spot(video, bank, model=model, on_progress=note))
     seconds, used = time.perf_counter() - started, time.process_time() - used
-    length = open_film(film).seconds or 0.0
+    length = open_video_file(video).seconds or 0.0
     peak = memory("VmHWM")
     return {
         "times_real_time": round(length / seconds, 2),
@@ -288,17 +290,17 @@ def measured(film: str, live: str, bank_path: str) -> dict[str, Any]:
     }
 
 
-def latency(film: str, model: Model, bank: SupportBank) -> dict[str, Any]:
-    """Milliseconds from a frame to its events when it judges windows, and seconds from an action's end."""
-    judged = [False]
-    stream = Stream(model, bank, on_windows=lambda _: judged.__setitem__(0, True))
+def latency(video: str, model: Model, bank: SupportBank) -> dict[str, Any]:
+    """Milliseconds from a frame to its events when it scores windows, and seconds from an action's end."""
+    scored = [False]
+    stream = Stream(model, bank, on_windows=lambda _: scored.__setitem__(0, True))
     times, behind = [], []
-    for frame, at in open_film(film):
-        judged[0] = False
+    for frame, at in open_video_file(video):
+        scored[0] = False
         started = time.perf_counter()
         found = stream.push(frame, at)
         spent = time.perf_counter() - started
-        if judged[0]:
+        if scored[0]:
             times.append(1000 * spent)
         behind += [at - segment.end for segment in found if segment.known]
     return {

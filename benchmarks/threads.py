@@ -56,9 +56,9 @@ def serve(folder: Path, setting: str, many: int) -> None:
     clips = (clips * many)[:many]
     print("ready", flush=True)
     for line in sys.stdin:
-        asked = clips[:1] if line.strip() == "one" else clips
+        clips_now = clips[:1] if line.strip() == "one" else clips
         started = time.perf_counter()
-        found = classify(asked, bank, model=model)
+        found = classify(clips_now, bank, model=model)
         seconds = time.perf_counter() - started
         text = repr([(answer.probabilities, answer.known) for answer in found])
         print(json.dumps([seconds, hashlib.sha256(text.encode()).hexdigest()]), flush=True)
@@ -118,20 +118,20 @@ def measure(
     servers: dict[str, Server], what: str, rounds: int
 ) -> tuple[dict[str, Any], dict[str, set[str]]]:
     """Medians by setting, their ratio to the best, and the hashes of the answers."""
-    taken: dict[str, list[float]] = {name: [] for name in servers}
+    timings: dict[str, list[float]] = {name: [] for name in servers}
     hashes: dict[str, set[str]] = {name: set() for name in servers}
     for i in range(rounds + 1):
         for name, server in servers.items():
             seconds, digest = server.ask(what)
             hashes[name].add(digest)
             if i:  # the first warms up
-                taken[name].append(seconds)
-    medians = {name: statistics.median(some) for name, some in taken.items()}
+                timings[name].append(seconds)
+    medians = {name: statistics.median(some) for name, some in timings.items()}
     best = min(medians.values())
     return {
         name: {
             "ms_median": round(1000 * medians[name], 1),
-            "ms_max": round(1000 * max(taken[name]), 1),
+            "ms_max": round(1000 * max(timings[name]), 1),
             "of_best": round(medians[name] / best, 2),
         }
         for name in servers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,24 @@ settings.register_profile(
 settings.load_profile("same")
 
 
+def _shared(variable: str, name: str, what: str) -> Path:
+    """A folder that lies beside the project or where the variable says; without it the test is skipped."""
+    folder = Path(os.environ.get(variable, ROOT.parent / "shared" / name))
+    if not folder.is_dir():
+        pytest.skip(f"needs {what}: set {variable} to their folder")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def real_clips() -> Path:
-    """The folder of real clips; tests that need it skip where it is absent."""
-    folder = Path(os.environ.get("A2M2_VIDEOS", ROOT.parent / "shared" / "videos"))
-    if not folder.is_dir():
-        pytest.skip("needs the real clips: set A2M2_VIDEOS to their folder")
-    return folder
+    """The folder of real clips."""
+    return _shared("A2M2_VIDEOS", "videos", "the real clips")
+
+
+@pytest.fixture(scope="session")
+def lists() -> Path:
+    """The folder of the official lists."""
+    return _shared("A2M2_LISTS", "lists", "the official lists")
 
 
 _LONG = 60.0  # seconds
@@ -72,3 +84,25 @@ def pytest_configure(config: pytest.Config) -> None:
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(AtOnce(terminal))
+
+
+_LINES = 5
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was skipped and why, one line a reason, the most frequent first; ``-rs`` says where."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        where = report.longrepr  # (file, line, reason)
+        text = where[2] if isinstance(where, tuple) else str(where)
+        reasons[text.removeprefix("Skipped: ").partition("\n")[0]] += 1
+    if not reasons:
+        return
+    rows = reasons.most_common()
+    if len(rows) > _LINES:
+        rest = rows[_LINES - 1 :]
+        others = f"{len(rest)} other reasons (-rs lists them)"
+        rows = [*rows[: _LINES - 1], (others, sum(count for _, count in rest))]
+    terminalreporter.section("skipped", sep="-")
+    for reason, count in rows:
+        terminalreporter.write_line(f"{count} skipped: {reason}")

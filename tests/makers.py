@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import av
 import numpy as np
 
 
-def film(
+def draw_video(
     path: Path, frames: int = 20, *, size: tuple[int, int] = (96, 128), speed: int = 3
 ) -> Path:
     """A textured square that moves over a plain ground, left to right; negative speed moves back."""
@@ -30,14 +32,14 @@ def film(
 
 def still(path: Path, frames: int = 20) -> Path:
     """A clip in which nothing moves."""
-    return film(path, frames, speed=0)
+    return draw_video(path, frames, speed=0)
 
 
 def three_classes(root: Path) -> Path:
     """A data set that anybody could tell apart: three clips each of three movements."""
     for i in range(3):
-        film(root / "right" / f"r{i}.mp4", 20 + i)
-        film(root / "back" / f"b{i}.mp4", 20 + i, speed=-7)
+        draw_video(root / "right" / f"r{i}.mp4", 20 + i)
+        draw_video(root / "back" / f"b{i}.mp4", 20 + i, speed=-7)
         still(root / "still" / f"s{i}.mp4", 20 + i)
     return root
 
@@ -65,7 +67,7 @@ def huge(path: Path) -> Path:
 
 
 def cut(path: Path) -> Path:
-    film(path, 200)
+    draw_video(path, 200)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
     return path
 
@@ -81,7 +83,7 @@ def _write(content: bytes) -> Callable[[Path], Path]:
 #: Name → maker of a file that holds no answer.
 BROKEN: dict[str, Callable[[Path], Path]] = {
     "empty.mp4": _write(b""),
-    "text.mp4": _write(b"this is a letter, not a film\n" * 40),
+    "text.mp4": _write(b"this is a letter, not a clip\n" * 40),
     "playlist.mp4": _write(b"#EXTM3U\n#EXTINF:1,\nsecret.mp4\n#EXT-X-ENDLIST\n"),
     "concat.mp4": _write(b"ffconcat version 1.0\nfile secret.mp4\n"),
     "audio.mp4": audio_only,
@@ -89,3 +91,13 @@ BROKEN: dict[str, Callable[[Path], Path]] = {
     "cut.mp4": cut,
     "missing.mp4": lambda path: path,
 }
+
+
+def started(script: str, file: Path, *, says: str) -> subprocess.Popen[str]:
+    """A process of its own that runs ``script`` on ``file`` and has got as far as to print ``says``."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(file)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"{says}\n"
+    return process

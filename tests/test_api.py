@@ -214,11 +214,11 @@ def test_a_bank_survives_its_file_and_refuses_others(
         assert getattr(found, field) == getattr(bank, field)
     assert found.thumbnails.equal(bank.thumbnails)
     found.check(model)
-    stranger = dataclasses.replace(bank, weights_hash="0" * 64)
+    foreign = dataclasses.replace(bank, weights_hash="0" * 64)
     with pytest.raises(BankError, match="weights 000000000000"):
-        classify(np.zeros((9, 32, 32, 3), np.uint8), stranger, model=model)
+        classify(np.zeros((9, 32, 32, 3), np.uint8), foreign, model=model)
     with pytest.raises(BankError, match="cannot be added"):
-        bank.add(stranger)
+        bank.add(foreign)
     with pytest.raises(BankError, match="every class would be removed"):
         bank.remove(bank.class_names)
     with pytest.raises(BankError, match="No such file"):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from a2m2_zoo.cli import main
@@ -45,8 +45,8 @@ def test_a_factory_line(demo: Path, tmp_path: Path) -> None:
         shutil.copytree(demo / "supports" / name, steps / f"0{place}_{name}")
     clips = {name: demo / "queries" / name / "clip_0000.mp4" for name in ("jump", "kick", "walk")}
     (broken := tmp_path / "broken.mp4").write_bytes(b"junk")
-    asked = (clips["jump"], clips["jump"], clips["kick"], clips["walk"], broken)
-    said, complaints = run("factory_line.py", steps, bank, *asked, code=1)
+    clip_paths = (clips["jump"], clips["jump"], clips["kick"], clips["walk"], broken)
+    said, complaints = run("factory_line.py", steps, bank, *clip_paths, code=1)
     verdicts = [row["verdict"] for row in csv.DictReader(io.StringIO(said))]
     assert verdicts[:4] == ["ok", "02_kick was due", "ok", "look at it"]
     assert verdicts[4].startswith("no answer: ")
@@ -105,35 +105,34 @@ def test_training_on_folders(demo: Path, cache: Path, tmp_path: Path) -> None:
     assert main([*call, "--model", str(tmp_path / "run")]) == 0
 
 
-def test_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES.parent / "tools")
-    monkeypatch.chdir(tmp_path)
     import notebook
 
     file = EXAMPLES / "tour.ipynb"
     assert file.stat().st_size < 300_000
-    stored = json.loads(file.read_text())
-    made = notebook.run(stored)
-    pictures = 0
-    for before, now in zip(stored["cells"], made["cells"], strict=True):
-        kinds = [
-            [(o["output_type"], sorted(o.get("data", {}))) for o in cell.get("outputs", [])]
-            for cell in (before, now)
-        ]
-        assert kinds[0] == kinds[1], "run tools/notebook.py"
-        for output in now.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                picture = base64.b64decode(output["data"]["image/png"])
-                assert picture.startswith(b"\x89PNG")
-                pictures += 1
-    assert pictures == 3
-    printed = ["".join(o.get("text", [])) for c in made["cells"] for o in c.get("outputs", [])]
+    stored = nbformat.read(file, as_version=4)
+    made = notebook.run(nbformat.read(file, as_version=4))
+    outputs = [
+        [output for cell in cells for output in cell.get("outputs", [])]
+        for cells in (stored.cells, made.cells)
+    ]
+    kinds = [[(o.output_type, sorted(o.get("data", {}))) for o in of] for of in outputs]
+    assert kinds[0] == kinds[1], "run tools/notebook.py"
+    pictures = [o.data["image/png"] for o in outputs[1] if "image/png" in o.get("data", {})]
+    assert len(pictures) == 3
+    assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
+    printed = [o.get("text", "") for o in outputs[1]]
     assert any(re.search(r"^walk +-> none of these", text, re.MULTILINE) for text in printed)
 
 
 def test_every_example_is_tested_and_says_how_it_is_run() -> None:
     here = Path(__file__).parent
-    tests = [Path(__file__), here / "test_readme.py", here / "export" / "test_export_alone.py"]
+    tests = [
+        Path(__file__),
+        here / "test_readme.py",
+        here / "zoo" / "export" / "test_export_alone.py",
+    ]
     tested = "".join(path.read_text() for path in tests)
     for path in EXAMPLES.iterdir():
         if path.suffix not in (".py", ".ipynb"):

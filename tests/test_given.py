@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from makers import film, three_classes
+from makers import draw_video, three_classes
 
 from a2m2_zoo import (
     Episode,
@@ -144,7 +144,7 @@ def test_paths_of_every_kind(data: Path) -> None:
         (Path("https://example.org/a.mp4"), "URLs are not read: download the file"),
         ("rtsp://camera/1", "network streams are not read"),
         ("file:///clips/a.mp4", "give the path without file://"),
-        ("C:/films/a.mp4", "no such file or folder: check the path"),
+        ("C:/videos/a.mp4", "no such file or folder: check the path"),
     ],
 )
 def test_what_is_no_clip_is_said_in_one_line(given: Any, message: str) -> None:
@@ -162,13 +162,13 @@ def test_what_is_no_clip_is_said_in_one_line(given: Any, message: str) -> None:
         ({"a": "x.mp4"}, r"query is a dict; .* come first, then the supports"),
         ({"x.mp4"}, "query is a set, which has no order"),
         (Table(), "query is a .*Table; expected one column of it"),
-        (io.BytesIO(b"film"), "query is a BytesIO, an open file; expected its path"),
+        (io.BytesIO(b"clip"), "query is a BytesIO, an open file; expected its path"),
         (np.arange(3), r"query is a numpy ndarray: shape \(3,\), int64; expected"),
         (np.array("a.mp4"), r"query is a numpy ndarray: shape \(\), <U5; expected"),
         (Image(FRAMES[0]), "query is an? .*Image: one picture; expected .* list of pictures"),
         (FRAMES[0], r"query is a numpy ndarray: shape .*, one picture; expected"),
-        (bytearray(b"film"), "query is a bytearray; .* write a video's bytes to a file"),
-        (memoryview(b"film"), "query is a memoryview; .* write a video's bytes to a file"),
+        (bytearray(b"clip"), "query is a bytearray; .* write a video's bytes to a file"),
+        (memoryview(b"clip"), "query is a memoryview; .* write a video's bytes to a file"),
         ("saved.safetensors", "query is 'saved.safetensors'; .* come first, then the supports"),
         (Episode(("a", "b"), ("1", "2"), (0, 1)), "query is an Episode; .*e.queries"),
         (object(), "query is an object; expected"),
@@ -207,7 +207,7 @@ def test_swapped_arguments_are_named(bank: SupportBank, model: Model, data: Path
         ("https://example.org/a.mp4", ArgumentError, r"'https://.*': URLs are not read"),
         (Path("rtsp://camera/1"), ArgumentError, "network streams are not read"),
         ("x" * 5000, BankError, "File name too long"),
-        (b"\0film", VideoError, "the supports is 5 bytes that are no path"),
+        (b"\0clip", VideoError, "the supports is 5 bytes that are no path"),
     ],
 )
 def test_supports_that_are_none(
@@ -234,8 +234,8 @@ def test_clips_come_from_whatever_gives_clips(data: Path, bank: SupportBank, mod
             again = given if not isinstance(given, Iterator) else iter(list(given) or paths)
             found = classify(again, bank, model=model, batch_size=batch)
             assert [answer.probabilities for answer in found] == want
-    films = np.stack([FRAMES, FRAMES[::-1]])
-    assert len(classify(films, bank, model=model)) == 2
+    pair = np.stack([FRAMES, FRAMES[::-1]])
+    assert len(classify(pair, bank, model=model)) == 2
     assert isinstance(classify(list(FRAMES), bank, model=model), Prediction)
     assert classify([], bank, model=model) == []
     one = classify(np.array([data / "right" / "r0.mp4"]), bank, model=model)
@@ -381,7 +381,7 @@ def test_encode_takes_decoded_clips(model: Model, given: Any, message: str) -> N
         (lambda: default_model().save(None), "the checkpoint's file is None; expected a path"),  # type: ignore[arg-type]
         (lambda: SupportBank.load(b"\0" * 9), "the bank is 9 bytes that are no path"),
         (lambda: SupportBank.load(""), "the bank is an empty text; expected"),
-        (lambda: spot(b"\0film", SupportBank), "video is 5 bytes that are no path"),  # type: ignore[arg-type]
+        (lambda: spot(b"\0clip", SupportBank), "video is 5 bytes that are no path"),  # type: ignore[arg-type]
         (lambda: build_episode({"a": ["1"]}, shot=None), "shot is None; expected an integer"),  # type: ignore[arg-type]
     ],
 )
@@ -411,7 +411,7 @@ def test_queries_of_an_episode_are_clips_too() -> None:
 
 
 def test_spotting_says_it_too(bank: SupportBank, model: Model, tmp_path: Path) -> None:
-    video = film(tmp_path / "v.mp4")
+    video = draw_video(tmp_path / "v.mp4")
     for options, message in (
         ({"window": "2"}, "window is '2'; expected seconds above 0"),
         ({"window": [1.0, None]}, "window is None"),

@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NEEDED = (
     "a2m2_zoo/weights_manifest.json",
     "a2m2_zoo/hub/manifest.schema.json",
+    "a2m2_zoo/hub/templates/card.md",
+    "a2m2_zoo/report/templates/page.html",
     "a2m2_zoo/py.typed",
     "a2m2_zoo/weights/NOTICE",
     "a2m2_zoo/weights/a2m2_lite0.safetensors",
@@ -42,7 +44,7 @@ FIELDS = (
 )  # fmt: skip
 #: Quick ones, run where the sdist was unpacked: they read the files beside the package, and the weights.
 TESTS = (
-    "tests/test_project_files.py", "tests/test_imports.py", "tests/test_files.py",
+    "tests/test_project_files.py", "tests/test_imports.py", "tests/_utils/test_files.py",
     "tests/hub/test_manifest.py::test_every_file_is_there_with_its_size_and_hash",
 )  # fmt: skip
 

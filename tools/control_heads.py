@@ -1,4 +1,4 @@
-"""The heads that ``train_controls.py`` trains: rivals, the A²M² head's controls, and its ablations."""
+"""The heads that ``train_controls.py`` trains: baselines, the A²M² head's controls, and its ablations."""
 
 from __future__ import annotations
 
@@ -51,21 +51,21 @@ FIRST = "transport"  # what alignments and ablations are compared with
 START = {"temperature": 4.0}  # near what fits the training-free head
 WHOLE = {"scales": (1,), "cells": (1,)}  # every frame's whole picture: a fifth of the cost
 # Learning rates; a run of the last two takes ten minutes, and TRX fourteen gigabytes.
-RIVALS = {"protonet": 1e-3, "otam": 1e-3, "trx": 1e-3, "molo": 1e-4}
+BASELINES = {"protonet": 1e-3, "otam": 1e-3, "trx": 1e-3, "molo": 1e-4}
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)  # the rates were chosen from these, on generated classes
 SHIPPED: dict[str, Any] = {"steps": 400, "domain": lite0.DISTORTION.domain, "seeds": 1}
 HEADS: dict[str, Head] = {
-    "a2m2": Head("rivals", m2={"reduce": "context"}, a2=START, **SHIPPED),
+    "a2m2": Head("baselines", m2={"reduce": "context"}, a2=START, **SHIPPED),
     **{
         f"a2m2-{name}": Head(
-            "rivals", m2={"reduce": "context"}, a2={**START, "alignment": name}, **SHIPPED
+            "baselines", m2={"reduce": "context"}, a2={**START, "alignment": name}, **SHIPPED
         )
         for name in ("diagonal", "bimhm")
     },
-    **{name: Head("rivals", name, lr=lr, **SHIPPED) for name, lr in RIVALS.items()},
+    **{name: Head("baselines", name, lr=lr, **SHIPPED) for name, lr in BASELINES.items()},
     **{
         f"{name}, rate {lr:g}": Head("rates", name, lr=lr, **SHIPPED)
-        for name in RIVALS
+        for name in BASELINES
         for lr in RATES
     },
     "transport": Head("alignment", m2=WHOLE),

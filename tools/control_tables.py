@@ -1,4 +1,4 @@
-"""The tables of heads that were trained under one budget: rivals, alignments, ablations."""
+"""The tables of heads that were trained under one budget: baselines, alignments, ablations."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def ablation(group: str) -> str:
 
 
 def rates() -> str:
-    """Accuracy on generated classes by learning rate, of each rival."""
+    """Accuracy on generated classes by learning rate, of each baseline."""
     found: dict[str, dict[float, float]] = {}
     for run, facts in receipt("controls")["runs"].items():
         name, _, rest = run.partition(", rate ")

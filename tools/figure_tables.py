@@ -8,7 +8,7 @@ from collections.abc import Callable
 from control_tables import ablation, ahead, each, rates
 from receipts import LONG, SETS, Row, markdown, receipt
 
-from a2m2_zoo.hub.manifest import ModelEntry, read_manifest
+from a2m2_zoo.hub.manifest import Measured, ModelEntry, read_manifest
 
 
 def measured(data: str, model: str, shot: int) -> Row:
@@ -90,7 +90,7 @@ def models() -> str:
 
 def both(entry: ModelEntry, data: str) -> str:
     """Accuracy with one and five shots as the receipt has it; a dash where nothing was measured."""
-    shots = {m["shot"] for m in entry.metrics if (m["kind"], m["data"]) == ("measured", data)}
+    shots = {m.shot for m in entry.metrics if isinstance(m, Measured) and m.data == data}
     if not {1, 5} <= shots:
         return "–"
     return " / ".join(f"{measured(data, entry.id, shot)['accuracy']:.1f}" for shot in (1, 5))
@@ -252,9 +252,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "spotting": spotting,
     "export": export,
     "roots": roots,
-    "rivals": lambda: each("rivals"),
+    "baselines": lambda: each("baselines"),
     "rates": rates,
-    "rivals-ahead": lambda: ahead("rivals"),
+    "baselines-ahead": lambda: ahead("baselines"),
     "alignment": lambda: each("alignment"),
     "alignment-ahead": lambda: ahead("alignment"),
     "m2": lambda: ablation("m2"),

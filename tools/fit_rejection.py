@@ -62,9 +62,9 @@ def fitted(name: str, found: Features, labels: Tensor) -> dict[str, Any]:
         rows, truth = [], []
         for way, episodes in WAYS.items():
             draw = draw_open(labels, way=way, shot=shot, query=2, episodes=episodes, seed=SEED)
-            asked, known = pairs_of(method, descriptors, draw)
-            evidence = Evidence.of(known, draw.labels, way=way)
-            rows.append(evidence.features(asked).flatten(0, 1))
+            queries, supports = pairs_of(method, descriptors, draw)
+            evidence = Evidence.of(supports, draw.labels, way=way)
+            rows.append(evidence.features(queries).flatten(0, 1))
             truth.append((draw.truth < way).double().repeat(episodes))
         table[shot] = fit_table_row(torch.cat(rows), torch.cat(truth))
         weights = torch.tensor(table[shot], dtype=torch.float64)

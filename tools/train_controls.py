@@ -1,4 +1,4 @@
-"""Train the rivals and the ablations of the embedded head under its own budget, and measure all of them.
+"""Train the baselines and the ablations of the embedded head under its own budget, and measure all of them.
 
     python tools/train_controls.py --work lite0 --videos VIDEOS... --out docs/receipts/controls.json
 
@@ -111,7 +111,7 @@ def job(name: str, seed: int) -> str:
     facts = {"generated": result.best_accuracy, "seconds": seconds, "steps": steps, "lr": head.lr}
     if head.group == "rates":  # chosen on generated classes alone
         return kept_answers(stem, None, facts)
-    aligned = options.rivals if head.group == "rivals" else 0
+    aligned = options.baselines if head.group == "baselines" else 0
     return kept_answers(stem, method.eval(), facts, aligned=aligned)
 
 
@@ -224,7 +224,7 @@ def rows(names: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
         if group == "rates":
             continue
         members = [name for name in names if HEADS[name].group == group]
-        first = members[0] if group == "rivals" else FIRST
+        first = members[0] if group == "baselines" else FIRST
         for name in dict.fromkeys([first, *members]):
             runs = {seed: loaded(name, seed, options) for seed in seeds_of(name, options)}
             against = {seed: loaded(first, seed, options) for seed in runs}
@@ -283,7 +283,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--episodes", type=int, default=2000, help="half as many with five shots")
-    parser.add_argument("--rivals", type=int, default=10_000, help="aligned episodes of the rivals")
+    parser.add_argument(
+        "--baselines", type=int, default=10_000, help="aligned episodes of the baselines"
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path)

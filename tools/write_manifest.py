@@ -1,4 +1,4 @@
-"""Write the entries of the manifest that no file stands behind: planned and computed models, Hub backbones.
+"""Write what follows from code: the manifest's JSON Schema, its planned and computed models, Hub backbones.
 
     python tools/write_manifest.py
 
@@ -15,7 +15,7 @@ from build_free_head import DATA, write_manifest
 
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.data.benchmarks import list_benchmarks
-from a2m2_zoo.hub.manifest import package_file
+from a2m2_zoo.hub.manifest import json_schema, package_file
 from a2m2_zoo.training.recipes import Recipe, recipe
 
 TIMM = "published by timm; commit and hash as others recorded them, not yet fetched by us"
@@ -127,6 +127,8 @@ def main() -> None:
         *(planned(recipe(name)) for name in names),
     ]
     write_manifest(held)
+    schema = json.dumps(json_schema(), indent=1)
+    package_file("hub/manifest.schema.json").write_text(f"{schema}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -50,6 +50,8 @@ class _Door:
 class SafeConsole(Console):
     """A console whose text, whoever wrote it, holds no control characters, marks or emoji codes.
 
+    A notebook gets text, as a terminal does.
+
     Args:
         stderr: Write to stderr, else to stdout; whatever these are at the time.
         options: As for ``Console``.
@@ -57,7 +59,7 @@ class SafeConsole(Console):
 
     def __init__(self, *, stderr: bool = False, **options: Any) -> None:
         door: Any = _Door(stderr=stderr)
-        super().__init__(file=door, emoji=False, **options)
+        super().__init__(file=door, emoji=False, force_jupyter=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Any:
         """Escaped before it is measured, so that columns keep their width."""

@@ -38,8 +38,8 @@ def threads() -> int:
     """Threads that compute: those of ``set_threads``, or as many as there are cores to use."""
     if _chosen is not None:
         return _chosen
-    asked = re.match(r"\s*(\d+)", os.environ.get("OMP_NUM_THREADS", ""))
-    return max(1, min(usable_cores(), int(asked[1]) if asked else usable_cores()))
+    setting = re.match(r"\s*(\d+)", os.environ.get("OMP_NUM_THREADS", ""))
+    return max(1, min(usable_cores(), int(setting[1]) if setting else usable_cores()))
 
 
 def decoding_threads() -> int:

@@ -61,7 +61,7 @@ class Refused(Exception):  # noqa: N818 - it is an answer
 
 
 @dataclass(frozen=True)
-class Asked:
+class Incoming:
     """A request.
 
     Attributes:
@@ -89,14 +89,14 @@ class Doors:
         self._app, self._store = app, store
         self._secret = secrets.token_bytes(32)
 
-    async def open(self, asked: Asked, send: Send) -> None:
+    async def open(self, incoming: Incoming, send: Send) -> None:
         """Answer a request.
 
         Raises:
             Refused: There is nothing here, or not for this visitor, or it is too much.
             Malformed: It means nothing.
         """
-        doors: dict[str, Callable[[Asked, Send], Awaitable[None]]] = {
+        doors: dict[str, Callable[[Incoming, Send], Awaitable[None]]] = {
             "POST upload": self._upload,
             "POST queue/join": self._join,
             "POST cancel": self._cancel,
@@ -104,28 +104,30 @@ class Doors:
             "GET queue/data": self._data,
             "GET upload_progress": self._progress,
         }
-        method = "GET" if asked.scope["method"] == "HEAD" else asked.scope["method"]
-        name = asked.path.removeprefix(_API).rstrip("/") if asked.path.startswith(_API) else ""
+        method = "GET" if incoming.scope["method"] == "HEAD" else incoming.scope["method"]
+        name = (
+            incoming.path.removeprefix(_API).rstrip("/") if incoming.path.startswith(_API) else ""
+        )
         door = doors.get(f"{method} {name}")
         if door is not None:
-            await door(asked, send)
+            await door(incoming, send)
         elif method == "GET" and name.startswith("file="):
-            await self._file(asked, asked.path.removeprefix(f"{_API}file="), send)
+            await self._file(incoming, incoming.path.removeprefix(f"{_API}file="), send)
         elif method == "GET" and name.startswith("heartbeat/"):
-            session = self._session(asked, name.removeprefix("heartbeat/"))
-            await self._inside(asked, send, path=f"{_API}heartbeat/{session}")
-        elif method == "GET" and _STATIC.fullmatch(asked.path):
-            await self._inside(asked, send, path=asked.path)
+            session = self._session(incoming, name.removeprefix("heartbeat/"))
+            await self._inside(incoming, send, path=f"{_API}heartbeat/{session}")
+        elif method == "GET" and _STATIC.fullmatch(incoming.path):
+            await self._inside(incoming, send, path=incoming.path)
         else:
             raise Refused(404, "there is nothing here")
 
     async def _inside(
-        self, asked: Asked, send: Send, *, path: str, query: str = "", body: object = None
+        self, incoming: Incoming, send: Send, *, path: str, query: str = "", body: object = None
     ) -> None:
         """Ask the page, in words of our own."""
         content = b"" if body is None else json.dumps(body).encode()
-        headers = list(asked.headers.plain)
-        host = asked.headers.host
+        headers = list(incoming.headers.plain)
+        host = incoming.headers.host
         if host is not None:
             name = f"[{host.name}]" if ":" in host.name else host.name
             port = "" if host.port is None else f":{host.port}"
@@ -134,7 +136,7 @@ class Doors:
             length = str(len(content)).encode()
             headers += [(b"content-type", b"application/json"), (b"content-length", length)]
         scope = {
-            **asked.scope,
+            **incoming.scope,
             "path": path,
             "raw_path": path.encode(),
             "query_string": query.encode(),
@@ -146,34 +148,34 @@ class Doors:
         async def receive() -> Message:
             nonlocal said
             if said:
-                return await asked.receive()
+                return await incoming.receive()
             said = True
             return {"type": "http.request", "body": content, "more_body": False}
 
         await self._app(scope, receive, send)
 
-    async def _upload(self, asked: Asked, send: Send) -> None:
-        if not asked.headers.kind.startswith("multipart/form-data"):
+    async def _upload(self, incoming: Incoming, send: Send) -> None:
+        if not incoming.headers.kind.startswith("multipart/form-data"):
             raise Malformed("what is sent here must be a form with files")
         with self._store.receiving() as coming:
             try:
-                kept = await self._keep_all(asked, coming)
+                kept = await self._keep_all(incoming, coming)
             except VideoLimitError as error:
                 raise Refused(413, str(error)) from error
-        await JSONResponse([str(path) for path in kept])(asked.scope, asked.receive, send)
+        await JSONResponse([str(path) for path in kept])(incoming.scope, incoming.receive, send)
 
-    async def _keep_all(self, asked: Asked, coming: Coming) -> list[Path]:
-        coming.reserve(asked.headers.length or 0)
+    async def _keep_all(self, incoming: Incoming, coming: Coming) -> list[Path]:
+        coming.reserve(incoming.headers.length or 0)
         total = 0
 
         async def counted() -> Message:
             nonlocal total
-            message = await asked.receive()
+            message = await incoming.receive()
             total += len(message.get("body", b""))
             coming.reserve(total)
             return message
 
-        scope = {**asked.scope, "headers": [(b"content-type", asked.headers.kind.encode())]}
+        scope = {**incoming.scope, "headers": [(b"content-type", incoming.headers.kind.encode())]}
         try:
             form = await Request(scope, counted).form(
                 max_files=_FILES, max_fields=10, max_part_size=_FORM_BYTES
@@ -185,7 +187,7 @@ class Doors:
                 raise
             raise Malformed("what was sent is not a form with files") from None
         kept: list[Path] = []
-        owner = self._owner(asked)
+        owner = self._owner(incoming)
         try:
             for part in form.getlist("files"):
                 if not isinstance(part, UploadFile):
@@ -200,9 +202,9 @@ class Doors:
             await form.close()
         return kept
 
-    async def _join(self, asked: Asked, send: Send) -> None:
-        given = await _read_json(asked)
-        session = self._session(asked, given.get("session_hash"))
+    async def _join(self, incoming: Incoming, send: Send) -> None:
+        given = await _read_json(incoming)
+        session = self._session(incoming, given.get("session_hash"))
         data = given.get("data")
         if not isinstance(data, list):
             raise Malformed("'data' must be a list")
@@ -219,34 +221,34 @@ class Doors:
                 raise Refused(400, "the page has nothing by that number")
             await send(message)
 
-        await self._inside(asked, understood, path=f"{_API}queue/join", body=body)
+        await self._inside(incoming, understood, path=f"{_API}queue/join", body=body)
 
-    async def _cancel(self, asked: Asked, send: Send) -> None:
-        given = await _read_json(asked)
+    async def _cancel(self, incoming: Incoming, send: Send) -> None:
+        given = await _read_json(incoming)
         body = {
-            "session_hash": self._session(asked, given.get("session_hash")),
+            "session_hash": self._session(incoming, given.get("session_hash")),
             "fn_index": _number(given.get("fn_index")),
             "event_id": str(given.get("event_id")),
         }
-        await self._inside(asked, send, path=f"{_API}cancel", body=body)
+        await self._inside(incoming, send, path=f"{_API}cancel", body=body)
 
-    async def _reset(self, asked: Asked, send: Send) -> None:
-        body = {"event_id": str((await _read_json(asked)).get("event_id"))}
-        await self._inside(asked, send, path=f"{_API}reset", body=body)
+    async def _reset(self, incoming: Incoming, send: Send) -> None:
+        body = {"event_id": str((await _read_json(incoming)).get("event_id"))}
+        await self._inside(incoming, send, path=f"{_API}reset", body=body)
 
-    async def _data(self, asked: Asked, send: Send) -> None:
-        query = parse_qs(asked.scope["query_string"].decode("latin-1"))
-        session = self._session(asked, query.get("session_hash", [""])[0])
+    async def _data(self, incoming: Incoming, send: Send) -> None:
+        query = parse_qs(incoming.scope["query_string"].decode("latin-1"))
+        session = self._session(incoming, query.get("session_hash", [""])[0])
         query_string = f"session_hash={session}"
-        await self._inside(asked, send, path=f"{_API}queue/data", query=query_string)
+        await self._inside(incoming, send, path=f"{_API}queue/data", query=query_string)
 
-    async def _progress(self, asked: Asked, send: Send) -> None:
+    async def _progress(self, incoming: Incoming, send: Send) -> None:
         # Gradio's script asks how far its own receiver is, which is not in use.
         answer = Response('data: {"msg": "done"}\n\n', media_type="text/event-stream")
-        await answer(asked.scope, asked.receive, send)
+        await answer(incoming.scope, incoming.receive, send)
 
-    async def _file(self, asked: Asked, text: str, send: Send) -> None:
-        path = self._store.readable(text, self._owner(asked))
+    async def _file(self, incoming: Incoming, text: str, send: Send) -> None:
+        path = self._store.readable(text, self._owner(incoming))
         if path is None:
             raise Refused(404, "that file is not here")
         kind = mimetypes.guess_type(path.name)[0] or ""
@@ -258,21 +260,21 @@ class Doors:
             content_disposition_type="inline" if shown else "attachment",
             headers={"cache-control": "no-store"},
         )
-        scope = {**asked.scope, "headers": list(asked.headers.plain)}
+        scope = {**incoming.scope, "headers": list(incoming.headers.plain)}
         try:
-            await answer(scope, asked.receive, send)
+            await answer(scope, incoming.receive, send)
         except (OSError, RuntimeError):  # it was deleted just now
             raise Refused(404, "that file is not here") from None
 
-    def _owner(self, asked: Asked) -> str:
-        visitor = asked.headers.visitor
+    def _owner(self, incoming: Incoming) -> str:
+        visitor = incoming.headers.visitor
         return self._digest(visitor) if visitor else ANYONE
 
-    def _session(self, asked: Asked, given: object) -> str:
+    def _session(self, incoming: Incoming, given: object) -> str:
         """The name inside of a page that is open at a visitor: another visitor cannot say it."""
         if not isinstance(given, str) or not _HASH.fullmatch(given):
             raise Malformed("'session_hash' must be a short word")
-        owner = self._owner(asked)
+        owner = self._owner(incoming)
         return f"{owner}.{self._digest(f'{owner}.{given}')}"
 
     def _digest(self, text: str) -> str:
@@ -295,12 +297,12 @@ class Doors:
         return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
-async def _read_json(asked: Asked) -> dict[str, Any]:
-    if (asked.headers.length or 0) > _JSON_BYTES:
+async def _read_json(incoming: Incoming) -> dict[str, Any]:
+    if (incoming.headers.length or 0) > _JSON_BYTES:
         raise Refused(413, "that is too much")
     body = bytearray()
     while True:
-        message = await asked.receive()
+        message = await incoming.receive()
         if message["type"] != "http.request":
             raise Refused(400, "it broke off")
         body += message.get("body", b"")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 8  # clips that are read before the next look whether to go on
 _SHOTS, _STUDIO = 2, 2  # as in `a2m2 demo`
-_FILM = ("jump", "wave", "squat", "kick")
+_LONG_VIDEO = ("jump", "wave", "squat", "kick")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Spotted:
 
     Attributes:
         segments: The segments in order.
-        picture: Scores over time; None where matplotlib is missing or no window was judged.
+        picture: Scores over time; None where matplotlib is missing or no window was scored.
         damage: The error of a video that is damaged behind what was found; empty if it is sound.
     """
 
@@ -68,12 +68,12 @@ class Drawn:
     Attributes:
         bank: Supports of each action.
         queries: (clip, its action), none of them among the supports.
-        film: A longer video in which several actions follow each other.
+        long_video: A longer video in which several actions follow each other.
     """
 
     bank: SupportBank
     queries: tuple[tuple[Path, str], ...]
-    film: Path
+    long_video: Path
 
 
 class Engine:
@@ -184,13 +184,13 @@ class Engine:
         """
         windows: list[Window] = []
         damage: list[A2M2Error] = []
-        longest = 60 * self.limits.film_minutes
+        longest = 60 * self.limits.video_minutes
 
         def check(at: float, length: float | None) -> None:
             self._go_on()
             if max(at, length or 0.0) > longest:
                 raise VideoLimitError(
-                    f"{path.name} is longer than {self.limits.film_minutes:g} minutes; cut it, or use "
+                    f"{path.name} is longer than {self.limits.video_minutes:g} minutes; cut it, or use "
                     "`a2m2 spot`"
                 )
 
@@ -250,13 +250,15 @@ class Engine:
             for path in clips_of:
                 plain = path.rename(root / f"unseen-{len(queries) + 1}{path.suffix}")
                 queries.append((plain, name))
-        film = root / "several-actions.mp4"
-        parts = [draw_named(n, 5, seed=1, frames=48, style="scene", studio=_STUDIO) for n in _FILM]
-        write_video(film, np.concatenate(parts))
+        long_video = root / "several-actions.mp4"
+        parts = [
+            draw_named(n, 5, seed=1, frames=48, style="scene", studio=_STUDIO) for n in _LONG_VIDEO
+        ]
+        write_video(long_video, np.concatenate(parts))
         with self._one:
             bank = build_bank(root / "supports", model=self.model)
         names = tuple(Path(source).name for source in bank.sources)
-        return Drawn(replace(bank, sources=names), tuple(queries), film)
+        return Drawn(replace(bank, sources=names), tuple(queries), long_video)
 
     @cached_property
     def _shapes(self) -> dict[str, tuple[tuple[int, ...], object]]:

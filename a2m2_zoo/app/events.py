@@ -31,7 +31,7 @@ class Handlers:
     clear: Callable[..., Any]
     offer: Callable[..., Any]
     draw: Callable[..., Any]
-    draw_film: Callable[..., Any]
+    draw_long_video: Callable[..., Any]
     ask: Callable[..., Any]
     find: Callable[..., Any]
     leave: Callable[..., Any]
@@ -89,9 +89,9 @@ def handlers(gr: Any, engine: "Engine", sessions: Sessions) -> Handlers:
 
         return attempt(request, work, (keep,) * 6)
 
-    def draw_film(count: int, request: gr.Request) -> tuple[Any, ...]:
+    def draw_long_video(count: int, request: gr.Request) -> tuple[Any, ...]:
         def work(session: Session) -> tuple[Any, ...]:
-            path, said = session.draw_film()
+            path, said = session.draw_long_video()
             return (view.note(said), "", gr.update(visible=False), "", count + 1, str(path))
 
         return attempt(request, work, (keep,) * 5)
@@ -110,13 +110,13 @@ def handlers(gr: Any, engine: "Engine", sessions: Sessions) -> Handlers:
     def leave(request: gr.Request) -> None:
         sessions.drop(request.session_hash)
 
-    return Handlers(add, load, clear, offer, draw, draw_film, ask, find, leave)
+    return Handlers(add, load, clear, offer, draw, draw_long_video, ask, find, leave)
 
 
 def connect(on: Handlers, parts: Parts) -> None:
     """Give every part of the page its events."""
     page, changed, demo, tabs = parts.page, parts.changed, parts.demo, parts.tabs
-    supports, query, film = parts.supports, parts.query, parts.film
+    supports, query, long_video = parts.supports, parts.query, parts.long_video
     # Files are checked by `Store.claim`, not by Gradio: it would fetch whatever address is named.
     plain = {"preprocess": False, "api_visibility": "private"}
     heavy = {**plain, "concurrency_id": _TURN, "concurrency_limit": 1}
@@ -151,12 +151,16 @@ def connect(on: Handlers, parts: Parts) -> None:
     query.ask.click(on.ask, pair, query.outputs, **quiet)
     query.clip.upload(on.ask, pair, query.outputs, **quiet)
     query.clip.stop_recording(on.ask, pair, query.outputs, **quiet)
-    for part, text in ((query, ANSWER), (film, TIMES)):
+    for part, text in ((query, ANSWER), (long_video, TIMES)):
         part.clip.clear(None, None, part.outputs, js=_emptied(text))
-    pair = [film.clip, film.reject]
-    film.ask.click(on.find, pair, film.outputs, show_progress_on=[film.table], **heavy)
-    shown = [*film.outputs, supports.said, changed, film.clip]
-    film.draw.click(on.draw_film, changed, shown, show_progress_on=[film.clip], **heavy)
+    pair = [long_video.clip, long_video.reject]
+    long_video.ask.click(
+        on.find, pair, long_video.outputs, show_progress_on=[long_video.table], **heavy
+    )
+    shown = [*long_video.outputs, supports.said, changed, long_video.clip]
+    long_video.draw.click(
+        on.draw_long_video, changed, shown, show_progress_on=[long_video.clip], **heavy
+    )
 
     page.unload(on.leave)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import PlainTextResponse, RedirectResponse
 
-from a2m2_zoo.app.doors import Asked, Doors, Refused
+from a2m2_zoo.app.doors import Doors, Incoming, Refused
 from a2m2_zoo.app.headers import (
     COOKIE,
     Headers,
@@ -86,7 +86,7 @@ class Guard:
                 return
             if path == "/" and not headers.visitor:
                 answer.more.append((b"set-cookie", self._cookie()))
-            await self._doors.open(Asked(scope, receive, path, headers), answer)
+            await self._doors.open(Incoming(scope, receive, path, headers), answer)
         except (Malformed, Refused) as error:
             if not answer.begun:
                 await _refuse(scope, receive, answer, error)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from a2m2_zoo.app import view
 from a2m2_zoo.app.events import connect, handlers
-from a2m2_zoo.app.parts import Film, Parts, Query, Supports
+from a2m2_zoo.app.parts import LongVideo, Parts, Query, Supports
 from a2m2_zoo.app.session import Sessions
 from a2m2_zoo.errors import DependencyError
 
@@ -79,9 +79,9 @@ def build(gr: Any, engine: "Engine", sessions: Sessions) -> Any:
             with gr.Column(scale=7, min_width=420), gr.Tabs() as tabs:
                 with gr.Tab("One clip", id="one"):
                     query = Query(gr)
-                with gr.Tab("Longer video", id="film"):
-                    film = Film(gr, engine)
-        parts = Parts(page, changed, demo, supports, tabs, query, film)
+                with gr.Tab("Longer video", id="long-video"):
+                    long_video = LongVideo(gr, engine)
+        parts = Parts(page, changed, demo, supports, tabs, query, long_video)
         connect(handlers(gr, engine, sessions), parts)
     page.queue(default_concurrency_limit=1, max_size=engine.limits.waiting)
     return page

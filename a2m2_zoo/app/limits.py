@@ -22,7 +22,7 @@ class AppLimits:
         sessions: Most visitors who are remembered; the one who was away longest is forgotten first.
         minutes: Files and visitors that nobody touched for so long are removed.
         waiting: Most requests that wait for their turn.
-        film_minutes: Longest video that is searched.
+        video_minutes: Longest video that is searched.
         video: Bounds on each file that is decoded.
 
     Raises:
@@ -36,7 +36,7 @@ class AppLimits:
     sessions: int = 20
     minutes: float = 60.0
     waiting: int = 16
-    film_minutes: float = 30.0
+    video_minutes: float = 30.0
     video: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

@@ -88,7 +88,7 @@ class Query:
         self.outputs = [self.said, self.answer, self.why]
 
 
-class Film:
+class LongVideo:
     """Where a longer video is searched."""
 
     def __init__(self, gr: Any, engine: "Engine") -> None:
@@ -100,7 +100,7 @@ class Film:
                     sources=["upload"],
                     include_audio=False,
                     height=280,
-                    elem_id="film",
+                    elem_id="long-video",
                 )
                 self.reject = gr.Slider(
                     0,
@@ -108,7 +108,7 @@ class Film:
                     value=default_threshold(engine.model),
                     step=0.05,
                     label="Answer “unknown” when less sure than",
-                    elem_id="film-reject",
+                    elem_id="long-video-reject",
                 )
                 with gr.Row():
                     self.draw = gr.Button("Drawn video", min_width=110)
@@ -116,7 +116,7 @@ class Film:
                         "Find the actions", variant="primary", min_width=110, elem_id="spot"
                     )
             with gr.Column(scale=1, min_width=260):
-                self.said = gr.HTML(elem_id="film-said")
+                self.said = gr.HTML(elem_id="long-video-said")
                 self.table = gr.HTML(TIMES, elem_id="segments")
         self.timeline = _picture(
             gr, "timeline", "Frames, segments, and the probability of every class over time"
@@ -150,7 +150,7 @@ class Parts:
         supports: Where classes are made.
         tabs: "One clip" and "Longer video".
         query: Where one clip is asked about.
-        film: Where a longer video is searched.
+        long_video: Where a longer video is searched.
     """
 
     page: Any
@@ -159,4 +159,4 @@ class Parts:
     supports: Supports
     tabs: Any
     query: Query
-    film: Film
+    long_video: LongVideo

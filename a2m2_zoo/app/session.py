@@ -34,7 +34,7 @@ class Session:
         self._folder = engine.store.open_folder(key)
         self._uploads: set[Path] = set()
         self._drawn = False
-        self._asked = 0
+        self._offered = 0
         self._pictures = 0
         self.bank: SupportBank | None = engine.start
         self.lock = threading.RLock()
@@ -124,15 +124,15 @@ class Session:
         """
         self._use_drawn()
         queries = self._engine.drawn().queries
-        clip, truth = queries[self._asked % len(queries)]
-        self._asked += 1
+        clip, truth = queries[self._offered % len(queries)]
+        self._offered += 1
         return (
             self._copy(clip),
             truth,
             "These clips were drawn by a2m2_zoo: two of each action, and one unseen.",
         )
 
-    def draw_film(self) -> tuple[Path, str]:
+    def draw_long_video(self) -> tuple[Path, str]:
         """The generated classes, and a longer video in which they happen.
 
         Raises:
@@ -140,7 +140,7 @@ class Session:
         """
         self._use_drawn()
         return (
-            self._copy(self._engine.drawn().film),
+            self._copy(self._engine.drawn().long_video),
             "A drawn video in which several actions follow each other.",
         )
 
@@ -190,7 +190,7 @@ class Session:
         drawn = self._engine.drawn() if self._drawn else None
         if drawn and isinstance(given, dict):
             # The browser gives back a copy of a drawn clip; it is not the visitor's to delete.
-            for own in (*(path for path, _ in drawn.queries), drawn.film):
+            for own in (*(path for path, _ in drawn.queries), drawn.long_video):
                 if Path(str(given.get("path"))).name == own.name:
                     return own
         return given if isinstance(given, Path) else self._take(given)

@@ -181,8 +181,8 @@ def picture(frame: NDArray[np.uint8]) -> str:
     encoder = av.CodecContext.create("png", "w")
     encoder.height, encoder.width = frame.shape[:2]
     encoder.pix_fmt, encoder.time_base = "rgb24", Fraction(1)
-    film = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-    data = b"".join(bytes(packet) for packet in (*encoder.encode(film), *encoder.encode(None)))
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+    data = b"".join(bytes(packet) for packet in (*encoder.encode(picture), *encoder.encode(None)))
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 

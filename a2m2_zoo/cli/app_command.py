@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from a2m2_zoo.cli import options, output, signals
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 
 def app(

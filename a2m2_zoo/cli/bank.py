@@ -11,7 +11,7 @@ from a2m2_zoo._utils.files import check_file, exists, is_folder, locked
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.errors import BankError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.evaluation.bank_check import BankReport

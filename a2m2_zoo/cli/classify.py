@@ -11,7 +11,7 @@ import typer
 from a2m2_zoo._utils.files import is_folder
 from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.errors import A2M2Error, VideoError, VideoNotFoundError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.bank import SupportBank
@@ -67,8 +67,8 @@ def classify(
         from a2m2_zoo.report.explain import check_ready
 
         check_ready(explain)
-    asked = [(path, *expand([path])) for path in query]
-    clips = [clip for _, some, _ in asked for clip in some]
+    given = [(path, *expand([path])) for path in query]
+    clips = [clip for _, some, _ in given for clip in some]
     recogniser = options.open_model(model, device)
     from a2m2_zoo.recognition.recognizer import Recognizer
 
@@ -92,7 +92,7 @@ def classify(
                 bar.advance(bar.task_ids[0])
         except (KeyboardInterrupt, A2M2Error, MemoryError, OSError) as error:
             stopped = error  # what was found before is given
-    rows = _in_order(asked, found)
+    rows = _in_order(given, found)
     show(rows, form)
     failures = [answer for _, answer in rows if isinstance(answer, A2M2Error)]
     for failure in failures:
@@ -162,13 +162,13 @@ def read_supports(
 
 
 def _in_order(
-    asked: Iterable[tuple[Path, Sequence[Path], Sequence[A2M2Error]]],
+    given: Iterable[tuple[Path, Sequence[Path], Sequence[A2M2Error]]],
     found: Iterable[Prediction | A2M2Error],
 ) -> list[tuple[Path, Prediction | A2M2Error]]:
     """Clips with what was found of them, as far as it goes, and failures of folders in their place."""
     answers = iter(found)
     rows: list[tuple[Path, Prediction | A2M2Error]] = []
-    for path, clips, failures in asked:
+    for path, clips, failures in given:
         rows += zip(clips, answers, strict=False)
         rows += [(path, failure) for failure in failures]
     return rows

@@ -14,7 +14,7 @@ from a2m2_zoo._utils.files import check_file, is_folder, write_atomically
 from a2m2_zoo._utils.printable import escaped_json
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.errors import A2M2Error, ArgumentError, SaveError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,7 +68,8 @@ def compare(
         str | None,
         typer.Option(
             "--methods",
-            help="Names of methods and models, and paths of checkpoints, with commas between.",
+            help="Names of methods and models, and paths of checkpoints, with commas between; "
+            "NAME+ridge for ridge regression over the supports.",
             show_default="all",
         ),
     ] = None,

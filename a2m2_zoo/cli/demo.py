@@ -10,7 +10,7 @@ import typer
 from a2m2_zoo._utils.files import new_folder
 from a2m2_zoo.cli import options, output
 from a2m2_zoo.errors import DependencyError, SaveError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 _SHOTS = 2  # supports per action
 _SUPPORT_SEED, _QUERY_SEED = 0, 1
@@ -54,23 +54,23 @@ def demo(
                 studio=_STUDIO,
                 progress=lambda *_: bar.advance(bar.task_ids[0]),
             )
-        film = []
+        pictures = []
         for name in NAMED_ACTIONS:
             drawn = draw_named(
                 name, 1, seed=_QUERY_SEED, frames=_FRAMES, style="scene", studio=_STUDIO
             )
-            film.append(drawn)
+            pictures.append(drawn)
             bar.advance(bar.task_ids[0])
-        write_video(folder / long.name, np.concatenate(film))
+        write_video(folder / long.name, np.concatenate(pictures))
     recogniser = options.open_model(model, device)
     from a2m2_zoo.data.index import class_folders
     from a2m2_zoo.recognition.recognizer import Recognizer
 
-    asked = [(clip, name) for name, clips in class_folders(queries).items() for clip in clips]
+    labelled = [(clip, name) for name, clips in class_folders(queries).items() for clip in clips]
     recognizer = Recognizer(recogniser, supports)
-    predictions = list(recognizer.iter_classify([clip for clip, _ in asked]))
+    predictions = list(recognizer.iter_classify([clip for clip, _ in labelled]))
     answers = [p for p in predictions if not isinstance(p, Exception)]
-    truths = [name for _, name in asked]
+    truths = [name for _, name in labelled]
     console = output.stdout()
     console.print(output.predictions_table(answers, truths))
     right = sum(p.label == truth for p, truth in zip(answers, truths, strict=True))
@@ -79,7 +79,7 @@ def demo(
         from a2m2_zoo.report.explain import explain
         from a2m2_zoo.video import read_clip
 
-        clip = read_clip(asked[0][0], recogniser.preprocess)
+        clip = read_clip(labelled[0][0], recogniser.preprocess)
         shown = recognizer.with_plans(answers[0], clip)
         picture = explain(shown, clip, recognizer.bank, out / "why.png")
         console.print(f"why, as a picture: {picture}", highlight=False)

@@ -9,7 +9,7 @@ import typer
 
 from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.errors import A2M2Error
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.episode import Prediction
@@ -62,8 +62,8 @@ def episode(
             interrupted = True
     names = [drawn.class_names[label] for label in drawn.query_labels[: len(found)]]
     failures = [answer for answer in found if isinstance(answer, A2M2Error)]
-    asked = zip(names, drawn.queries, found, strict=False)
-    rows = [{"truth": name, **output.answer_row(query, answer)} for name, query, answer in asked]
+    rows_of = zip(names, drawn.queries, found, strict=False)
+    rows = [{"truth": name, **output.answer_row(query, answer)} for name, query, answer in rows_of]
     predictions = [answer for answer in found if not isinstance(answer, A2M2Error)]
     truths = [n for n, a in zip(names, found, strict=True) if not isinstance(a, A2M2Error)]
     right = sum(p.label == truth for p, truth in zip(predictions, truths, strict=True))

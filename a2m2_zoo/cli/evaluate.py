@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from a2m2_zoo.cli import compare as shared
 from a2m2_zoo.cli import options, output
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.evaluation.results import Comparison, MethodResult

@@ -12,7 +12,7 @@ from a2m2_zoo._utils.files import exists
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import expand
 from a2m2_zoo.errors import VideoNotFoundError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 
 def features(

@@ -40,6 +40,8 @@ def list_(
     embedded: in the package. released: on the Hugging Face Hub. computed: training-free, made from its
     backbone on first use. planned: nobody has trained it yet; `show` gives the command that would.
     """
+    from msgspec import to_builtins
+
     from a2m2_zoo.hub.manifest import read_manifest
 
     manifest = read_manifest()
@@ -51,7 +53,7 @@ def list_(
         and not (released and entry.status == "planned")
     ]
     if json:
-        output.write_json([asdict(entry) for entry in entries])
+        output.write_json(to_builtins(entries))
         return
     made = output.table("model", "status", "method", "benchmark", "backbone", "MB", right=("MB",))
     for entry in entries:
@@ -79,27 +81,29 @@ def show(
     name: Annotated[str, typer.Argument(help="A model's name.")], json: options.JsonOption = False
 ) -> None:
     """Show one model: origin, licence, preprocessing, configuration, figures and where they are from."""
+    from msgspec import to_builtins
+
     from a2m2_zoo.hub.manifest import read_manifest
 
     manifest = read_manifest()
     entry = manifest.model(name)
-    backbone = asdict(manifest.backbones[entry.backbone])
+    shown = {**to_builtins(entry), "backbone": to_builtins(manifest.backbones[entry.backbone])}
     if json:
-        output.write_json({**asdict(entry), "backbone": backbone})
+        output.write_json(shown)
         return
     facts = output.table("fact", "value")
-    for key, value in _flat({**asdict(entry), "backbone": backbone}):
+    for key, value in _flat(shown):
         if key != "metrics" and value is not None:
             facts.add_row(key, output.escape(str(value)))
     console = output.stdout()
     console.print(facts)
-    if not entry.metrics:
+    if not shown["metrics"]:
         return
     figures = output.table(
         "data", "way", "shot", "episodes", "accuracy %", "± 95 %", "from",
         right=("way", "shot", "episodes"),
     )  # fmt: skip
-    for metric in entry.metrics:
+    for metric in shown["metrics"]:
         figures.add_row(
             *(str(metric.get(key, "")) for key in ("data", "way", "shot", "episodes")),
             f"{metric['accuracy']:.1f}",

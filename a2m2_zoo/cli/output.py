@@ -192,9 +192,9 @@ def predictions_table(
 ) -> Table:
     """One row per query; with ``truths`` a column that says whether the answer is right."""
     notes = any(p.warnings for p in predictions)
-    judged = any(p.known is not None for p in predictions)
+    open_set = any(p.known is not None for p in predictions)
     columns = ["query", *(["truth"] if truths else []), "answer", "probability", "margin"]
-    columns[-1:-1] = ["confidence"] if judged else []
+    columns[-1:-1] = ["confidence"] if open_set else []
     columns += ["runner-up", *(["note"] if notes else [])]
     made = table(*columns, right=("probability", "confidence", "margin"))
     for i, p in enumerate(predictions):
@@ -209,7 +209,7 @@ def predictions_table(
             *([escape(truths[i])] if truths else []),
             answer,
             f"{p.probability:.2f}",
-            *([f"{p.confidence:.2f}"] if judged else []),
+            *([f"{p.confidence:.2f}"] if open_set else []),
             f"{p.margin:.2f}",
             runner_up,
             *([escape("; ".join(p.warnings))] if notes else []),

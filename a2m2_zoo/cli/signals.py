@@ -10,13 +10,13 @@ from types import FrameType
 from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is not on Windows
-_asked: list[int] = []  # signals that came, in order
+_received: list[int] = []  # signals that came, in order
 _before: dict[int, Any] = {}  # handlers that were replaced
 
 
 def exit_code() -> int:
     """What shells expect of a command that the signal ended; Ctrl-C's if none came."""
-    return 128 + (_asked[0] if _asked else signal.SIGINT)
+    return 128 + (_received[0] if _received else signal.SIGINT)
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def heeded() -> Iterator[None]:
     Signals that the caller ignores (nohup) or has a handler for stay as they are, as do all outside the main
     thread.
     """
-    _asked.clear()
+    _received.clear()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -51,12 +51,12 @@ def give_back() -> None:
 
 def note(number: int) -> None:
     """Remember a signal that came."""
-    _asked.append(number)
+    _received.append(number)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     # A terminal that closes sends several: only the first may break off what is being written.
-    repeated = bool(_asked)
+    repeated = bool(_received)
     note(number)
     if not repeated or number == signal.SIGINT:
         raise KeyboardInterrupt

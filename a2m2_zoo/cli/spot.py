@@ -11,7 +11,7 @@ from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.errors import A2M2Error, SaveError, VideoError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.model import Model
@@ -197,10 +197,10 @@ def _stamp(seconds: float) -> str:
 
 def _cannot_open(video: Path, limits: Limits) -> VideoError | None:
     """Why the video cannot be opened, which is known before a model and supports are loaded."""
-    from a2m2_zoo.spotting.sources import open_film
+    from a2m2_zoo.spotting.sources import open_video_file
 
     try:
-        open_film(video, limits).close()
+        open_video_file(video, limits).close()
     except VideoError as error:
         return error
     return None

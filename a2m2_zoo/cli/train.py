@@ -15,7 +15,7 @@ from a2m2_zoo._utils.files import check_file, exists, is_folder
 from a2m2_zoo.cli import compare as shared
 from a2m2_zoo.cli import options, output, signals
 from a2m2_zoo.errors import ArgumentError, SaveError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     import torch
@@ -249,7 +249,7 @@ def _tuned(start: Start) -> Start:
 def _report(found: Trained, model: Path, validation: Path | None) -> None:
     console = output.stdout()
     if found.best_accuracy is None:
-        lines = [f"{found.step} steps, no held-out classes to judge them by"]
+        lines = [f"{found.step} steps, no held-out classes to measure them on"]
     else:
         first = [value for name, value in found.curve[0].items() if name != "step"]
         lines = [

@@ -11,7 +11,7 @@ from a2m2_zoo.cli import FAILED, INTERRUPTED, options, output, signals
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.cli.spot import RejectOption, StrideOption, WindowOption, clock
 from a2m2_zoo.errors import VideoError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.spotting import Segment, Window
@@ -68,8 +68,8 @@ def watch(
         stopped: VideoError | None = None
         ended = 0
         try:
-            film, own_pace = open_live(source, limits)
-            for frame, at in film if own_pace else paced(film):
+            opened, own_pace = open_live(source, limits)
+            for frame, at in opened if own_pace else paced(opened):
                 _print(stream.push(frame, at), json=json)
                 if output.lost():
                     break

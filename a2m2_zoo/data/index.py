@@ -28,7 +28,7 @@ from a2m2_zoo.video.folders import (
     is_folder,
     is_frame_folder,
 )
-from a2m2_zoo.video.litter import is_thumbnail_name
+from a2m2_zoo.video.ignored_names import is_thumbnail_name
 
 __all__ = [
     "UNREADABLE",
@@ -245,14 +245,14 @@ def _once(clips: Sequence[Path]) -> FoundClips:
     linked = {clip for clip in clips if clip.is_symlink()}
     if not linked:
         return FoundClips(tuple(clips))
-    taken = {os.path.realpath(clip) for clip in clips if clip not in linked}
+    used = {os.path.realpath(clip) for clip in clips if clip not in linked}
     again: list[LeftOut] = []
     for clip in clips:
         if clip in linked:
             real = os.path.realpath(clip)
-            if real in taken:
+            if real in used:
                 again.append(LeftOut(clip, AGAIN))
-            taken.add(real)
+            used.add(real)
     doubled = {one.path for one in again}
     return FoundClips(tuple(clip for clip in clips if clip not in doubled), tuple(again))
 

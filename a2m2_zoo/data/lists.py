@@ -91,20 +91,18 @@ def read_list(
     clips: dict[str, list[Path]] = {name: [] for name in names.values()}
     listed: dict[str, list[str]] = {name: [] for name in names.values()}
     missing: list[str] = []
-    taken: dict[Path, int] = {}
+    used: dict[Path, int] = {}
     for line in lines:
         listed[names[line.label]].append(video_stem(line.path.name))
         clip = finder.find(line.path)
         if clip is None:
             missing.append(str(line.path))
             continue
-        if clip in taken:
-            raise form.bad(
-                path.name, line.number, f"is the same clip as line {taken[clip]}: {clip}"
-            )
-        taken[clip] = line.number
+        if clip in used:
+            raise form.bad(path.name, line.number, f"is the same clip as line {used[clip]}: {clip}")
+        used[clip] = line.number
         clips[names[line.label]].append(clip)
-    if not taken:
+    if not used:
         raise VideoNotFoundError(
             f"none of the {len(lines)} videos of {path.name!r} lies under {str(root)!r}; the first is "
             f"{str(lines[0].path)!r}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,14 +14,17 @@ from a2m2_zoo.hub.manifest import list_models
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import Method
+from a2m2_zoo.methods.ridge_rule import RidgeRule
 from a2m2_zoo.recognition.model import Model
 
+#: Behind a method's name: its pair scores under ridge regression over the supports, in place of its own rule.
+RIDGE = "+ridge"
 #: The A²M² head with its alignment replaced by a fixed rule on the same descriptors.
 CONTROLS = {f"a2m2-{alignment}": alignment for alignment in ("diagonal", "global", "bimhm", "otam")}
 
 
 @dataclass(frozen=True)
-class Rival:
+class Baseline:
     """A head that stands on the compared model's backbone.
 
     Attributes:
@@ -39,7 +42,7 @@ class Rival:
     weights_hash: str = ""
 
 
-def known_rivals(model: Model) -> tuple[str, ...]:
+def known_baselines(model: Model) -> tuple[str, ...]:
     """Names of the heads that can be built without a checkpoint, the model's own first.
 
     A head is left out only if its configuration cannot be made for any backbone.
@@ -49,8 +52,8 @@ def known_rivals(model: Model) -> tuple[str, ...]:
     return tuple(dict.fromkeys((model.method_name, *controls, *others)))
 
 
-def check_rivals(names: Sequence[str], model: Model) -> None:
-    """Refuse names that ``build_rival`` cannot know, before any clip is decoded.
+def check_baselines(names: Sequence[str], model: Model) -> None:
+    """Refuse names that ``build_baseline`` cannot know, before any clip is decoded.
 
     Raises:
         ArgumentError: A name is given twice, or none is given.
@@ -63,10 +66,11 @@ def check_rivals(names: Sequence[str], model: Model) -> None:
             if twice
             else "methods names none; give at least one, such as 'a2m2'"
         )
-    known = (*known_rivals(model), *list_models())
+    known = (*known_baselines(model), *list_models())
     for name in names:
-        if name not in {*known, *METHODS, *CONTROLS} and not _is_file(name):
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        plain = name.removesuffix(RIDGE)
+        if plain not in {*known, *METHODS, *CONTROLS} and not _is_file(plain):
+            near = difflib.get_close_matches(plain, known, n=3, cutoff=0.4)
             raise ModelNotFoundError(
                 f"no method is called {name!r}; "
                 + (f"did you mean {' or '.join(near)}? " if near else "")
@@ -74,14 +78,15 @@ def check_rivals(names: Sequence[str], model: Model) -> None:
             )
 
 
-def build_rival(name: str, model: Model, *, seed: int = 0) -> Rival:
+def build_baseline(name: str, model: Model, *, seed: int = 0) -> Baseline:
     """The head called ``name`` on the model's backbone.
 
     Args:
         name: The model's own method; ``a2m2-diagonal``, ``-global``, ``-bimhm`` or ``-otam``: the
             model's own A²M² head, weights included, with that alignment; another name of
             ``methods.METHODS``, with default configuration and seeded weights; or a name or path
-            that ``load_model`` takes.
+            that ``load_model`` takes. With ``+ridge`` behind it: the same pair scores, and ridge
+            regression over the supports as the rule from pairs to classes.
         model: The model whose features the head will see.
         seed: Of the weights of a head that is built here. The caller's random state is left alone.
 
@@ -91,16 +96,19 @@ def build_rival(name: str, model: Model, *, seed: int = 0) -> Rival:
         CheckpointError: The file is damaged or no model.
 
     >>> from a2m2_zoo import load_model
-    >>> build_rival("protonet", load_model("a2m2-lite0")).status
+    >>> build_baseline("protonet", load_model("a2m2-lite0")).status
     'no parameters'
     """
-    check_rivals([name], model)
+    check_baselines([name], model)
+    if name.endswith(RIDGE):
+        found = build_baseline(name.removesuffix(RIDGE), model, seed=seed)
+        return replace(found, name=name, method=RidgeRule(found.method).eval(), weights_hash="")
     if name == model.method_name:
-        return _rival(name, model.method, _model_status(model), model.weights_hash)
+        return _baseline(name, model.method, _model_status(model), model.weights_hash)
     if name in CONTROLS:
-        return _rival(name, _control(name, model), _model_status(model))
+        return _baseline(name, _control(name, model), _model_status(model))
     if name in METHODS:
-        return _rival(name, _built(name, model, seed).to(model.device).eval(), "untrained")
+        return _baseline(name, _built(name, model, seed).to(model.device).eval(), "untrained")
     return _loaded(name, model)
 
 
@@ -126,7 +134,7 @@ def _built(name: str, model: Model, seed: int) -> Method:
     return made
 
 
-def _loaded(name: str, model: Model) -> Rival:
+def _loaded(name: str, model: Model) -> Baseline:
     from a2m2_zoo.zoo.load import load_model
 
     other = load_model(name, device=model.device)
@@ -139,13 +147,13 @@ def _loaded(name: str, model: Model) -> Rival:
         raise ArgumentError(
             f"{name!r} has other preprocessing than {model.id!r}; compare heads on the same features"
         )
-    return _rival(name, other.method, _model_status(other), other.weights_hash)
+    return _baseline(name, other.method, _model_status(other), other.weights_hash)
 
 
-def _rival(name: str, method: Method, status: str, weights_hash: str = "") -> Rival:
+def _baseline(name: str, method: Method, status: str, weights_hash: str = "") -> Baseline:
     extra = {id(p) for p in method.extra.parameters()}
     count = sum(p.numel() for p in method.parameters() if id(p) not in extra)
-    return Rival(name, method, status if count else "no parameters", count, weights_hash)
+    return Baseline(name, method, status if count else "no parameters", count, weights_hash)
 
 
 def _model_status(model: Model) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from a2m2_zoo._utils.typing import Float
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.evaluation.baselines import Rival
+from a2m2_zoo.evaluation.baselines import Baseline
 from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.openset import OpenFigures, evaluate_open
 from a2m2_zoo.evaluation.protocol import evaluate, score_draw
@@ -69,9 +69,9 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Run:
-    """One method at one number of shots, not yet judged; see ``results.MethodResult``."""
+    """One method at one number of shots, not yet scored; see ``results.MethodResult``."""
 
-    rival: Rival
+    baseline: Baseline
     draw: Draw
     logits: Float[Tensor, "e q w"]
     calibration_error: float | None
@@ -103,16 +103,16 @@ class Bench:
     workers: int | None
     tell: Progress
 
-    def runs(self, rival: Rival) -> Iterator[Run]:
-        """The rival at every number of shots."""
+    def runs(self, baseline: Baseline) -> Iterator[Run]:
+        """The baseline at every number of shots."""
         clips = [clip for some in self.classes.values() for clip in some]
         counts = torch.tensor([len(some) for some in self.classes.values()])
         labels = torch.arange(len(counts)).repeat_interleave(counts)
         watched = _Watched(
-            self.features.read(clips), len(clips), f"{rival.name}: encoding", self.tell
+            self.features.read(clips), len(clips), f"{baseline.name}: encoding", self.tell
         )
         start = time.perf_counter()
-        descriptors = encode_clips(rival.method, watched)
+        descriptors = encode_clips(baseline.method, watched)
         encode_ms = 1000 * (time.perf_counter() - start - watched.waited) / len(clips)
         sizes: dict[str, Any] = {
             "way": self.protocol.way,
@@ -121,29 +121,29 @@ class Bench:
             "seed": self.protocol.seed,
         }
         for shot in self.protocol.shots:
-            label = f"{rival.name}: {shot}-shot"
+            label = f"{baseline.name}: {shot}-shot"
             how: dict[str, Any] = {
                 "workers": self.workers,
                 "progress": lambda done, total, label=label: self.tell(label, done, total),
             }
             error = None
-            if self.calibration and rival.method is self.model.method:
+            if self.calibration and baseline.method is self.model.method:
                 found = evaluate(self.model, descriptors, labels, shot=shot, **sizes, **how)
                 draw, logits, error = found.draw, found.logits, found.calibration_error
             else:
                 draw = draw_episodes(labels, shot=shot, **sizes)
-                logits = score_draw(rival.method, descriptors, draw, **how)
+                logits = score_draw(baseline.method, descriptors, draw, **how)
             figures = None
             if self.protocol.open_set and bool(logits.isfinite().all()):
-                own = self.model if rival.method is self.model.method else None
-                asked = {"model": own, "shot": shot, **sizes, **how}
-                figures = evaluate_open(rival.method, descriptors, labels, **asked).figures()
+                own = self.model if baseline.method is self.model.method else None
+                options = {"model": own, "shot": shot, **sizes, **how}
+                figures = evaluate_open(baseline.method, descriptors, labels, **options).figures()
             yield Run(
-                rival,
+                baseline,
                 draw,
                 logits,
                 error,
-                _score_ms(rival.method, descriptors, draw, device=self.model.device),
+                _score_ms(baseline.method, descriptors, draw, device=self.model.device),
                 encode_ms,
                 figures,
             )

@@ -15,7 +15,7 @@ import numpy as np
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
 from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError
-from a2m2_zoo.evaluation.baselines import Rival, build_rival, check_rivals, known_rivals
+from a2m2_zoo.evaluation.baselines import Baseline, build_baseline, check_baselines, known_baselines
 from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
 from a2m2_zoo.evaluation.results import Comparison, Difference, Failure, MethodResult
 from a2m2_zoo.evaluation.statistics import (
@@ -55,7 +55,7 @@ def compare(
     Args:
         model: Its backbone and preprocessing serve all methods.
         data: Class name → clips.
-        methods: Names that ``build_rival`` takes; if None ``known_rivals``, less those that cannot
+        methods: Names that ``build_baseline`` takes; if None ``known_baselines``, less those that cannot
             stand on this backbone.
         way: Classes per episode.
         shots: Supports per class; one block of results each.
@@ -77,14 +77,14 @@ def compare(
     """
     protocol = Protocol(way, tuple(shots), query, episodes, seed, open_set)
     tell: Progress = progress or (lambda *_: None)
-    rivals, refused = _rivals(model, methods, seed=seed)
+    baselines, refused = _baselines(model, methods, seed=seed)
     enough, short = _with_enough(data, protocol)
     features = FeatureCache(
         default_cache() if cache is None else cache,
         backbone=model.backbone,
         backbone_hash=model.backbone_hash,
         preprocess=model.preprocess,
-        stages=sorted({stage for rival in rivals for stage in rival.method.stages}),
+        stages=sorted({stage for baseline in baselines for stage in baseline.method.stages}),
     )
     unreadable = features.fill(
         list(dict.fromkeys(clip for clips in enough.values() for clip in clips)),
@@ -94,24 +94,24 @@ def compare(
     readable, broken = _without(enough, unreadable)
     classes, shorter = _with_enough(readable, protocol)
     bench = Bench(model, features, classes, protocol, calibration, workers, tell)
-    runs = [run for rival in rivals for run in bench.runs(rival)]
+    runs = [run for baseline in baselines for run in bench.runs(baseline)]
     lost = [run for run in runs if not run.sound]
-    if lost and lost[0].rival is rivals[0]:
+    if lost and lost[0].baseline is baselines[0]:
         raise CheckpointError(f"{model.id!r} gives scores that are not finite; its weights are bad")
     results = [
         result
         for shot in protocol.shots
-        for result in _judged([r for r in runs if r.draw.shot == shot and r.sound], len(classes))
+        for result in _results([r for r in runs if r.draw.shot == shot and r.sound], len(classes))
     ]
     nan = [
-        Failure("method", r.rival.name, f"{r.draw.shot}-shot: its scores are not finite")
+        Failure("method", r.baseline.name, f"{r.draw.shot}-shot: its scores are not finite")
         for r in lost
     ]
     counts = tuple(len(clips) for clips in classes.values())
     return Comparison(
         title=f"{name}: {way}-way {_listed(protocol.shots)}-shot, {len(counts)} classes, "
         f"{sum(counts):,} clips, {episodes:,} episodes, seed {seed}",
-        reference=rivals[0].name,
+        reference=baselines[0].name,
         class_names=tuple(classes),
         clips=counts,
         way=way,
@@ -120,27 +120,27 @@ def compare(
         episodes=episodes,
         seed=seed,
         model=model.id,
-        receipt=_receipt(model, rivals, classes, protocol, name=name),
+        receipt=_receipt(model, baselines, classes, protocol, name=name),
         results=tuple(results),
         failures=(*refused, *short, *broken, *shorter, *nan),
     )
 
 
-def _rivals(
+def _baselines(
     model: Model, methods: Sequence[str] | None, *, seed: int
-) -> tuple[list[Rival], list[Failure]]:
+) -> tuple[list[Baseline], list[Failure]]:
     """Heads, the model's own first, and those that cannot stand here where none was asked for."""
-    names = list(known_rivals(model) if methods is None else methods)
-    check_rivals(names, model)
+    names = list(known_baselines(model) if methods is None else methods)
+    check_baselines(names, model)
     own, *others = dict.fromkeys((model.method_name, *names))
     found = [_built(name, model, seed=seed, strict=methods is not None) for name in others]
-    rivals = [build_rival(own, model), *(r for r in found if isinstance(r, Rival))]
-    return rivals, [r for r in found if isinstance(r, Failure)]
+    baselines = [build_baseline(own, model), *(r for r in found if isinstance(r, Baseline))]
+    return baselines, [r for r in found if isinstance(r, Failure)]
 
 
-def _built(name: str, model: Model, *, seed: int, strict: bool) -> Rival | Failure:
+def _built(name: str, model: Model, *, seed: int, strict: bool) -> Baseline | Failure:
     try:
-        return build_rival(name, model, seed=seed)
+        return build_baseline(name, model, seed=seed)
     except ArgumentError as error:
         if strict:
             raise
@@ -185,7 +185,7 @@ def _without(
     return kept, broken
 
 
-def _judged(runs: Sequence[Run], count: int) -> list[MethodResult]:
+def _results(runs: Sequence[Run], count: int) -> list[MethodResult]:
     """Results at one number of shots, best first; the reference's run comes first."""
     reference = runs[0].percent_right
     results = [_result(run, None if run is runs[0] else reference, count) for run in runs]
@@ -196,7 +196,7 @@ def _result(run: Run, reference: np.ndarray | None, count: int) -> MethodResult:
     classes, right = run.draw.classes.numpy(), run.percent_right
     accuracy, interval = mean_interval(right)
     confusion = confusion_counts(classes, run.logits.argmax(-1).numpy(), count=count)
-    asked, hits = confusion.sum(1).tolist(), confusion.diagonal().tolist()
+    queries, hits = confusion.sum(1).tolist(), confusion.diagonal().tolist()
     difference = None
     if reference is not None:
         paired = right - reference
@@ -206,15 +206,15 @@ def _result(run: Run, reference: np.ndarray | None, count: int) -> MethodResult:
             paired_p_value(paired),
         )
     return MethodResult(
-        method=run.rival.name,
+        method=run.baseline.name,
         shot=run.draw.shot,
-        status=run.rival.status,
-        parameters=run.rival.parameters,
+        status=run.baseline.status,
+        parameters=run.baseline.parameters,
         accuracy=accuracy,
         interval=interval,
         class_interval=class_interval(right, classes, count=count),
         calibration_error=run.calibration_error,
-        per_class=tuple(100 * h / n if n else None for h, n in zip(hits, asked, strict=True)),
+        per_class=tuple(100 * h / n if n else None for h, n in zip(hits, queries, strict=True)),
         confusion=tuple(map(tuple, confusion.tolist())),
         difference=difference,
         score_ms=run.score_ms,
@@ -225,7 +225,7 @@ def _result(run: Run, reference: np.ndarray | None, count: int) -> MethodResult:
 
 def _receipt(
     model: Model,
-    rivals: Sequence[Rival],
+    baselines: Sequence[Baseline],
     classes: Mapping[str, Sequence[Path]],
     protocol: Protocol,
     *,
@@ -253,13 +253,13 @@ def _receipt(
         },
         "protocol": {**asdict(protocol), "shots": list(protocol.shots)},
         "methods": {
-            rival.name: {
-                "status": rival.status,
-                "parameters": rival.parameters,
-                "weights_hash": rival.weights_hash,
-                "config": rival.method.config.to_dict(),
+            baseline.name: {
+                "status": baseline.status,
+                "parameters": baseline.parameters,
+                "weights_hash": baseline.weights_hash,
+                "config": baseline.method.config.to_dict(),
             }
-            for rival in rivals
+            for baseline in baselines
         },
     }
 

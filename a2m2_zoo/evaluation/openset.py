@@ -143,9 +143,9 @@ def pairs_of(
     """Scores of queries against supports, and of supports against supports, of every episode."""
 
     def score(tile: slice) -> Tensor:
-        asked, known = gathered(method, descriptors, draw, tile)
-        both = {name: torch.cat([asked[name], known[name]], 1) for name in asked}
-        return method.pairs(both, known).cpu()
+        queries, supports = gathered(method, descriptors, draw, tile)
+        both = {name: torch.cat([queries[name], supports[name]], 1) for name in queries}
+        return method.pairs(both, supports).cpu()
 
     found = torch.cat(in_tiles(score, descriptors, draw, workers=workers, progress=progress))
     count = draw.query.shape[1]
@@ -193,11 +193,11 @@ def evaluate_open(
         logits = score_draw(method, descriptors, draw, workers=workers, progress=progress).double()
         best, answer = logits.max(-1)
         return OpenOutcome(draw, _right(answer, draw), best.numpy(), best.numpy(), False)
-    asked, among = pairs_of(pairwise, descriptors, draw, workers=workers, progress=progress)
+    pairs, among = pairs_of(pairwise, descriptors, draw, workers=workers, progress=progress)
     supports = SupportSet.of(model, among, draw.labels, way=way)
-    known = supports.known(asked)
+    known = supports.known(pairs)
     assert known is not None  # the model has a table and its pairs are at hand
-    logits = torch.unflatten(asked, -1, (way, shot)).mean(-1)
+    logits = torch.unflatten(pairs, -1, (way, shot)).mean(-1)
     best, answer = supports.probabilities(logits).max(-1)
     return OpenOutcome(draw, _right(answer, draw), known.numpy(), (known * best).numpy(), True)
 

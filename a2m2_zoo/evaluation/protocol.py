@@ -91,9 +91,9 @@ def score_draw(
         return torch.unflatten(chosen, -1, (draw.way, draw.shot)).mean(-1)
 
     def score(tile: slice) -> Tensor:
-        asked, known = gathered(method, descriptors, draw, tile)
+        queries, supports = gathered(method, descriptors, draw, tile)
         labels = draw.labels.to(_device(method))
-        return method.score(asked, known, labels=labels, way=draw.way).cpu()
+        return method.score(queries, supports, labels=labels, way=draw.way).cpu()
 
     return torch.cat(in_tiles(score, descriptors, draw, workers=workers, progress=progress))
 
@@ -153,11 +153,11 @@ def pair_scores(
 ) -> Float[Tensor, "n n"]:
     """Scores of every clip against every clip, as one episode."""
     device = _device(method)
-    known = {name: tensor[None].to(device) for name, tensor in descriptors.items()}
+    every = {name: tensor[None].to(device) for name, tensor in descriptors.items()}
     count = _count(descriptors)
 
     def rows(start: int) -> Tensor:
-        return method.pairs({k: v[:, start : start + _ROWS] for k, v in known.items()}, known)[
+        return method.pairs({k: v[:, start : start + _ROWS] for k, v in every.items()}, every)[
             0
         ].cpu()
 
@@ -185,8 +185,8 @@ def gathered(
     """Descriptors (E, Q, ...) and (E, N, ...) of a tile's queries and supports, where the method is."""
     device = _device(method)
     query, support = (take(descriptors, index[tile]) for index in (draw.query, draw.support))
-    asked, known = ({k: v.to(device) for k, v in part.items()} for part in (query, support))
-    return asked, known
+    queries, supports = ({k: v.to(device) for k, v in part.items()} for part in (query, support))
+    return queries, supports
 
 
 def in_tiles(

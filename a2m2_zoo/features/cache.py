@@ -81,8 +81,8 @@ class FeatureCache:
         stages: Sequence[str],
         half: bool = False,
     ) -> None:
-        strangers = [stage for stage in stages if stage not in backbone.stages]
-        if isinstance(stages, str) or strangers:
+        unexpected = [stage for stage in stages if stage not in backbone.stages]
+        if isinstance(stages, str) or unexpected:
             raise ArgumentError(
                 f"stages is {stages!r}; expected a list out of {', '.join(backbone.stages) or 'none'}"
             )

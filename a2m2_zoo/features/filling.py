@@ -51,7 +51,7 @@ class Filling:
         self._encode = encode
         self._progress = progress
         self._done = 0
-        self._asked: dict[str, list[Path]] = {}  # identity → every name it was given by
+        self._names: dict[str, list[Path]] = {}  # identity → every name it was given by
         self._waiting: deque[str] = deque()  # being decoded, in order
         self._decoded: list[tuple[str, Clip]] = []
         self._encoded: dict[str, dict[str, Tensor]] = {}
@@ -79,7 +79,7 @@ class Filling:
             self._write()
         reasons = dict(self._unreadable)
         for identity, why in self._failed.items():
-            reasons |= dict.fromkeys(self._asked[identity], why)
+            reasons |= dict.fromkeys(self._names[identity], why)
         return {clip: reasons[clip] for clip in self._clips if clip in reasons}
 
     def _absent(self) -> Iterator[Path]:
@@ -91,7 +91,7 @@ class Filling:
                 self._unreadable[clip] = str(error)
                 self._step()
                 continue
-            names = self._asked.setdefault(identity, [])
+            names = self._names.setdefault(identity, [])
             names.append(clip)
             if identity in self._shards or len(names) > 1:
                 self._step()

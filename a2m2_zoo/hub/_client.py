@@ -1,4 +1,4 @@
-"""The Hub's client kept quiet while it uploads, and its failures told as one line."""
+"""The Hub's client kept quiet while it uploads, and its failures as one line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETTINGS = "https://huggingface.co/settings/tokens"
 
 
 @contextmanager
-def calm() -> Iterator[list[str]]:
+def quiet_client() -> Iterator[list[str]]:
     """The client's own log left out, its bars kept to terminals, its warnings collected as lines."""
     from huggingface_hub.utils import logging
     from huggingface_hub.utils.tqdm import (
@@ -45,7 +45,7 @@ def calm() -> Iterator[list[str]]:
 
 
 @contextmanager
-def told(repo_id: str, state: str, *, unsure: str | None = None) -> Iterator[None]:
+def publish_errors(repo_id: str, state: str, *, unsure: str | None = None) -> Iterator[None]:
     """Failures of the client as one line, with what is on the Hub.
 
     Args:
@@ -121,8 +121,8 @@ def reason(error: BaseException, repo_id: str) -> str:
 
 def _cause(error: BaseException) -> BaseException:
     """The client wraps what went wrong, in uploading threads and where it looks into its cache."""
-    told = {"HTTPError", "ValueError"}
-    while not told & _kinds(error) and isinstance(error.__cause__, client_errors()):
+    plain = {"HTTPError", "ValueError"}
+    while not plain & _kinds(error) and isinstance(error.__cause__, client_errors()):
         error = error.__cause__
     return error
 

@@ -24,7 +24,7 @@ OURS: dict[str, Any] = {"library_name": "a2m2_zoo", "library_version": __version
 _ETAG = re.compile(r'(?:W/)?("?)([0-9a-f]{40}|[0-9a-f]{64})\1')
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SIZE = re.compile(r"[0-9]{1,15}")
-_ASKED = re.compile(r"/resolve/([0-9a-f]{40})/")
+_COMMIT_IN_PATH = re.compile(r"/resolve/([0-9a-f]{40})/")
 _TALK = 32 << 20  # bytes of an answer that is no file
 _INFLATED = 1100  # how many times deflate may blow up what was sent
 _WAIT = 300  # seconds that the Hub may ask for; its own window is as long
@@ -130,9 +130,9 @@ def _check_commit(headers: Any, url: str) -> None:
         return
     if not is_commit(commit):
         raise _refused("X-Repo-Commit", commit, "40 hex digits")
-    asked = _ASKED.search(urlsplit(url).path)
-    if asked and asked[1] != commit:
-        raise _refused("X-Repo-Commit", commit, f"{asked[1]}, which was asked for")
+    wanted = _COMMIT_IN_PATH.search(urlsplit(url).path)
+    if wanted and wanted[1] != commit:
+        raise _refused("X-Repo-Commit", commit, f"{wanted[1]}, which was asked for")
 
 
 def _check_etag(response: Any) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from a2m2_zoo._utils.templates import templates
 from a2m2_zoo._version import __version__
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub.methods import METHODS
@@ -164,101 +165,16 @@ def _front_matter(facts: Facts):  # type: ignore[no-untyped-def] # of a library 
 
 def _body(facts: Facts) -> str:
     title, about = METHODS.get(facts.method, (facts.method, ""))
-    base, repo = facts.base, facts.repo_id
-    parts = [
-        f"# {repo.partition('/')[2]}",
-        f"{text(title)} on {text(base.name)}: few-shot action recognition. Given a handful of labelled clips "
-        "per action (the supports), it says which of these actions a new clip (the query) shows, with a "
-        "probability. No training is needed for new actions.",
-        about,
-        "## How to use it",
-        _use(repo),
-        "## How it was made",
-        f"{_ORIGINS[facts.origin]} Made from: {text(facts.data)}",
-        *([_training(facts)] if facts.training or facts.benchmark else []),
-        f"It sees {facts.frames} frames of a clip, {facts.size} × {facts.size} pixels each. All settings "
-        "are in `config.json`, a readable copy of the header of `model.safetensors`; the header "
-        "counts.",
-        "## What it is measured to do",
-        _figures(facts),
-        "## What it is bad at",
-        _limits(facts),
-        "## Licence and origin",
-        f"The head: `{facts.license}`. The backbone {text(base.name)}: {text(base.license)}; "
-        f"{text(base.origin)}."
-        + (f" Its weights are `{base.file}` in this repository." if base.file else ""),
-        f"Published with a2m2_zoo {__version__}, which wrote this card.",
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _use(repo: str) -> str:
-    return f"""With the Python package `a2m2_zoo` installed, a query `query.mp4`, and a folder `supports` with
-one folder of clips per action:
-
-```python
-from a2m2_zoo import classify, load_model
-from huggingface_hub import model_info
-
-commit = model_info("{repo}").sha  # of today: write it down, what it names never changes
-model = load_model(f"hf-hub:{repo}@{{commit}}")
-answer = classify("query.mp4", "supports", model=model)
-print(answer.label, round(answer.probability, 2))
-```
-
-On the command line: `a2m2 classify query.mp4 --supports supports --model hf-hub:{repo}@COMMIT`. COMMIT is
-the 40 hex digits of a commit, on this page under "Files and versions", "History"."""
-
-
-def _training(facts: Facts) -> str:
-    rows = list(facts.training)
-    if facts.benchmark:
-        rows.insert(0, ("benchmark", facts.benchmark))
-    return _table(("setting", "value"), rows)
-
-
-def _figures(facts: Facts) -> str:
-    if not facts.figures:
-        return "Nothing has been measured with these weights yet: expect nothing in particular of them."
-    rows = [
-        (
-            text(figure.data),
-            f"{figure.way}-way {figure.shot}-shot",
-            f"{figure.accuracy:.1f} ± {figure.interval:.1f}",
-            f"{100 / figure.way:.1f}",
-            f"{figure.episodes:,}",
-            f"`{figure.receipt}`",
-        )
-        for figure in facts.figures
-    ]
-    names = ("data", "task", "accuracy, %", "guessing, %", "episodes", "receipt")
-    return (
-        _table(names, rows)
-        + "\n\n± is the 95 % interval over episodes, not over classes: other classes give "
-        "other figures. Receipts are files of this repository and name exactly these weights by their hash. "
-        "They do not tell whether these classes were trained on; what the model was made from, above, does."
+    cards = templates(Path(__file__).with_name("templates"))
+    cards.filters["text"] = text
+    return cards.get_template("card.md").render(
+        facts=facts,
+        base=facts.base,
+        title=title,
+        about=about,
+        origin=_ORIGINS[facts.origin],
+        version=__version__,
     )
-
-
-def _limits(facts: Facts) -> str:
-    points = [
-        "It always answers with one of the actions it was given supports of, whatever the query shows; "
-        "`reject_below` turns unsure answers into refusals.",
-        f"It sees {facts.frames} frames spread over the whole clip, and hears nothing: short events in long "
-        "clips are missed. Cut clips to the action.",
-        "Supports that look unlike the query (another viewpoint, another kind of picture) cost accuracy, and "
-        "so do actions that differ only in fine detail.",
-        "Its probabilities were calibrated on other data than yours.",
-        "It must not decide anything about people by itself.",
-    ]
-    if not facts.figures:
-        points.insert(0, "Unknown: nobody has measured it. Measure it on your own clips first.")
-    return "\n".join(f"- {point}" for point in points)
-
-
-def _table(names: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [names, tuple("---" for _ in names), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def plain(value: str, most: int = 1000) -> str:

@@ -16,11 +16,10 @@ from pathlib import Path
 
 from a2m2_zoo._utils.files import sha256_of
 from a2m2_zoo.errors import CheckpointError, FetchError
-from a2m2_zoo.hub import _checks
 from a2m2_zoo.hub._faults import again, client_errors, explain, from_scratch, innermost
 from a2m2_zoo.hub._guard import OURS, DistrustedError, guard
 from a2m2_zoo.hub.checkpoint import MAX_BYTES
-from a2m2_zoo.hub.source import Source
+from a2m2_zoo.hub.source import Source, checked
 
 #: Seconds before the second and the third attempt. The client has retries of its own below these.
 WAITS = (1.0, 3.0)
@@ -71,8 +70,7 @@ def fetch(
 
 def _beside(source: Source, root: Path) -> Path:
     """The path of a file without a repository, which must lie in its folder."""
-    _checks.source({"file": source.file}, "source")
-    path = (root / source.file).resolve()
+    path = (root / checked(source).file).resolve()
     if not path.is_relative_to(root.resolve()):
         raise CheckpointError(
             f"the manifest's file {source.file!r} lies outside its folder; put it there"
@@ -102,7 +100,7 @@ def local(source: Source, *, root: Path) -> Path | None:
     Raises:
         CheckpointError: ``source`` is not one.
     """
-    _checks.source({k: v for k, v in vars(source).items() if v is not None}, "source")
+    checked(source)
     if source.repo_id is None:
         path = root / source.file
         return path if path.is_file() else None

@@ -1,7 +1,8 @@
 """The manifest: which models there are, where their weights lie, and what was measured.
 
-``weights_manifest.json`` is the single source; ``manifest.schema.json`` beside this file says what it may
-hold. It is read strictly: an unknown, missing or ill-typed key is refused by name.
+``weights_manifest.json`` is the single source; the structs here say what it may hold, and
+``manifest.schema.json`` beside this file is written from them. It is read strictly: an unknown, missing or
+ill-typed key is refused by name.
 """
 
 from __future__ import annotations
@@ -12,24 +13,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
 
 from a2m2_zoo._utils.bounded_json import read
 from a2m2_zoo.errors import CheckpointError, ModelNotFoundError
-from a2m2_zoo.hub import _checks
+from a2m2_zoo.hub._strict import Strict, strict
 from a2m2_zoo.hub.source import Source
 
-#: What ``load_model`` and the command line take where no model is named.
-DEFAULT_MODEL = "a2m2-lite0"
-#: In the package; on the Hub; trained by nobody yet; made from its backbone on first use.
-STATUSES = ("embedded", "released", "planned", "computed")
 SCHEMA = 2
 MAX_BYTES = 16 << 20
 _PACKAGE = Path(__file__).resolve().parent.parent
 
+Line = Annotated[str, Meta(min_length=1, max_length=2000, description="one line of text")]
+Id = Annotated[
+    str,
+    Meta(
+        pattern="^[a-z0-9][a-z0-9.-]{0,95}$",
+        description="lower-case letters, digits, dots and dashes",
+    ),
+]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="64 lower-case hex digits")]
+Size = Annotated[int, Meta(ge=1, description="a number of bytes")]
+Way = Annotated[int, Meta(ge=2, description="a whole number from 2")]
+Count = Annotated[int, Meta(ge=1, description="a whole number from 1")]
+Seed = Annotated[int, Meta(ge=0, description="a whole number from 0")]
+Percent = Annotated[float, Meta(ge=0, le=100, description="a number from 0 to 100")]
 
-@dataclass(frozen=True)
-class BackboneEntry:
+
+class BackboneEntry(Strict, frozen=True):
     """Weights of a backbone, shared by the models that name it.
 
     Attributes:
@@ -42,22 +56,67 @@ class BackboneEntry:
         origin: Where the weights come from, and whether the hash is our own measurement.
     """
 
-    id: str
-    architecture: str
+    id: Id
+    architecture: Line
     source: Source | None
-    sha256: str | None
-    size: int | None
-    license: str
-    origin: str
+    sha256: Sha256 | None
+    size: Size | None
+    license: Line
+    origin: Line
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _located(self)
 
 
-@dataclass(frozen=True)
-class ModelEntry:
+class Measured(Strict, frozen=True, tag_field="kind", tag="measured"):
+    """A figure that we measured, with what repeats it.
+
+    Attributes:
+        data: What it was measured on.
+        way: Classes of an episode.
+        shot: Supports per class.
+        episodes: How many.
+        seed: Of the episodes.
+        accuracy: Percent.
+        interval: Half width of the 95 % interval, percent.
+        receipt: The file that has it.
+    """
+
+    data: Line
+    way: Way
+    shot: Count
+    episodes: Count
+    seed: Seed
+    accuracy: Percent
+    interval: Percent
+    receipt: Line
+
+
+class Paper(Strict, frozen=True, tag_field="kind", tag="paper"):
+    """A figure that a paper reports.
+
+    Attributes:
+        data: What it was measured on.
+        way: Classes of an episode.
+        shot: Supports per class.
+        accuracy: Percent.
+        citation: The paper.
+    """
+
+    data: Line
+    way: Way
+    shot: Count
+    accuracy: Percent
+    citation: Line
+
+
+class ModelEntry(Strict, frozen=True):
     """A few-shot recogniser: a method, a backbone, a preprocessing, and weights.
 
     Attributes:
         id: Name that ``load_model`` takes.
-        status: One of ``STATUSES``.
+        status: In the package; on the Hub; trained by nobody yet; made from its backbone on first use.
         summary: One line for people.
         method: Name in the registry of methods.
         benchmark: The benchmark whose training classes it learned from; None for any other.
@@ -73,21 +132,72 @@ class ModelEntry:
         trained_with: The command that made it, or would.
     """
 
-    id: str
-    status: str
-    summary: str
-    method: str
-    benchmark: str | None
-    backbone: str
+    id: Id
+    status: Literal["embedded", "released", "planned", "computed"]
+    summary: Line
+    method: Line
+    benchmark: Line | None
+    backbone: Line
     source: Source | None
-    sha256: str | None
-    size: int | None
-    license: str
-    data: str
+    sha256: Sha256 | None
+    size: Size | None
+    license: Line
+    data: Line
     config: dict[str, Any]
     preprocess: dict[str, Any]
-    metrics: list[dict[str, Any]]
-    trained_with: str | None
+    metrics: list[Measured | Paper]
+    trained_with: Line | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _located(self)
+        _fits(self)
+
+
+class Listing(Strict, frozen=True):
+    """``weights_manifest.json`` of a2m2_zoo.
+
+    Attributes:
+        schema: The version of this form.
+        backbones: Weights that models stand on.
+        models: The models.
+    """
+
+    schema: Literal[2]
+    backbones: list[BackboneEntry]
+    models: list[ModelEntry]
+
+
+def _located(entry: BackboneEntry | ModelEntry) -> None:
+    """A file has a hash; what has no file has neither hash nor size."""
+    for key in ("sha256", "size") if entry.source is None else ():
+        if getattr(entry, key) is not None:
+            raise CheckpointError(f"{key} is given and source is null; give both")
+    if entry.source is not None and entry.sha256 is None:
+        raise CheckpointError("sha256 is null; a file is loaded only with its hash")
+
+
+def _fits(entry: ModelEntry) -> None:
+    """What each status needs and excludes."""
+    place = None if entry.source is None else "file" if entry.source.repo_id is None else "hub"
+    wanted, said = {
+        "embedded": ("file", "a file beside the manifest"),
+        "released": ("hub", "a repository of the Hub"),
+        "planned": (None, "null: nobody has trained it"),
+        "computed": (None, "null: the head is made on first use"),
+    }[entry.status]
+    if place != wanted:
+        raise CheckpointError(f"source does not fit status {entry.status!r}; expected {said}")
+    if place and entry.size is None:
+        raise CheckpointError("size is null; expected a number of bytes")
+    if entry.status == "planned":
+        if entry.trained_with is None:
+            raise CheckpointError("trained_with is null; expected the command that would train it")
+        if any(isinstance(metric, Measured) for metric in entry.metrics):
+            raise CheckpointError("metrics is measured and the model is planned; release it first")
+
+
+_Entry = TypeVar("_Entry", BackboneEntry, ModelEntry)
 
 
 @dataclass(frozen=True)
@@ -160,31 +270,34 @@ def parse_manifest(raw: Any, *, root: Path = _PACKAGE) -> Manifest:
     Raises:
         CheckpointError: The first key that is unknown, missing or wrong, by name.
     """
-    _checks.keys(raw, {"schema", "backbones", "models"}, "manifest")
-    if raw["schema"] != SCHEMA or isinstance(raw["schema"], bool):
+    if isinstance(raw, dict) and (given := raw.get("schema", SCHEMA)) != SCHEMA:
         raise CheckpointError(
-            f"manifest.schema is {raw['schema']!r}; this version reads {SCHEMA}; install the version of "
+            f"manifest.schema is {given!r}; this version reads {SCHEMA}; install the version of "
             "a2m2_zoo that it was written for"
         )
-    backbones = {}
-    for at, values in _checks.entries(raw["backbones"], _checks.BACKBONE, "manifest.backbones"):
-        _checks.located(values, at)
-        backbones[values["id"]] = BackboneEntry(**{**values, "source": _source(values)})
-    models = {}
-    for at, values in _checks.entries(raw["models"], _checks.MODEL, "manifest.models"):
-        _checks.located(values, at)
-        _checks.status(values, at, STATUSES)
-        _checks.metrics(values, at)
-        if values["backbone"] not in backbones:
+    found = strict(raw, Listing, "manifest")
+    backbones = _by_id(found.backbones, "manifest.backbones")
+    models = _by_id(found.models, "manifest.models")
+    for name, model in models.items():
+        if model.backbone not in backbones:
             raise CheckpointError(
-                f"{at}.backbone names {values['backbone']!r}, which is not listed"
+                f"manifest.models[{name}].backbone names {model.backbone!r}, which is not listed"
             )
-        models[values["id"]] = ModelEntry(**{**values, "source": _source(values)})
     return Manifest(backbones, models, root)
 
 
-def _source(values: Mapping[str, Any]) -> Source | None:
-    return None if values["source"] is None else Source(**values["source"])
+def _by_id(entries: list[_Entry], where: str) -> dict[str, _Entry]:
+    found: dict[str, _Entry] = {}
+    for entry in entries:
+        if found.setdefault(entry.id, entry) is not entry:
+            raise CheckpointError(f"{where}[{entry.id}] is listed twice")
+    return found
+
+
+def json_schema() -> dict[str, Any]:
+    """What ``manifest.schema.json`` holds; reading is stricter where one value depends on another."""
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": draft, **msgspec.json.schema(Listing)}
 
 
 def list_models() -> list[str]:

@@ -11,7 +11,7 @@ from a2m2_zoo._utils.files import new_folder, write_atomically
 from a2m2_zoo._utils.printable import printable
 from a2m2_zoo._utils.scratch import is_scratch, sweep
 from a2m2_zoo.errors import ArgumentError, SaveError
-from a2m2_zoo.hub._client import calm, failures, reason
+from a2m2_zoo.hub._client import failures, quiet_client, reason
 from a2m2_zoo.hub._guard import OURS, guard, is_commit
 from a2m2_zoo.hub.publish import Bundle, is_receipt
 
@@ -73,7 +73,7 @@ def difference(bundle: Bundle) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    with calm(), tempfile.TemporaryDirectory() as cache:
+    with quiet_client(), tempfile.TemporaryDirectory() as cache:
         try:
             guard()
             api = HfApi(**OURS)

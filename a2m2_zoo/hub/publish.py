@@ -18,10 +18,10 @@ from a2m2_zoo._utils.files import sha256_of
 from a2m2_zoo.errors import ArgumentError, PublishError
 from a2m2_zoo.hub._client import (
     SETTINGS,
-    calm,
     failures,
+    publish_errors,
+    quiet_client,
     reason,
-    told,
     unanswered,
 )
 from a2m2_zoo.hub._guard import OURS, guard, is_commit
@@ -102,8 +102,8 @@ def upload(bundle: Bundle, *, private: bool = False, message: str | None = None)
         PublishError: It failed; the message says what is on the Hub now.
     """
     check_repository(bundle.repo_id)
-    with calm() as notes, _connected() as api:
-        with told(bundle.repo_id, "nothing was changed on the Hub"):
+    with quiet_client() as notes, _connected() as api:
+        with publish_errors(bundle.repo_id, "nothing was changed on the Hub"):
             guard()
         before = _repository(api, bundle.repo_id, private=private)
         commit = _commit(api, bundle, before, message or f"Publish {bundle.repo_id}")
@@ -125,7 +125,7 @@ def _repository(api: HfApi, repo_id: str, *, private: bool) -> ModelInfo:
 
     nothing = "nothing was changed on the Hub"
     found = None
-    with told(repo_id, nothing):
+    with publish_errors(repo_id, nothing):
         try:
             found = api.model_info(repo_id)
         except RepositoryNotFoundError as error:
@@ -133,9 +133,9 @@ def _repository(api: HfApi, repo_id: str, *, private: bool) -> ModelInfo:
                 raise
     if found is None:
         unsure = f"whether {repo_id} was made, without files yet, is not known; publish again"
-        with told(repo_id, nothing, unsure=unsure):
+        with publish_errors(repo_id, nothing, unsure=unsure):
             api.create_repo(repo_id, private=private, exist_ok=True)
-        with told(repo_id, f"{repo_id} was made and has no files yet; publish again"):
+        with publish_errors(repo_id, f"{repo_id} was made and has no files yet; publish again"):
             found = api.model_info(repo_id)
     if private and not found.private:
         raise PublishError(
@@ -164,7 +164,7 @@ def _commit(api: HfApi, bundle: Bundle, before: ModelInfo, message: str) -> str:
     for name, content in bundle.files.items():
         operations.append(CommitOperationAdd(name, content))
     state = f"nothing was committed to {bundle.repo_id}, last seen at {before.sha}; publish again"
-    with told(bundle.repo_id, state):
+    with publish_errors(bundle.repo_id, state):
         try:
             made = api.create_commit(
                 bundle.repo_id, operations, commit_message=message, parent_commit=before.sha
@@ -216,7 +216,7 @@ def _read_back(api: HfApi, bundle: Bundle, commit: str) -> None:
         f"commit {commit} is on the Hub, unchecked: do not use it; publish again, which sends only what is "
         "missing and checks all"
     )
-    with told(bundle.repo_id, state), tempfile.TemporaryDirectory() as cache:
+    with publish_errors(bundle.repo_id, state), tempfile.TemporaryDirectory() as cache:
         for name, expected in bundle.sha256.items():
             path = api.hf_hub_download(bundle.repo_id, name, revision=commit, cache_dir=cache)
             if (found := digest(Path(path))) != expected:

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import Annotated
 
-_REPOSITORY = r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}"
+from msgspec import Meta, to_builtins
+
+from a2m2_zoo.errors import CheckpointError
+from a2m2_zoo.hub._strict import Strict, strict
+
+_PART = "[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
+_REPOSITORY = rf"^(?!.*(\.\.|--)){_PART}/{_PART}$"
+#: No part of the path is empty, one dot or two.
+_FILE = r"""^(?!(.*/)?\.{0,2}/)[^\\:*?"<>|]*[^\\:*?"<>|/]\.safetensors$"""
+
+File = Annotated[
+    str,
+    Meta(
+        pattern=_FILE,
+        max_length=2000,
+        description="the path of a .safetensors file inside its folder",
+    ),
+]
+Repository = Annotated[str, Meta(pattern=_REPOSITORY, description="ORG/NAME")]
+Commit = Annotated[
+    str, Meta(pattern="^[0-9a-f]{40}$", description="a commit of 40 lower-case hex digits")
+]
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Strict, frozen=True):
     """Where a file lies.
 
     Attributes:
@@ -19,12 +39,27 @@ class Source:
         commit: 40 hex digits of the repository's commit; None for a file in the manifest's folder.
     """
 
-    file: str
-    repo_id: str | None = None
-    commit: str | None = None
+    file: File
+    repo_id: Repository | None = None
+    commit: Commit | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key, other in (("repo_id", self.commit), ("commit", self.repo_id)):
+            if getattr(self, key) is None and other is not None:
+                raise CheckpointError(f"{key} is missing")
 
     def __str__(self) -> str:
         return self.file if self.repo_id is None else f"{self.repo_id}@{self.commit}/{self.file}"
+
+
+def checked(source: Source) -> Source:
+    """The same, held to what a manifest may say.
+
+    Raises:
+        CheckpointError: A value that is no such path, repository or commit, by name.
+    """
+    return strict(to_builtins(source), Source, "source")
 
 
 def is_repository(name: str) -> bool:
@@ -33,4 +68,4 @@ def is_repository(name: str) -> bool:
     >>> is_repository("org/name"), is_repository("org/../name")
     (True, False)
     """
-    return bool(re.fullmatch(_REPOSITORY, name, re.ASCII)) and not re.search(r"\.\.|--", name)
+    return bool(re.fullmatch(_REPOSITORY, name))

@@ -273,10 +273,10 @@ class A2M2(PairwiseMethod):
 
     def _centred(self, query: Descriptors, support: Descriptors) -> tuple[Candidates, Candidates]:
         """Candidates of both sides, less what the supports share."""
-        asked, known = query["moments"], support["moments"]
+        queries, supports = query["moments"], support["moments"]
         common = None
         if self.config.centring:
-            count = known.shape[-3]
+            count = supports.shape[-3]
             share = count / (count + self.config.centring)
-            common = share * known.mean(-3, keepdim=True)
-        return Candidates(asked, self.layout, common), Candidates(known, self.layout, common)
+            common = share * supports.mean(-3, keepdim=True)
+        return Candidates(queries, self.layout, common), Candidates(supports, self.layout, common)

@@ -230,8 +230,8 @@ class ClipFSAR(Method):
         found: dict[str, Tensor] = {}
         if table is not None and supports is not None and queries is not None:
             classes = torch.cat([supports, queries]).to(table.device).long()
-            texts, known = table[classes], len(supports)
-            sides = {"text": texts[known:]}, {"text": texts[:known]}
+            texts, count = table[classes], len(supports)
+            sides = {"text": texts[count:]}, {"text": texts[:count]}
             each = batch.by_episode(*sides)[1]["text"][:, :, None]  # (E, N, 1, d)
             text = class_prototypes(each, batch.labels, way=batch.way)[:, :, 0]
             spoken = [self.class_logits(side, table) for side in (batch.support, batch.query)]
@@ -251,8 +251,8 @@ class ClipFSAR(Method):
     ) -> Tensor:
         """Negative OTAM distance between the queries and the modulated prototypes."""
         prototypes = self._prototypes(support, labels, way, text)
-        asked = query["context"]
-        distance = 1 - _frame_cosine(asked, prototypes)
+        queries = query["context"]
+        distance = 1 - _frame_cosine(queries, prototypes)
         found = otam_distance(distance, softening=self.config.softening)
         if self.config.both:
             found = found + otam_distance(distance.mT, softening=self.config.softening)

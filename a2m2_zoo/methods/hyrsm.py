@@ -126,15 +126,15 @@ class HyRSM(PairwiseMethod):
 
     def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "e q n"]:
         """Negative Bi-MHM distance of every query to every support, given all supports."""
-        asked, known = self._fused(query, support)
-        return -bimhm_distance(1 - known.cosine_from(asked))
+        queries, supports = self._fused(query, support)
+        return -bimhm_distance(1 - supports.cosine_from(queries))
 
     def frame_plans(
         self, query: Descriptors, support: Descriptors
     ) -> tuple[Float[Tensor, "e q n t t"], Float[Tensor, "e q n t t"]]:
         """Nearest frames in both directions, and the cosine, of each support taken for itself."""
-        asked, known = self._fused(query, support)
-        cosine = known.cosine_from(asked)
+        queries, supports = self._fused(query, support)
+        cosine = supports.cosine_from(queries)
         there = torch.ones_like(cosine[..., 0], dtype=torch.bool)
         return bimhm_plan(cosine, there, there), cosine
 
@@ -152,13 +152,13 @@ class HyRSM(PairwiseMethod):
         query, support = batch.by_episode(
             self._describe(query_frames), self._describe(support_frames)
         )
-        asked, known = self._compared(query, support, batch.labels, batch.way)
-        logits = self._logits(asked, known, batch.labels, batch.way)
-        found = {"episode": episode_loss(logits, batch)} | self._fused_losses(asked, known)
-        supports, queries = batch.support_classes, batch.query_classes
-        if "classifier" in self.extra and supports is not None and queries is not None:
+        queries, supports = self._compared(query, support, batch.labels, batch.way)
+        logits = self._logits(queries, supports, batch.labels, batch.way)
+        found = {"episode": episode_loss(logits, batch)} | self._fused_losses(queries, supports)
+        of_supports, of_queries = batch.support_classes, batch.query_classes
+        if "classifier" in self.extra and of_supports is not None and of_queries is not None:
             frames = torch.cat([support_frames, query_frames])
-            classes = torch.cat([supports, queries]).to(frames.device).long()
+            classes = torch.cat([of_supports, of_queries]).to(frames.device).long()
             found["frames"] = self.config.classification_weight * functional.cross_entropy(
                 self.extra["classifier"](frames).flatten(0, 1),
                 classes.repeat_interleave(frames.shape[1]),
@@ -186,16 +186,16 @@ class HyRSM(PairwiseMethod):
             }
         return self._fused(query, support)
 
-    def _logits(self, query: Tensor, known: ShiftedFrames, labels: Tensor, way: int) -> Tensor:
-        scores = -bimhm_distance(1 - known.cosine_from(query))
+    def _logits(self, query: Tensor, supports: ShiftedFrames, labels: Tensor, way: int) -> Tensor:
+        scores = -bimhm_distance(1 - supports.cosine_from(query))
         return mean_over_shots(scores, labels, way=way) if self.mean_of_pairs else scores
 
     def _fused(self, query: Descriptors, support: Descriptors) -> tuple[Tensor, ShiftedFrames]:
         """Fused frames of the queries (E, Q, T, d) and, for each query, of the supports."""
         related = self.relation(support["mean"], query["mean"]).relu()
         shift = functional.linear(related, self.fuse.weight[:, self.config.channels :])
-        asked = query["frames"] + shift[:, :, -1:]
-        return asked, ShiftedFrames(support["frames"], shift[:, :, :-1])
+        queries = query["frames"] + shift[:, :, -1:]
+        return queries, ShiftedFrames(support["frames"], shift[:, :, :-1])
 
 
 @dataclass(frozen=True)
@@ -239,10 +239,10 @@ class HyRSMPlusPlus(HyRSM):
     def _fused_losses(self, query: Tensor, support: ShiftedFrames) -> dict[str, Tensor]:
         unit = functional.normalize(query, dim=-1)
         config = self.config
-        known, asked = (
+        supports, queries = (
             temporal_coherence(
                 1 - cosine, window=config.window, falloff=config.falloff, contrast=config.contrast
             )
             for cosine in (support.cosine_within(), unit @ unit.mT)
         )
-        return {"coherence": config.coherence_weight * (known + asked)}
+        return {"coherence": config.coherence_weight * (supports + queries)}

@@ -171,19 +171,19 @@ class MoLo(Method):
         """
         support, support_change = self._encode(batch.support)
         query, query_change = self._encode(batch.query)
-        asked, shots = batch.by_episode(query, support)
+        queries, shots = batch.by_episode(query, support)
         classes = self._prototypes(shots, batch.labels, batch.way)
-        distances = {part: 1 - frame_cosines(asked[part], classes[part]) for part in _PARTS}
+        distances = {part: 1 - frame_cosines(queries[part], classes[part]) for part in _PARTS}
         logits = self._logits({part: d[..., 1:, 1:] for part, d in distances.items()})
         found = {"episode": episode_loss(logits, batch)}
         config = self.config
         if "scales" in self.extra and config.contrast_weight:
             terms = [episode_loss(logits, batch) for logits in self._contrasts(distances)]
             found["contrast"] = config.contrast_weight * torch.stack(terms).sum()
-        known = _if_all(batch.support_classes, batch.query_classes)
-        if "classifier" in self.extra and config.class_weight and known:
+        classes_of = _if_all(batch.support_classes, batch.query_classes)
+        if "classifier" in self.extra and config.class_weight and classes_of:
             logits = torch.cat([self._class_logits(support), self._class_logits(query)])
-            truth = torch.cat(known).to(logits.device)
+            truth = torch.cat(classes_of).to(logits.device)
             found["class"] = config.class_weight * functional.cross_entropy(logits, truth)
         frames = _if_all(batch.support_frames, batch.query_frames)
         if "decoder" in self.extra and config.reconstruction_weight and frames:

@@ -180,9 +180,9 @@ class SupportBank:
         if isinstance(given, bytes) or not isinstance(given, Iterable):
             raise ArgumentError(f"remove was given {kind(names)}; expected names of classes")
         names = [names] if isinstance(names, str) else list(names)
-        if strangers := [name for name in names if name not in self.class_names]:
+        if unexpected := [name for name in names if name not in self.class_names]:
             raise BankError(
-                f"the bank has no class {', '.join(sorted(map(repr, strangers)))}; it has "
+                f"the bank has no class {', '.join(sorted(map(repr, unexpected)))}; it has "
                 f"{', '.join(self.class_names)}"
             )
         left = tuple(name for name in self.class_names if name not in set(names))

@@ -64,8 +64,8 @@ def leave_one_out_logits(
     others = member.sum(0) - member  # (n, w): how many are left in each class without support i
     itself = pairs.diagonal(dim1=-2, dim2=-1)[..., None]
     sums = pairs @ member - itself * member
-    judged = others.gather(1, labels[:, None])[:, 0] > 0
-    return (sums / others.clamp_min(1))[..., judged, :], labels[judged]
+    scored = others.gather(1, labels[:, None])[:, 0] > 0
+    return (sums / others.clamp_min(1))[..., scored, :], labels[scored]
 
 
 def fitted_scale(

@@ -285,26 +285,30 @@ def _explicit(
 ) -> Episode:
     names = tuple(sorted(supports))
     clips = [(clip, label) for label, name in enumerate(names) for clip in supports[name]]
-    asked: list[tuple[Source, int]] = []
+    chosen_queries: list[tuple[Source, int]] = []
     given: Any = queries
     if isinstance(given, Mapping):
         by_class = {n: list(as_clips(given[n], f"class {n!r}")[1]) for n in given}
-        strangers = sorted(set(by_class) - set(names))
-        if strangers:
+        unexpected = sorted(set(by_class) - set(names))
+        if unexpected:
             raise EpisodeError(
-                f"queries of class {', '.join(map(repr, strangers))} have no supports; add supports "
+                f"queries of class {', '.join(map(repr, unexpected))} have no supports; add supports "
                 "of that class, or give the queries as a plain list"
             )
-        asked = [(q, names.index(name)) for name in sorted(by_class) for q in by_class[name]]
-        labels = tuple(label for _, label in asked)
+        chosen_queries = [
+            (q, names.index(name)) for name in sorted(by_class) for q in by_class[name]
+        ]
+        labels = tuple(label for _, label in chosen_queries)
     else:
-        asked = [(q, -1) for q in (() if queries is None else as_clips(queries, "queries")[1])]
+        chosen_queries = [
+            (q, -1) for q in (() if queries is None else as_clips(queries, "queries")[1])
+        ]
         labels = ()
     return Episode(
         class_names=names,
         supports=tuple(clip for clip, _ in clips),
         support_labels=tuple(label for _, label in clips),
-        queries=tuple(q for q, _ in asked),
+        queries=tuple(q for q, _ in chosen_queries),
         query_labels=labels,
     )
 
@@ -326,12 +330,14 @@ def _drawn(data: dict[str, list[Source]], *, way: int, shot: int, query: int, se
     support = [
         [data[n][j] for j in drawn.support[0, i]] for n, i in zip(chosen, order, strict=True)
     ]
-    asked = [[data[n][j] for j in drawn.query[0, i]] for n, i in zip(chosen, order, strict=True)]
+    chosen_queries = [
+        [data[n][j] for j in drawn.query[0, i]] for n, i in zip(chosen, order, strict=True)
+    ]
     return Episode(
         class_names=tuple(chosen),
         supports=tuple(clip for clips in support for clip in clips),
         support_labels=tuple(label for label in range(way) for _ in range(shot)),
-        queries=tuple(clip for clips in asked for clip in clips),
+        queries=tuple(clip for clips in chosen_queries for clip in clips),
         query_labels=tuple(label for label in range(way) for _ in range(query)),
         seed=seed,
     )

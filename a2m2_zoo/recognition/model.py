@@ -157,12 +157,12 @@ class Model:
             way: Number of classes.
             text: Embedded class texts, for a method that reads them; others do without.
         """
-        asked, known = self._episode(query), self._episode(support)
+        queries, supports = self._episode(query), self._episode(support)
         score: Any = self.method.score
         if text is not None and self.method.reads_text:
             score = partial(score, text=text[None].to(self.device))
         with self._fitting():
-            logits: Tensor = score(asked, known, labels=labels.to(self.device), way=way)
+            logits: Tensor = score(queries, supports, labels=labels.to(self.device), way=way)
         return self._finite(logits[0].cpu())
 
     @apart

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     pass
 
 #: What the logistic regression sees, see ``Evidence.features``. The last two need classes of two supports.
-FEATURES = ("above_strangers", "margin", "above_own", "nearest")
+FEATURES = ("above_other_classes", "margin", "above_own", "nearest")
 _FILE = "weights/rejection.json"
 
 #: Shots → intercept and one weight for each of ``FEATURES`` (the first two with one shot).
@@ -41,7 +41,7 @@ class Evidence:
     Attributes:
         labels: (N,) class of each support, 0..W-1.
         member: (N, W) one where the support is of the class, over the class's count.
-        strangers: (*E, 1) mean over the supports of the best score of a class that is not theirs.
+        other_classes: (*E, 1) mean over the supports of the best score of a class that is not theirs.
         nearest: (*E, 1) mean over the supports of the best score with a single support of another class.
         own: (*E, W) mean score of a class's supports by the others of it, drawn half way to the mean over
             classes; None where every class has one support.
@@ -49,7 +49,7 @@ class Evidence:
 
     labels: Int[Tensor, " n"]
     member: Float[Tensor, "n w"]
-    strangers: Float[Tensor, "*e 1"]
+    other_classes: Float[Tensor, "*e 1"]
     nearest: Float[Tensor, "*e 1"]
     own: Float[Tensor, "*e w"] | None
 
@@ -68,10 +68,10 @@ class Evidence:
                 same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
             ).double()
             found = (pairs * others).sum(-1) / others.sum(-1).clamp_min(1)  # of each support
-            judged = counts > 1
-            found = (found @ one / counts).where(judged, 0)
-            mean = found[..., judged].mean(-1, keepdim=True)
-            own = (found.where(judged, mean) + mean) / 2
+            several = counts > 1
+            found = (found @ one / counts).where(several, 0)
+            mean = found[..., several].mean(-1, keepdim=True)
+            own = (found.where(several, mean) + mean) / 2
         return cls(
             labels,
             one / counts,
@@ -88,7 +88,7 @@ class Evidence:
     def features(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q f"]:
         """What is compared, of every query.
 
-        ``above_strangers``: best score less what supports reach with classes that are not theirs.
+        ``above_other_classes``: best score less what supports reach with classes that are not theirs.
         ``margin``: best less second best score. ``above_own``: best score less what supports of that class
         reach with it. ``nearest``: best score with a single support less what supports reach with one of
         another class.
@@ -100,7 +100,7 @@ class Evidence:
         logits = pairs @ self.member
         best, answer = logits.max(-1)
         first_two = logits.topk(2, -1).values
-        found = [best - self.strangers, first_two[..., 0] - first_two[..., 1]]
+        found = [best - self.other_classes, first_two[..., 0] - first_two[..., 1]]
         if self.own is not None:
             own = self.own.unsqueeze(-2).expand_as(logits)
             found += [

@@ -159,9 +159,9 @@ def class_prompts(
     names: ClassNames = {} if class_names is None else class_names
     if not isinstance(names, Mapping):
         raise ArgumentError(f"class_names is {kind(names)}; expected a mapping {{class: name}}")
-    if strangers := sorted(set(names) - set(classes)):
+    if unexpected := sorted(set(names) - set(classes)):
         raise ArgumentError(
-            f"class_names speaks of {', '.join(map(repr, strangers[:5]))}; the classes are "
+            f"class_names speaks of {', '.join(map(repr, unexpected[:5]))}; the classes are "
             f"{', '.join(map(repr, classes))}"
         )
     frames = (

@@ -34,6 +34,11 @@ class Axis:
     high: float
     ticks: tuple[float, ...]
 
+    @property
+    def digits(self) -> int:
+        """Digits behind the point that tell the ticks apart."""
+        return 0 if all(tick == round(tick) for tick in self.ticks) else 1
+
     def at(self, value: float) -> str:
         """Where ``value`` lies, as an SVG percentage; what lies outside is put on the edge."""
         share = (value - self.low) / (self.high - self.low)
@@ -219,15 +224,15 @@ def _beside(places: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
         places: Share of the width and height in pixels of every point.
     """
     width = 600  # a middling screen; on a phone some numbers come closer
-    taken = [(x * width, y) for x, y in places]
+    used = [(x * width, y) for x, y in places]
     found = []
     for x, y in places:
         options = [(0, -10), (13, 4), (-13, 4), (0, 19), (15, -8), (-15, -8), (15, 16), (-15, 16)]
         free = [
-            sum(abs(x * width + dx - tx) < 14 and abs(y + dy - 4 - ty) < 12 for tx, ty in taken)
+            sum(abs(x * width + dx - tx) < 14 and abs(y + dy - 4 - ty) < 12 for tx, ty in used)
             for dx, dy in options
         ]
         best = options[free.index(min(free))]
-        taken.append((x * width + best[0], y + best[1] - 4))
+        used.append((x * width + best[0], y + best[1] - 4))
         found.append(best)
     return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import re
+
+from markupsafe import escape
 
 # Controls, the direction overrides that let one name reorder its neighbours, and halves of characters
 # that a file name in an unknown encoding leaves behind and that UTF-8 cannot hold.
@@ -25,9 +26,9 @@ def esc(value: object) -> str:
     """``value`` as text that is safe in an element and in a quoted attribute.
 
     >>> esc('<b a="1">')
-    '&lt;b a=&quot;1&quot;&gt;'
+    '&lt;b a=&#34;1&#34;&gt;'
     """
-    return html.escape(clean(value), quote=True)
+    return str(escape(clean(value)))
 
 
 def short(value: object, width: int) -> str:
@@ -57,6 +58,15 @@ def signed(value: float, digits: int = 1) -> str:
     if rounded == 0:
         return f"{0:.{digits}f}"
     return f"{rounded:+.{digits}f}".replace("-", "−")
+
+
+def figure(value: float | None, digits: int = 2) -> str:
+    """A figure, or a dash where there is none.
+
+    >>> figure(3.14159), figure(None)
+    ('3.14', '–')
+    """
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def span(value: float) -> str:

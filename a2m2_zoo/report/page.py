@@ -12,14 +12,19 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from a2m2_zoo._utils.files import write_atomically
+from a2m2_zoo._utils.templates import templates
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.evaluation.results import Comparison, MethodResult
-from a2m2_zoo.report import charts, sections, table
-from a2m2_zoo.report.markup import esc, name
+from a2m2_zoo.evaluation.results import Comparison
+from a2m2_zoo.report import charts, heat, markup, sections
 from a2m2_zoo.report.style import CSS
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _KINDS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
 
@@ -62,6 +67,11 @@ class Explained:
         return next((k for magic, k in _KINDS.items() if self.picture.startswith(magic)), "")
 
     @property
+    def base64(self) -> str:
+        """The picture as text."""
+        return base64.b64encode(self.picture).decode()
+
+    @property
     def right(self) -> bool:
         """Whether the answer is the truth."""
         return self.answer == self.truth
@@ -89,134 +99,38 @@ def write_page(
 
 def page_html(comparison: Comparison, *, explained: Sequence[Explained] = ()) -> str:
     """The text of the page; the same comparison gives the same text."""
-    style = base64.b64encode(hashlib.sha256(CSS.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{style}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    shots = [shot for shot in comparison.shots if comparison.of_shot(shot)]
-    links = [(f"shot-{shot}", _shots(shot)) for shot in shots]
-    links += [("table", "All figures")]
-    links += [("explained", "Explained answers")] * bool(explained)
-    links += [("left-out", "Left out")] * bool(comparison.failures)
-    links += [("receipt", "Receipt")]
-    body = [
-        charts.DEFINITIONS,
-        f"<header><h1>{name(comparison.title, 200)}</h1>",
-        _facts(comparison),
-        sections.summary(comparison),
-        '<nav aria-label="On this page"><ul>',
-        *(f'<li><a href="#{target}">{esc(word)}</a></li>' for target, word in links),
-        "</ul></nav></header><main>",
-        *(_of_shot(comparison, shot) for shot in shots),
-        table.table(comparison),
-        _explained(explained),
-        _left_out(comparison),
-        _receipt(comparison),
-        "</main><footer><p>Made by a2m2_zoo. This file loads nothing from anywhere.</p></footer>",
-    ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{esc(policy)}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{esc(comparison.title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in body if part)
-        + "\n</body>\n</html>\n"
-    )
-
-
-def _shots(shot: int) -> str:
-    return f"{shot} shot" if shot == 1 else f"{shot} shots"
-
-
-def _facts(comparison: Comparison) -> str:
-    clips = sum(comparison.clips)
-    facts = [
-        ("Task", f"{comparison.way}-way, {' and '.join(f'{s}-shot' for s in comparison.shots)}"),
-        ("Episodes", f"{comparison.episodes:,} for each shot"),
-        ("Queries", f"{comparison.query} per class and episode"),
-        ("Classes", f"{len(comparison.class_names)}"),
-        ("Clips", f"{clips:,}"),
-        ("Model", comparison.model),
-        ("Seed", str(comparison.seed)),
-    ]
-    return sections.facts(facts)
-
-
-def _of_shot(comparison: Comparison, shot: int) -> str:
-    results = comparison.of_shot(shot)
-    rival = sections.best_rival(results, comparison.reference)
-    parts = [
-        f'<section id="shot-{shot}" aria-labelledby="h-{shot}">'
-        f'<h2 id="h-{shot}">{_shots(shot).capitalize()} per class</h2>',
-        sections.accuracies(comparison, results),
-        sections.differences(comparison, results),
-        sections.times(comparison, results),
-    ]
-    reference = sections.of_method(results, comparison.reference)
-    if reference and rival:
-        parts.append(sections.classes(comparison, reference, rival))
-    shown: list[MethodResult] = [result for result in (reference, rival) if result]
-    parts.append(sections.confusions(comparison, shown))
-    return "\n".join(part for part in parts if part) + "</section>"
-
-
-def _explained(explained: Sequence[Explained]) -> str:
-    if not explained:
-        return ""
-    cards = []
-    for item in explained:
-        verdict = "Right" if item.right else "Wrong"
-        bars = "".join(
-            f'<li class="row{" ref" if label == item.answer else ""}"><span class="who">{name(label)}'
-            f'</span>{charts.strip(100 * p)}<span class="value">{p:.2f}</span></li>'
-            for label, p in item.probabilities
-        )
-        said = f"{item.answer} ({dict(item.probabilities).get(item.answer, 0.0):.2f})"
-        picture = base64.b64encode(item.picture).decode()
-        cards.append(
-            f'<article class="card"><h3><span class="verdict {"better" if item.right else "worse"}">'
-            f"{verdict}.</span> {name(item.caption, 120)}</h3>"
-            + sections.facts([("Answer (probability)", said), ("Truth", item.truth), *item.facts])
-            + f'<ol class="rows">{bars}</ol>'
-            f'<div class="scroll" tabindex="0" role="region" aria-label="{esc(item.caption)}">'
-            f'<img src="data:image/{item.kind};base64,{picture}" alt="Frames of the query and of the '
-            f"best matching support clips of two classes, with lines between matched frames; answer "
-            f'{esc(item.answer)}, truth {esc(item.truth)}"></div></article>'
-        )
-    return (
-        '<section id="explained" aria-labelledby="h-explained"><h2 id="h-explained">Explained answers</h2>'
-        '<p class="read">Right and wrong answers were both picked, so this is no sample of the accuracy. '
-        "In each picture the query's frames run through the middle, the winning class's best support lies "
-        "above and the runner-up's below. A line joins frames that were matched; the thicker it is, the "
-        "more weight the match had. The squares at the right are the same plans: query frames down, support "
-        "frames across, darker where more weight went. A method without such a plan shows no lines.</p>"
-        f'<div class="cards">{"".join(cards)}</div></section>'
-    )
-
-
-def _left_out(comparison: Comparison) -> str:
-    if not comparison.failures:
-        return ""
-    items = "".join(
-        f"<li>{esc(f.kind)} {name(f.name, 120)}: {name(f.reason, 300)}</li>"
-        for f in comparison.failures
-    )
-    return (
-        '<section id="left-out" aria-labelledby="h-left-out"><h2 id="h-left-out">Left out</h2>'
-        f"<p>{len(comparison.failures)} things were asked for and are in no figure of this page.</p>"
-        f"<details{' open' if len(comparison.failures) < 8 else ''}><summary>What and why</summary>"
-        f"<ul>{items}</ul></details></section>"
-    )
-
-
-def _receipt(comparison: Comparison) -> str:
-    text = json.dumps(
+    receipt = json.dumps(
         dict(comparison.receipt), indent=1, ensure_ascii=False, allow_nan=False, default=str
     )
     return (
-        '<section id="receipt" aria-labelledby="h-receipt"><h2 id="h-receipt">Receipt</h2>'
-        "<p>What is needed to get the same figures again.</p>"
-        f"<details><summary>Show the receipt</summary><pre>{esc(text)}</pre></details></section>"
+        _pages()
+        .get_template("page.html")
+        .render(
+            comparison=comparison,
+            explained=explained,
+            found=list(sections.findings(comparison)),
+            shots=[shot for shot in comparison.shots if comparison.of_shot(shot)],
+            receipt=receipt,
+            css=CSS,
+            style=base64.b64encode(hashlib.sha256(CSS.encode()).digest()).decode(),
+        )
     )
+
+
+@cache
+def _pages() -> Environment:
+    """The templates; whatever is no markup of ours is cleaned and escaped."""
+    from markupsafe import Markup
+
+    found = templates(Path(__file__).with_name("templates"))
+    found.finalize = lambda value: value if isinstance(value, Markup) else markup.clean(value)
+    found.globals |= {"charts": charts, "heat": heat, "untrained": "parameters never trained"}
+    for pick in (
+        sections.best_baseline, sections.of_method, sections.differences_axis, sections.scatter,
+        sections.by_class, sections.mistakes,
+    ):  # fmt: skip
+        found.globals[pick.__name__] = pick
+    for write in (markup.signed, markup.span, markup.chance_of, markup.figure):
+        found.filters[write.__name__] = write
+    found.filters["name"] = lambda value, width=60: Markup(markup.name(value, width))  # noqa: S704
+    return found

@@ -55,7 +55,7 @@ def draw_timeline(
 
     Args:
         segments: What was found.
-        windows: What was judged, as ``on_windows`` gave it; at least one.
+        windows: What was scored, as ``on_windows`` gave it; at least one.
         class_names: The classes, in the order of the windows' probabilities.
         path: File to write; its suffix names the format.
         title: Name of the video.
@@ -106,7 +106,7 @@ def score_curves(
     """Probability of every class over time: at each moment the mean over the windows that hold it.
 
     Args:
-        windows: What was judged, at least one.
+        windows: What was scored, at least one.
         points: Moments at most.
 
     Returns:

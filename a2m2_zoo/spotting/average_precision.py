@@ -42,14 +42,14 @@ def average_precision(
     """
     if not truth:
         raise ArgumentError("there is no true segment; precision over recall needs one or more")
-    taken: set[int] = set()
+    used: set[int] = set()
     hits = []
     for segment in sorted(found, key=lambda s: -s.score):
         ious = [temporal_iou(segment, other) for other in truth]
-        free = [(iou, -i) for i, iou in enumerate(ious) if iou >= overlap and i not in taken]
+        free = [(iou, -i) for i, iou in enumerate(ious) if iou >= overlap and i not in used]
         hits.append(bool(free))
         if free:
-            taken.add(-max(free)[1])
+            used.add(-max(free)[1])
     right = np.cumsum(hits)
     precision = right / np.arange(1, len(hits) + 1)
     recall = right / len(truth)

@@ -18,7 +18,7 @@ import numpy as np
 from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.errors import SaveError, VideoError
 from a2m2_zoo.spotting.segments import Segment
-from a2m2_zoo.spotting.sources import Film, open_film
+from a2m2_zoo.spotting.sources import VideoFrames, open_video_file
 from a2m2_zoo.video import Limits
 from a2m2_zoo.video.preprocess import turned
 
@@ -65,16 +65,16 @@ def cut_segments(
         VideoError: The video cannot be opened.
         SaveError: A clip could not be written.
     """
-    film = open_film(os.fspath(video), limits)
+    opened = open_video_file(os.fspath(video), limits)
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        film.close()
+        opened.close()
         raise SaveError(
             f"cannot make the folder {os.fspath(folder)!r}: {error.strerror}; name another"
         ) from error
-    with closing(film):
-        frames = _Frames(film)
+    with closing(opened):
+        frames = _Frames(opened)
         for number, segment in enumerate((s for s in segments if s.known), start=1):
             while frames.first is not None and frames.first[1] < segment.start:
                 frames.advance()
@@ -91,10 +91,10 @@ def cut_segments(
 
 
 class _Frames:
-    """Frames of a film, the next one in sight; where they do not decode they end."""
+    """Frames of a video, the next one in sight; where they do not decode they end."""
 
-    def __init__(self, film: Film) -> None:
-        self._rest = iter(film)
+    def __init__(self, opened: VideoFrames) -> None:
+        self._rest = iter(opened)
         self.first: tuple[av.VideoFrame, float] | None = None
         self.advance()
 

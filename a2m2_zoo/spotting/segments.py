@@ -1,4 +1,4 @@
-"""From windows that were judged to segments.
+"""From windows that were scored to segments.
 
 At every moment the windows of all lengths that hold it are averaged, class by class; the class that leads
 has the moment, if it is probable enough. Neighbouring moments of one class are a segment. So windows of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 #: ``Rule.reject_below`` for models that tell known actions from unknown ones, and for those that do not.
 #: Chosen on generated clips.
-REJECT_JUDGED, REJECT_PLAIN = 0.05, 0.35
+REJECT_OPEN_SET, REJECT_CLOSED_SET = 0.05, 0.35
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Rule:
     """How windows become segments. The defaults were chosen on generated clips.
 
     Attributes:
-        reject_below: Where the best class is less probable than this, no class fits. None: ``REJECT_JUDGED``
-            or ``REJECT_PLAIN``, as the model is.
+        reject_below: Where the best class is less probable than this, no class fits. None:
+            ``REJECT_OPEN_SET`` or ``REJECT_CLOSED_SET``, as the model is.
         hold: Part of a window, around its middle, for which it speaks.
         shortest: Seconds; a class that leads for less makes no segment.
         known_share: Part of the time in which any of the classes happens, as far as one knows beforehand. The
@@ -129,7 +129,7 @@ class Segmenter:
 
     def __init__(self, class_names: Sequence[str], grid: Grid, rule: Rule) -> None:
         self._names, self._rule, self._step = tuple(class_names), rule, grid.step
-        self._least = REJECT_PLAIN if rule.reject_below is None else rule.reject_below
+        self._least = REJECT_CLOSED_SET if rule.reject_below is None else rule.reject_below
         # From the end of the latest windows back to the first moment that the next ones may speak for.
         self._reach = grid.seconds[-1] * (1 + rule.hold) / 2 - grid.stride * grid.step
         self._begin()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _CAMERAS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 
 
-class Film:
+class VideoFrames:
     """Every frame of a video in the order it is shown, decoded once, with its time.
 
     Iterating ends with a ``VideoError`` where the video is damaged, after every frame that decodes.
@@ -126,7 +126,7 @@ class Film:
             )
 
 
-def open_film(path: str | Path, limits: Limits | None = None) -> Film:
+def open_video_file(path: str | Path, limits: Limits | None = None) -> VideoFrames:
     """Open a video file of any length.
 
     Raises:
@@ -140,10 +140,12 @@ def open_film(path: str | Path, limits: Limits | None = None) -> Film:
     if not path.is_file():
         raise VideoError(f"{name}: not a video file: give a file with moving pictures")
     job = Job(name, Preprocess(), limits, Watch(name, limits))
-    return Film(*open_video(path, job, probe=True), name, limits)
+    return VideoFrames(*open_video(path, job, probe=True), name, limits)
 
 
-def open_camera(device: str, limits: Limits | None = None, *, driver: str | None = None) -> Film:
+def open_camera(
+    device: str, limits: Limits | None = None, *, driver: str | None = None
+) -> VideoFrames:
     """Open a camera.
 
     Args:
@@ -168,7 +170,7 @@ def open_camera(device: str, limits: Limits | None = None, *, driver: str | None
     return _live(container, f"camera {device!r}", limits)
 
 
-def open_pipe(path: str | Path, limits: Limits | None = None) -> Film:
+def open_pipe(path: str | Path, limits: Limits | None = None) -> VideoFrames:
     """Open a named pipe (FIFO) into which a program writes a video, as MPEG-TS or Matroska.
 
     Raises:
@@ -190,7 +192,7 @@ def open_pipe(path: str | Path, limits: Limits | None = None) -> Film:
     return _live(container, name, limits, file=file)
 
 
-def open_live(source: str, limits: Limits | None = None) -> tuple[Film, bool]:
+def open_live(source: str, limits: Limits | None = None) -> tuple[VideoFrames, bool]:
     """Open whatever can be watched.
 
     Args:
@@ -208,33 +210,33 @@ def open_live(source: str, limits: Limits | None = None) -> tuple[Film, bool]:
     except (OSError, ValueError):
         if source.isdecimal() or source.startswith("video="):
             return open_camera(source, limits), True
-        return open_film(source, limits), False
+        return open_video_file(source, limits), False
     if stat.S_ISCHR(mode):
         return open_camera(source, limits), True
     if stat.S_ISFIFO(mode):
         return open_pipe(source, limits), True
-    return open_film(source, limits), False
+    return open_video_file(source, limits), False
 
 
-def paced(film: Film) -> Iterator[tuple[av.VideoFrame, float]]:
+def paced(opened: VideoFrames) -> Iterator[tuple[av.VideoFrame, float]]:
     """The frames of a file no earlier than a player would show them."""
     begun = time.monotonic()
-    for frame, at in film:
+    for frame, at in opened:
         time.sleep(max(0.0, begun + at - time.monotonic()))
         yield frame, at
 
 
 def _live(
     container: InputContainer, name: str, limits: Limits, *, file: IO[bytes] | None = None
-) -> Film:
+) -> VideoFrames:
     if not container.streams.video:
         container.close()
         if file is not None:
             file.close()
         raise VideoError(f"{name}: holds no video stream")
-    film = Film(container, container.streams.video[0], name, limits, file=file)
-    film.seconds = None
-    return film
+    opened = VideoFrames(container, container.streams.video[0], name, limits, file=file)
+    opened.seconds = None
+    return opened
 
 
 def _announced(container: InputContainer, stream: VideoStream) -> float | None:

@@ -11,7 +11,7 @@ from a2m2_zoo.errors import VideoError
 from a2m2_zoo.recognition.supports import resolve_bank
 from a2m2_zoo.spotting.sampling import LATEST
 from a2m2_zoo.spotting.segments import Rule, Segment
-from a2m2_zoo.spotting.sources import open_film
+from a2m2_zoo.spotting.sources import open_video_file
 from a2m2_zoo.spotting.stream import Stream
 from a2m2_zoo.spotting.windows import STRIDE, Window
 from a2m2_zoo.video.inputs import AnyLimits, as_limits
@@ -44,7 +44,7 @@ def spot(
         video: A video file of any length; it is read once, and memory does not grow with it.
         supports: As for ``classify``.
         model: The model, its name or path; the default one if None.
-        window: Length in seconds of the windows that are judged, or several; by default lengths that suit
+        window: Length in seconds of the windows that are scored, or several; by default lengths that suit
             the supports.
         stride: Seconds between two windows of one length.
         reject_below: Moments whose best class is less likely right are of no class; that of ``rule`` if
@@ -106,7 +106,7 @@ def iter_spot(
     Of a damaged video it gives all that can be found, then raises; so it does on Ctrl-C.
     """
     model, limits = as_model(model), as_limits(limits)
-    film = open_film(path_text("video", video, "the path of one video"), limits)
+    opened = open_video_file(path_text("video", video, "the path of one video"), limits)
     try:
         bank = resolve_bank(supports, model=model)
         stream = Stream(
@@ -121,13 +121,13 @@ def iter_spot(
         )
         timeless = 0
         try:
-            for frame, at in film:
+            for frame, at in opened:
                 if abs(at) > LATEST:
                     timeless += 1
                     continue
                 yield from stream.push(frame, at)
                 if on_progress is not None:
-                    on_progress(at, film.seconds)
+                    on_progress(at, opened.seconds)
         except (VideoError, KeyboardInterrupt):
             yield from stream.close()
             raise
@@ -137,4 +137,4 @@ def iter_spot(
                 f"{os.fspath(video)}: {timeless} frame(s) are stamped with times that are none, and left out"
             )
     finally:
-        film.close()
+        opened.close()

@@ -20,8 +20,8 @@ from a2m2_zoo.recognition.recognizer import Recognizer
 from a2m2_zoo.recognition.rejection import shipped_table
 from a2m2_zoo.spotting.sampling import Filled, Sampler, seconds
 from a2m2_zoo.spotting.segments import (
-    REJECT_JUDGED,
-    REJECT_PLAIN,
+    REJECT_CLOSED_SET,
+    REJECT_OPEN_SET,
     Rule,
     Segment,
     Segmenter,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 def default_threshold(model: Model) -> float:
     """The ``reject_below`` of a stream that is given none."""
-    return REJECT_PLAIN if shipped_table(model.weights_hash) is None else REJECT_JUDGED
+    return REJECT_CLOSED_SET if shipped_table(model.weights_hash) is None else REJECT_OPEN_SET
 
 
 class Stream:
@@ -54,7 +54,7 @@ class Stream:
     Args:
         model: The recogniser.
         bank: The supports, encoded by that model.
-        window: Length in seconds of the windows that are judged, or several; by default lengths that suit
+        window: Length in seconds of the windows that are scored, or several; by default lengths that suit
             the supports, see ``window_lengths``.
         stride: Seconds between two windows of one length, at most the shortest length.
         reject_below: Moments whose best class is less likely right are of no class; that of ``rule`` if
@@ -132,7 +132,7 @@ class Stream:
     def _begin(self) -> None:
         self._resize = Resizer(self._model.preprocess)
         self._slots = 0
-        self._judged = -1  # the last slot that was judged
+        self._last = -1  # the last slot that was scored
         # Slot → the slot that first showed its frame, and that frame as long as it is not encoded.
         self._first: dict[int, int] = {}
         self._fresh: dict[int, NDArray[np.uint8]] = {}
@@ -168,7 +168,7 @@ class Stream:
         for filled in self._sampler.push(picture, at):
             self._keep(filled)
             if self._slots % self.grid.stride == 0:
-                found += self._judge(self.grid.lengths)
+                found += self._score(self.grid.lengths)
         return found
 
     def close(self) -> list[Segment]:
@@ -207,23 +207,23 @@ class Stream:
         self._slots = slot + 1
 
     def _finish(self) -> list[Segment]:
-        """Judge what has not been judged, and settle everything."""
+        """Score what has not been scored, and settle everything."""
         found: list[Segment] = []
-        if self._slots - 1 > self._judged:
+        if self._slots - 1 > self._last:
             lengths = [n for n in self.grid.lengths if n <= self._slots]
-            # What is shorter than every window is judged as a whole, as a clip is.
-            found += self._judge(lengths or [self._slots])
+            # What is shorter than every window is scored as a whole, as a clip is.
+            found += self._score(lengths or [self._slots])
         found += self._segmenter.close()
         self._begin()
         return found
 
-    def _judge(self, lengths: Sequence[int]) -> list[Segment]:
+    def _score(self, lengths: Sequence[int]) -> list[Segment]:
         """Score all windows that end with the last slot."""
         ready = [length for length in lengths if length <= self._slots]
         if not ready:
             return []
         windows = self._scored(ready)
-        self._judged = self._slots - 1
+        self._last = self._slots - 1
         if self._on_windows is not None:
             self._on_windows(windows)
         return self._segmenter.push(windows, begun=self._sampler.origin)
@@ -254,7 +254,7 @@ class Stream:
         pixels = normalise(frames, self._model.preprocess)
         features: Features = self._model.backbone(pixels, stages=self._model.method.stages)
         self._ring.write(slots, features)
-        # Forgotten only now: after Ctrl-C in the middle the frames are still there to be judged.
+        # Forgotten only now: after Ctrl-C in the middle the frames are still there to be scored.
         for slot in slots:
             del self._fresh[slot]
 

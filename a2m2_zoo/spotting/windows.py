@@ -1,4 +1,4 @@
-"""The time grid of a stream, and the windows that are judged on it."""
+"""The time grid of a stream, and the windows that are scored on it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _APART = 1.25  # lengths nearer than this factor see the same
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of the stream that was judged as one clip.
+    """A stretch of the stream that was scored as one clip.
 
     Attributes:
         start: Where it begins, in seconds on the stream's clock.
@@ -68,7 +68,7 @@ class Grid:
 
     Attributes:
         step: Seconds between two slots; a slot holds one frame.
-        stride: Slots between two judgements.
+        stride: Slots between two windows.
         lengths: Slots of each window, ascending.
         frames: Frames that a model takes of a window.
     """

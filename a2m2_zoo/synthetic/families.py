@@ -82,8 +82,8 @@ def _partner(rng: Generator, steps: tuple[Step, ...]) -> dict[str, object]:
 
 def _base(rng: Generator) -> MotionProgram:
     count = int(rng.choice((1, 2, 3, 4), p=(0.22, 0.34, 0.30, 0.14)))
-    taken: set[str] = set()
-    steps = tuple(draw_step(rng, taken) for _ in range(count))
+    used: set[str] = set()
+    steps = tuple(draw_step(rng, used) for _ in range(count))
     kind = rng.choice(3, p=(0.66, 0.17, 0.17))
     prop, extra = None, {}
     if kind == 1:

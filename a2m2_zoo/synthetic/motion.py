@@ -226,10 +226,10 @@ def perform(program: MotionProgram, instance: Instance, times: NDArray[np.float6
     if program.prop is not None:
         bounds = _bounds(program.steps[:7], program.returns, instance)
         switch = float(bounds[min(program.prop.switch, len(bounds) - 1)])
-    asked = np.concatenate([clock, [switch]])
+    instants = np.concatenate([clock, [switch]])
     moments = np.concatenate([times, [0.0]])
     figures = [
-        _figure(program, instance, k, asked, moments) for k in range(1 + bool(program.partner))
+        _figure(program, instance, k, instants, moments) for k in range(1 + bool(program.partner))
     ]
     prop = None
     if program.prop is not None:

@@ -54,10 +54,10 @@ def _times(frames: int, times: Float[np.ndarray, " t"] | None) -> NDArray[np.flo
         if not 1 <= frames <= 100_000:
             raise ArgumentError(f"frames must be from 1 to 100000; got {frames}")
         return (np.arange(frames) + 0.5) / frames
-    asked = np.asarray(times, np.float64)
-    if asked.ndim != 1 or not asked.size or not ((asked >= 0) & (asked <= 1)).all():
+    wanted = np.asarray(times, np.float64)
+    if wanted.ndim != 1 or not wanted.size or not ((wanted >= 0) & (wanted <= 1)).all():
         raise ArgumentError("times must be a non-empty list of values from 0 to 1 (clip lengths)")
-    return asked
+    return wanted
 
 
 def _check(size: int, style: str | None) -> None:

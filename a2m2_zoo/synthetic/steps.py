@@ -155,12 +155,12 @@ def _gait_step(rng: Generator) -> Step:
     )
 
 
-def draw_step(rng: Generator, taken: set[str]) -> Step:
-    """Draw a step whose name is not taken yet, so that the steps of a program differ.
+def draw_step(rng: Generator, used: set[str]) -> Step:
+    """Draw a step whose name is not used yet, so that the steps of a program differ.
 
     Args:
         rng: Source of chance.
-        taken: Names in use; the new one is added.
+        used: Names in use; the new one is added.
 
     Returns:
         The step.
@@ -168,6 +168,6 @@ def draw_step(rng: Generator, taken: set[str]) -> Step:
     while True:
         kind = rng.choice(3, p=(0.55, 0.27, 0.18))
         made = (_pose_step, _cyclic_step, _gait_step)[int(kind)](rng)
-        if made.name not in taken:
-            taken.add(made.name)
+        if made.name not in used:
+            used.add(made.name)
             return made

@@ -25,7 +25,7 @@ from a2m2_zoo.training.run_folder import open_folder, write_receipt
 from a2m2_zoo.training.schedule import Optimiser, rate_factor, trainable
 from a2m2_zoo.training.signals import Stop, watched
 from a2m2_zoo.training.source import EpisodeSource
-from a2m2_zoo.training.step import Stepper, Taken, batches, trained_modes
+from a2m2_zoo.training.step import Stepper, StepResult, batches, trained_modes
 from a2m2_zoo.training.validation import Validation
 
 _FAULTS = 10  # steps without a finite number, one after another, that end a run
@@ -174,48 +174,48 @@ class _Loop:
         with watched(stop), closing(steps):
             for some in steps:
                 began = time.perf_counter()
-                taken = self.stepper.take(at.step, some, stop=stop.asked)
+                result = self.stepper.take(at.step, some, stop=stop.requested)
                 self.busy += time.perf_counter() - began
-                self._count(taken)
+                self._count(result)
                 ended = at.step == config.steps
                 if ended or (config.validate_every and at.step % config.validate_every == 0):
                     self._validate()
                     ended = ended or self._enough()
-                asked = taken.stop or (self.ranks.size == 1 and stop.asked)
-                if asked or ended or at.step % config.checkpoint_every == 0:
+                requested = result.stop or (self.ranks.size == 1 and stop.requested)
+                if requested or ended or at.step % config.checkpoint_every == 0:
                     self._save()
                 if ended:
                     break
-                if asked:
+                if requested:
                     self.signal = stop.number
                     return "interrupted"
         return "patience" if at.step < config.steps else "steps"
 
-    def _count(self, taken: Taken) -> None:
+    def _count(self, result: StepResult) -> None:
         at, config = self.at, self.config
         at.step += 1
-        self.clips += taken.clips
-        if taken.fault is None:
+        self.clips += result.clips
+        if result.fault is None:
             at.skipped_in_a_row = 0
         else:
             at.skipped += 1
-            at.skipped_in_a_row = 0 if taken.overflow else at.skipped_in_a_row + 1
-            self._write({"step": at.step, "skipped": f"{taken.fault} is not finite"})
+            at.skipped_in_a_row = 0 if result.overflow else at.skipped_in_a_row + 1
+            self._write({"step": at.step, "skipped": f"{result.fault} is not finite"})
         if at.skipped_in_a_row >= _FAULTS:
             raise ArgumentError(
-                f"{taken.fault} was not finite in {_FAULTS} steps in a row, up to step {at.step}; lower "
+                f"{result.fault} was not finite in {_FAULTS} steps in a row, up to step {at.step}; lower "
                 f"lr ({config.lr:g}), take precision float32, or look for broken features"
             )
-        if taken.fault is None and (at.step % config.log_every == 0 or at.step == config.steps):
+        if result.fault is None and (at.step % config.log_every == 0 or at.step == config.steps):
             speed = self.clips / max(self.busy, 1e-9)
             self.clips, self.busy = 0, 0.0
             self._write(
                 {
                     "step": at.step,
-                    "loss": sum(taken.losses.values()),
-                    "losses": taken.losses,
+                    "loss": sum(result.losses.values()),
+                    "losses": result.losses,
                     "lr": config.lr * rate_factor(at.step - 1, config),
-                    "grad_norm": taken.grad_norm,
+                    "grad_norm": result.grad_norm,
                     "clips_per_second": speed,
                 }
             )
@@ -245,7 +245,7 @@ class _Loop:
         at, scale = self.at, self.stepper.scale
         now = time.perf_counter()
         at.seconds, self.clock = at.seconds + now - self.clock, now
-        at.loss_scale, at.calm = scale.value, scale.calm
+        at.loss_scale, at.growth_tracker = scale.value, scale.growth_tracker
         if self.ranks.first:
             self.run.save(at)
 

@@ -135,22 +135,22 @@ class LossScale:
 
     Attributes:
         value: What losses are multiplied by; 1 for other precisions.
-        calm: Steps since it last changed.
+        growth_tracker: Steps since it last changed.
     """
 
     value: float = 1.0
-    calm: int = 0
+    growth_tracker: int = 0
 
     def good(self, *, growth: int = 2000) -> None:
         """A step without an overflow."""
-        self.calm += 1
-        if self.calm >= growth and 1.0 < self.value < _LARGEST_SCALE:
-            self.value, self.calm = self.value * 2, 0
+        self.growth_tracker += 1
+        if self.growth_tracker >= growth and 1.0 < self.value < _LARGEST_SCALE:
+            self.value, self.growth_tracker = self.value * 2, 0
 
     def overflow(self) -> bool:
         """Shrink after an overflow; False if it cannot explain the overflow any more."""
         explained = self.value > 1.0
-        self.value, self.calm = max(self.value / 2, 1.0), 0
+        self.value, self.growth_tracker = max(self.value / 2, 1.0), 0
         return explained
 
 

@@ -20,17 +20,17 @@ class Stop:
     """
 
     def __init__(self, *, hard: bool, tell: Callable[[], None]) -> None:
-        self.asked = False
+        self.requested = False
         self.number = 0
         self._hard, self._tell = hard, tell
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """The handler of SIGINT, SIGTERM and SIGHUP."""
-        if self.asked:
+        if self.requested:
             if self._hard and number == signal.SIGINT:
                 raise KeyboardInterrupt
             return
-        self.asked, self.number = True, number
+        self.requested, self.number = True, number
         self._tell()
 
 

@@ -37,7 +37,7 @@ class Progress:
         skipped_in_a_row: Of those, how many just now.
         seconds: Time spent, over all sessions.
         loss_scale: See ``LossScale``.
-        calm: See ``LossScale``.
+        growth_tracker: See ``LossScale``.
         curve: Every validation: step, and percent right by number of shots.
     """
 
@@ -49,7 +49,7 @@ class Progress:
     skipped_in_a_row: int = 0
     seconds: float = 0.0
     loss_scale: float = 1.0
-    calm: int = 0
+    growth_tracker: int = 0
     curve: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -194,7 +194,7 @@ def scale_of(progress: Progress, config: TrainingConfig) -> LossScale:
     """The loss scale a run goes on with."""
     if config.precision == "float16" and progress.step == 0:
         return LossScale(2.0**16)
-    return LossScale(progress.loss_scale, progress.calm)
+    return LossScale(progress.loss_scale, progress.growth_tracker)
 
 
 def _prefixed(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

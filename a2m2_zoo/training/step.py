@@ -24,7 +24,7 @@ from a2m2_zoo.training.source import EpisodeSource
 
 
 @dataclass(frozen=True)
-class Taken:
+class StepResult:
     """What a step found, over all processes.
 
     Attributes:
@@ -68,7 +68,9 @@ class Stepper:
     ranks: Ranks
     device: torch.device
 
-    def take(self, step: int, batches: Iterable[tuple[int, TrainingBatch]], *, stop: bool) -> Taken:
+    def take(
+        self, step: int, batches: Iterable[tuple[int, TrainingBatch]], *, stop: bool
+    ) -> StepResult:
         """Step ``step`` on batches and their indices; a step whose numbers are not finite changes nothing."""
         kept = [(buffer, buffer.clone()) for buffer in self._buffers()]
         sums: dict[str, float] = {}
@@ -99,7 +101,7 @@ class Stepper:
             for buffer, value in kept:
                 buffer.copy_(value)
         self.optimiser.zero()
-        return Taken(means, norm, round(shared[2]), fault, overflow, bool(shared[1]))
+        return StepResult(means, norm, round(shared[2]), fault, overflow, bool(shared[1]))
 
     def _losses(self, index: int, batch: TrainingBatch) -> tuple[dict[str, Tensor], Tensor]:
         batch = moved(batch, self.device)
@@ -124,11 +126,11 @@ class Stepper:
         tuned = self.config.backbone_lr > 0
         with torch.set_grad_enabled(tuned):
             found = self.backbone(torch.cat([support, query]), stages=self.method.stages)
-        known, asked = (
+        supports, queries = (
             Features({k: v[part] for k, v in found.maps.items()}, found.pooled[part])
             for part in (slice(None, len(support)), slice(len(support), None))
         )
-        return dataclasses.replace(batch, support=known, query=asked)
+        return dataclasses.replace(batch, support=supports, query=queries)
 
     def _modules(self) -> list[nn.Module]:
         tuned = self.backbone is not None and self.config.backbone_lr > 0

@@ -212,13 +212,13 @@ class VideoSource:
 
     def _gathered(self, index: int, waiting: Sequence[Future[Decoded]]) -> TrainingBatch:
         slots = self._slots(index)
-        taken = {(slot.episode, slot.label, slot.clip) for slot in slots}
+        used = {(slot.episode, slot.label, slot.clip) for slot in slots}
         clips = []
         for slot, future in zip(slots, waiting, strict=True):
             found = future.result()
             if isinstance(found, VideoError):
                 self._note(slot, slot.clip, found)
-                found = self._replacement(slot, taken)
+                found = self._replacement(slot, used)
             clips.append(found)
         plan, count = self._plan, self._episodes * self._plan.way * self._plan.shot
         support, query = (
@@ -239,16 +239,16 @@ class VideoSource:
         )
 
     def _replacement(
-        self, slot: _Slot, taken: set[tuple[int, int, int]]
+        self, slot: _Slot, used: set[tuple[int, int, int]]
     ) -> UInt8[Tensor, "t s s 3"]:
         """The next clip of the class that can be read and is not in the episode."""
         count = len(self._clips[slot.label])
         for clip in [(slot.clip + k) % count for k in range(1, count)]:
-            if (slot.episode, slot.label, clip) in taken:
+            if (slot.episode, slot.label, clip) in used:
                 continue
             found = self._read(slot, clip)
             if not isinstance(found, VideoError):
-                taken.add((slot.episode, slot.label, clip))
+                used.add((slot.episode, slot.label, clip))
                 return found
             self._note(slot, clip, found)
         broken = sum(path in self.failures for path in self._clips[slot.label])

@@ -33,7 +33,7 @@ class Limits:
     Attributes:
         megapixels: Largest picture, width times height in millions. Checked in the header and held
             to by the decoder, before memory is taken.
-        frames: Most frames decoded for one source. A long film with regular key frames stays far
+        frames: Most frames decoded for one source. A long video with regular key frames stays far
             below it, since only the way from a key frame to each wanted frame is decoded.
         seconds: Wall time for one source, checked between packets.
 

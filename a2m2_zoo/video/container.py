@@ -87,7 +87,7 @@ def open_video(path: str | Path, job: Job, *, probe: bool) -> tuple[InputContain
             open many times faster, and their headers say all that is needed.
 
     Returns:
-        The container, to be closed by the caller, and the video stream that is the film.
+        The container, to be closed by the caller, and the video stream that is read.
 
     Raises:
         VideoError: If it cannot be opened or holds no video.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, current_thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from a2m2_zoo._utils.arguments import kind, whole
@@ -20,7 +20,7 @@ from a2m2_zoo.video.images import read_array, read_folder
 from a2m2_zoo.video.inputs import AnyLimits, as_limits, is_array, is_clip, is_path, missing, text_of
 from a2m2_zoo.video.preprocess import Preprocess
 from a2m2_zoo.video.readers import read_decord, read_torchcodec
-from a2m2_zoo.video.video_file import read_film
+from a2m2_zoo.video.video_file import read_video_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
     Source: TypeAlias = str | bytes | os.PathLike[Any] | NDArray[np.uint8] | Tensor
 
+_THREADS = "a2m2-video"  # how the names of threads that read begin
+
 READERS: dict[str, Callable[[Path, Job], Clip]] = {
-    "pyav": read_film,
+    "pyav": read_video_file,
     "decord": read_decord,
     "torchcodec": read_torchcodec,
 }
@@ -134,7 +136,7 @@ def _in_order(
         except A2M2Error as error:
             return error
 
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="a2m2-video")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix=_THREADS)
     waiting: deque[Future[Clip | A2M2Error]] = deque()
 
     def first() -> Clip | A2M2Error:
@@ -153,8 +155,9 @@ def _in_order(
             yield first()
     finally:
         # Also on close and on Ctrl-C: what runs ends at its next packet, what waits never starts.
+        # Where nobody closed it, the garbage collector does, in any thread: one of the pool's waits for none.
         stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=not current_thread().name.startswith(_THREADS), cancel_futures=True)
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from a2m2_zoo.errors import VideoError, VideoNotFoundError
+from a2m2_zoo.video.ignored_names import is_ignored_name, is_thumbnail_name, without_thumbnail_name
 from a2m2_zoo.video.images import SUFFIXES
-from a2m2_zoo.video.litter import is_litter, is_thumbnail_name, without_thumbnail_name
 
 # fmt: off
 #: Suffixes by which a file in a folder is known as a video: those in use for the containers that are read.
@@ -40,7 +40,7 @@ VIDEO_SUFFIXES = frozenset([
 DEPTH = 64
 
 #: Why something was left out.
-LITTER = "kept by another program"
+IGNORED = "kept by another program"
 HIDDEN = "hidden"
 NO_VIDEO = "no video by its name"
 PICTURE = "a picture beside clips"
@@ -261,8 +261,8 @@ def _list(folder: Path) -> Entries:
         path = folder / entry.name
         suffix = path.suffix.lower()
         is_folder, reason = _is_folder(entry), ""
-        if is_litter(entry.name):
-            reason = LITTER
+        if is_ignored_name(entry.name):
+            reason = IGNORED
         elif entry.name.startswith("."):
             # Hidden on purpose; only what looks like a clip may have been meant as one.
             reason = HIDDEN if suffix in VIDEO_SUFFIXES and not is_folder else "-"

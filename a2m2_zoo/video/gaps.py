@@ -41,7 +41,7 @@ class Closed:
 def close_gaps(times: tuple[int, ...], last: int, tick: Fraction) -> Closed:
     """Put the usual time between two frames in the place of every break.
 
-    A film that is slow throughout, such as one picture every two seconds, has no break: a break is also
+    A video that is slow throughout, such as one picture every two seconds, has no break: a break is also
     longer than four usual steps.
 
     Args:

@@ -101,8 +101,8 @@ def as_limits(value: Any) -> Limits:
         raise ArgumentError(
             f"limits is {kind(value)}; expected a2m2_zoo.video.Limits({', '.join(known)}), or a dict"
         )
-    if strangers := [key for key in value if key not in known]:
-        raise ArgumentError(f"limits has the key {strangers[0]!r}; expected {', '.join(known)}")
+    if unexpected := [key for key in value if key not in known]:
+        raise ArgumentError(f"limits has the key {unexpected[0]!r}; expected {', '.join(known)}")
     return Limits(**value)
 
 

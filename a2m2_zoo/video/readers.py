@@ -38,11 +38,11 @@ def read_decord(path: Path, job: Job) -> Clip:
         raise _unusable("decord", error) from None
 
     def get(chosen: Callable[[int], tuple[int, ...]]) -> tuple[int, NDArray[np.uint8], list[float]]:
-        film = decord.VideoReader(str(path), num_threads=job.threads)
-        indices = list(chosen(len(film)))
-        starts = film.get_frame_timestamp(range(len(film)))[:, 0]
-        frames = film.get_batch(indices).asnumpy()
-        return len(film), frames, [float(starts[i] - starts[0]) for i in indices]
+        opened = decord.VideoReader(str(path), num_threads=job.threads)
+        indices = list(chosen(len(opened)))
+        starts = opened.get_frame_timestamp(range(len(opened)))[:, 0]
+        frames = opened.get_batch(indices).asnumpy()
+        return len(opened), frames, [float(starts[i] - starts[0]) for i in indices]
 
     return _read(path, job, "decord", get)
 
@@ -62,11 +62,11 @@ def read_torchcodec(path: Path, job: Job) -> Clip:
         raise _unusable("torchcodec", error) from None
 
     def get(chosen: Callable[[int], tuple[int, ...]]) -> tuple[int, NDArray[np.uint8], list[float]]:
-        film = VideoDecoder(str(path), dimension_order="NHWC", num_ffmpeg_threads=job.threads)
-        batch = film.get_frames_at(list(chosen(len(film))))
-        start = float(film.metadata.begin_stream_seconds or 0.0)
+        opened = VideoDecoder(str(path), dimension_order="NHWC", num_ffmpeg_threads=job.threads)
+        batch = opened.get_frames_at(list(chosen(len(opened))))
+        start = float(opened.metadata.begin_stream_seconds or 0.0)
         times = [float(time) - start for time in batch.pts_seconds]
-        return len(film), batch.data.numpy(), times
+        return len(opened), batch.data.numpy(), times
 
     return _read(path, job, "torchcodec", get)
 

@@ -1,4 +1,4 @@
-"""Which of a file's video streams is the film."""
+"""Which of a file's video streams is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _STILLS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
-# A stream with less than this part of the film's frames is a row of previews, not another film.
+# A stream with less than this part of the longest one's frames is a row of previews, not another video.
 _PREVIEWS = 0.1
 
 
@@ -29,16 +29,16 @@ class _Candidate:
     decodes: bool
 
     def rank(self, most: int) -> tuple[bool, bool, bool, int, int, int]:
-        """The largest is the film; ``most`` is the length of the longest stream in frames."""
+        """The largest is read; ``most`` is the length of the longest stream in frames."""
         moves = self.frames > max(1, _PREVIEWS * most)
         return self.decodes, moves, self.default, self.frames, self.pixels, -self.number
 
 
 def choose(container: InputContainer, job: Job) -> tuple[int, bool]:
-    """Choose the film among the video streams, and say so where it could as well be another.
+    """Choose the one to read among the video streams, and say so where it could as well be another.
 
-    Covers, thumbnails and streams of one picture are none. Of several films the one that is marked as the
-    default is taken, else the one with the most frames, else the largest, else the first.
+    Covers, thumbnails and streams of one picture are none. Of several videos the one that is marked as
+    the default is read, else the one with the most frames, else the largest, else the first.
 
     Args:
         container: A file just opened.
@@ -48,29 +48,29 @@ def choose(container: InputContainer, job: Job) -> tuple[int, bool]:
         The number among the video streams, and whether the file was read to find it.
 
     Raises:
-        VideoError: If there is no film.
+        VideoError: If there is no moving picture.
     """
     streams = container.streams.video
-    films = [number for number, stream in enumerate(streams) if not stream.disposition & _STILLS]
-    if not films:
+    moving = [number for number, stream in enumerate(streams) if not stream.disposition & _STILLS]
+    if not moving:
         inside = "only a cover picture" if streams else "no video stream"
         sound = " and sound" if streams and container.streams.audio else ""
         sound = ", only sound" if not streams and container.streams.audio else sound
         raise VideoError(f"{job.name}: holds {inside}{sound}: give a file with moving pictures")
-    if len(films) == 1:
-        return films[0], False
+    if len(moving) == 1:
+        return moving[0], False
     counts = _counts(container, job)
-    candidates = [_candidate(number, streams[number], counts) for number in films]
+    candidates = [_candidate(number, streams[number], counts) for number in moving]
     most = max(candidate.frames for candidate in candidates)
     best = max(candidates, key=lambda candidate: candidate.rank(most))
-    rivals = [
+    equals = [
         other
         for other in candidates
         if other is not best and other.rank(most)[:3] == best.rank(most)[:3]
     ]
-    if rivals:
+    if equals:
         job.note(
-            f"{len(rivals) + 1} films in one file: stream {streams[best.number].index}, of {best.frames} "
+            f"{len(equals) + 1} videos in one file: stream {streams[best.number].index}, of {best.frames} "
             "frames, is the one read"
         )
     return best.number, True

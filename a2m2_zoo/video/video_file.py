@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _INTRA = 1  # av.video.frame.PictureType.I, which PyAV does not name in every version
 
 
-def read_film(path: str | Path, job: Job) -> Clip:
+def read_video_file(path: str | Path, job: Job) -> Clip:
     """Read the wanted frames of one video file.
 
     Args:

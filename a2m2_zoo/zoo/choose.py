@@ -11,7 +11,7 @@ from a2m2_zoo._utils.arguments import kind, path_text
 from a2m2_zoo._utils.files import exists
 from a2m2_zoo._utils.locks import Lock
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.hub.manifest import DEFAULT_MODEL
+from a2m2_zoo.hub import DEFAULT_MODEL
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.zoo.load import load_model
 

@@ -7,7 +7,6 @@ import os
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,10 +19,9 @@ from a2m2_zoo.errors import (
     ModelNotFoundError,
     WeightsNotReleased,
 )
-from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.hub import DEFAULT_MODEL, checkpoint
 from a2m2_zoo.hub.fetch import fetch
 from a2m2_zoo.hub.manifest import (
-    DEFAULT_MODEL,
     Manifest,
     ModelEntry,
     list_models,
@@ -92,7 +90,7 @@ def load_model(
         found = checkpoint.load(file, kind="model", sha256=sha256)
 
         def beside(other: str, digest: str) -> Path:
-            near = replace(source, file=other)
+            near = Source(other, source.repo_id, source.commit)
             return fetch(near, root=listed.root, sha256=digest, offline=offline, name=text)
 
     elif Path(text).suffix == ".safetensors" or exists(text):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import to_builtins
+
 from a2m2_zoo._utils.bounded_json import MAX_BYTES, read
 from a2m2_zoo._utils.files import read_regular
 from a2m2_zoo.data.benchmarks import benchmark as known_benchmark
@@ -261,7 +263,7 @@ def _entries(
 
 def _located(bundle: Bundle, file: str, commit: str) -> dict[str, Any]:
     source = Source(file, bundle.repo_id, commit)
-    return {"source": vars(source), "sha256": bundle.sha256[file], "size": bundle.size(file)}
+    return {"source": to_builtins(source), "sha256": bundle.sha256[file], "size": bundle.size(file)}
 
 
 def _metric(figure: Figure, repo_id: str, commit: str) -> dict[str, Any]:

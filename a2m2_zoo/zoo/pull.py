@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from a2m2_zoo._utils.files import new_folder
@@ -216,7 +216,7 @@ def _walk_hub(name: str, listed: Manifest, take: _Take) -> str | None:
         return _walk(record, listed, take)
 
     def beside(file: str, sha256: str) -> Path:
-        return take(BACKBONE, replace(source, file=file), sha256) or Path(file)
+        return take(BACKBONE, Source(file, source.repo_id, source.commit), sha256) or Path(file)
 
     return BackboneFiles(listed, beside=beside).find(record, name).architecture
 

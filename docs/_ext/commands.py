@@ -35,15 +35,15 @@ def entry(parameter: Any) -> list[str]:
         kind = _kind(parameter)
         both = [*sorted(names, key=len, reverse=True), *parameter.secondary_opts]
         shown = ", ".join(f"{name} {kind}".strip() for name in both)
-    told = _options_as_code((parameter.help or "").strip())
+    text = _options_as_code((parameter.help or "").strip())
     if parameter.param_type_name == "option" and parameter.multiple:
-        told += "" if "repeat" in told or "again" in told else " May be repeated."
+        text += "" if "repeat" in text or "again" in text else " May be repeated."
     default = parameter.default
     if isinstance(default, (str, int, float)) and not isinstance(default, bool) and default != "":
-        told += f" Default: `{default}`."
+        text += f" Default: `{default}`."
     if parameter.required and parameter.param_type_name == "option":
-        told += " Required."
-    return [f":::{{option}} {shown}", told.strip(), ":::", ""]
+        text += " Required."
+    return [f":::{{option}} {shown}", text.strip(), ":::", ""]
 
 
 def _options_as_code(text: str) -> str:

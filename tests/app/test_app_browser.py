@@ -144,9 +144,9 @@ def visitor(browser: webdriver.Browser, server: Server, tmp_path: Path) -> Visit
 @pytest.fixture
 def collected(visitor: Visitor, tmp_path: Path) -> Visitor:
     """A visitor with two classes."""
-    visitor.add("right", *(makers.film(tmp_path / f"r{i}.mp4", 20 + i) for i in range(2)))
+    visitor.add("right", *(makers.draw_video(tmp_path / f"r{i}.mp4", 20 + i) for i in range(2)))
     visitor.says("#class-said", "Added 2 clips to right")
-    visitor.add("back <b>${1+1}{{x}}", makers.film(tmp_path / "b.mp4", 20, speed=-7))
+    visitor.add("back <b>${1+1}{{x}}", makers.draw_video(tmp_path / "b.mp4", 20, speed=-7))
     visitor.says("#class-said", "Added 1 clip to back <b>${1+1}{{x}}")
     return visitor
 
@@ -165,7 +165,7 @@ def test_from_clips_to_an_answer_to_a_bank_and_back(collected: Visitor, tmp_path
         )
         == [True] * 3
     )
-    collected.give("#query", makers.film(tmp_path / "q.mp4", 22))
+    collected.give("#query", makers.draw_video(tmp_path / "q.mp4", 22))
     collected.says("#answer", "among these classes")
     assert collected.text(".a-verdict").startswith("right")
     collected.until(
@@ -201,7 +201,7 @@ def test_a_broken_file_is_one_line_and_the_page_goes_on(collected: Visitor, tmp_
     )
     collected.says("#answer", "will be here")
     assert collected.text("#query-said").strip() == ""
-    collected.give("#query", makers.film(tmp_path / "q.mp4", 22))
+    collected.give("#query", makers.draw_video(tmp_path / "q.mp4", 22))
     collected.says("#answer", "among these classes")
     assert collected.text("#query-said").strip() == ""
 
@@ -213,7 +213,7 @@ def test_a_newcomer_sees_an_answer_in_one_click(visitor: Visitor) -> None:
     visitor.until("const i = document.querySelector('#why img'); return i && i.naturalWidth > 1000")
     visitor.tab("Longer video")
     visitor.click("Drawn video")
-    visitor.until("return !!document.querySelector('#film video')")
+    visitor.until("return !!document.querySelector('#long-video video')")
     visitor.click("Find the actions")
     visitor.until("return document.querySelectorAll('#segments tbody tr').length > 1")
     visitor.until(
@@ -221,7 +221,7 @@ def test_a_newcomer_sees_an_answer_in_one_click(visitor: Visitor) -> None:
     )
     assert visitor.browser.run("return document.querySelectorAll('#segments tr.none').length") < 3
     visitor.browser.run(
-        "const i = document.querySelector('#film-reject input[type=number]'); i.value = 1;"
+        "const i = document.querySelector('#long-video-reject input[type=number]'); i.value = 1;"
         "for (const kind of ['input', 'change', 'blur']) i.dispatchEvent(new Event(kind, {bubbles: true}))"
     )
     visitor.click("Find the actions")
@@ -270,7 +270,7 @@ def test_a_visitor_who_leaves_leaves_nothing(
     collected: Visitor, server: Server, tmp_path: Path
 ) -> None:
     assert list(server.temporary.glob("a2m2-app-*/files/visit-*"))
-    collected.give("#class-clips", makers.film(tmp_path / "unused.mp4", 20))
+    collected.give("#class-clips", makers.draw_video(tmp_path / "unused.mp4", 20))
     collected.says("#class-clips", "unused")
     webdriver.patiently(lambda: list(server.temporary.rglob("unused.mp4")))
     collected.browser._send("POST", f"{collected.browser._session}/url", {"url": "about:blank"})
@@ -324,9 +324,9 @@ def test_the_page_asks_nothing_of_other_machines(
             assert visitor.complaints() == []
     assert {urlsplit(url).hostname for url in named} == {"127.0.0.1"}
     events = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
-    asked = [p for p in events if "url" in p and server.address in str(p.get("initiator"))]
-    assert {urlsplit(p["url"].removeprefix("blob:")).hostname for p in asked} == {"127.0.0.1"}
-    assert len(asked) > 20
+    requests = [p for p in events if "url" in p and server.address in str(p.get("initiator"))]
+    assert {urlsplit(p["url"].removeprefix("blob:")).hostname for p in requests} == {"127.0.0.1"}
+    assert len(requests) > 20
 
 
 def test_ctrl_c_ends_it_in_the_middle_of_a_search(
@@ -334,8 +334,8 @@ def test_ctrl_c_ends_it_in_the_middle_of_a_search(
 ) -> None:
     # The last test: the server is gone afterwards, and its fixture looks at what it left.
     collected.tab("Longer video")
-    collected.give("#film", makers.film(tmp_path / "long.mp4", 6000))
-    collected.until("return !!document.querySelector('#film video')")
+    collected.give("#long-video", makers.draw_video(tmp_path / "long.mp4", 6000))
+    collected.until("return !!document.querySelector('#long-video video')")
     collected.click("Find the actions")
     collected.says("#segments", "processing")
     server.close()

@@ -42,12 +42,12 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(page: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("machine")
-    film = makers.film(folder / f"{SECRET}.mp4", 20)
-    build_bank({"right": [film], "left": [film]}).save(folder / f"{SECRET}.safetensors")
+    video = makers.draw_video(folder / f"{SECRET}.mp4", 20)
+    build_bank({"right": [video], "left": [video]}).save(folder / f"{SECRET}.safetensors")
     os.mkfifo(folder / f"{SECRET}.fifo")
     (folder / f"{SECRET}.svg").write_text("<svg>private</svg>")
     visitor, other = Visitor(page.address), Visitor(page.address)
-    clips = [makers.film(folder / f"{n}.mp4", 20, speed=s) for n, s in (("r", 7), ("b", -7))]
+    clips = [makers.draw_video(folder / f"{n}.mp4", 20, speed=s) for n, s in (("r", 7), ("b", -7))]
     sent = visitor.send(*clips)[1]
     for name, path in zip(("right", "back"), sent, strict=True):
         assert "Added 1 clip" in visitor.add(name, filed(path))
@@ -56,10 +56,10 @@ def scene(page: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
     claimed = other.send(clips[0])[1][0]
     other.name_action(filed(claimed))
     files = ours.parent.parent
-    (files / "link.mp4").symlink_to(film)
-    (ours.parent / "link.mp4").symlink_to(film)
+    (files / "link.mp4").symlink_to(video)
+    (ours.parent / "link.mp4").symlink_to(video)
     os.mkfifo(ours.parent / "pipe.mp4")
-    (ours.parent / "beside.mp4").write_bytes(film.read_bytes())
+    (ours.parent / "beside.mp4").write_bytes(video.read_bytes())
     hits: list[str] = []
 
     class Canary(http.server.BaseHTTPRequestHandler):
@@ -71,11 +71,11 @@ def scene(page: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
             pass
 
     places = {
-        "absolute": str(film),
+        "absolute": str(video),
         "a bank": str(folder / f"{SECRET}.safetensors"),
         "a drawing": str(folder / f"{SECRET}.svg"),
-        "relative": os.path.relpath(film),
-        "above": f"{ours.parent}/../../../../machine0/{film.name}",
+        "relative": os.path.relpath(video),
+        "above": f"{ours.parent}/../../../../machine0/{video.name}",
         "above and back": f"{ours.parent}/../{ours.parent.name}/{ours.name}",
         "link": str(files / "link.mp4"),
         "link beside": str(ours.parent / "link.mp4"),
@@ -86,25 +86,25 @@ def scene(page: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
         "terminal": "/dev/stdin",
         "environment": "/proc/self/environ",
         "descriptor": "/proc/self/fd/0",
-        "root of the process": f"/proc/self/root{film}",
+        "root of the process": f"/proc/self/root{video}",
         "passwords": "/etc/passwd",
         "folder": str(files),
         "own folder": str(ours.parent),
         "drawn": f"{files.parent}/drawn/several-actions.mp4",
-        "file address": film.as_uri(),
+        "file address": video.as_uri(),
         "data address": "data:video/mp4;base64,AAAA",
         "another's": theirs,
         "another's, used": claimed,
         "twice a slash": f"/{ours}",
         "a slash behind": f"{ours}/",
-        "zero": f"{film}\0",
+        "zero": f"{video}\0",
         "long": "/x" * 3000,
         "empty": "",
         "dot": ".",
-        "home": f"~/{film.name}",
+        "home": f"~/{video.name}",
         "share": "\\\\127.0.0.1\\share\\x.mp4",
         "pattern": f"{folder}/*.mp4",
-        "protocol": f"concat:{film}|{film}",
+        "protocol": f"concat:{video}|{video}",
     }
     with http.server.HTTPServer(("127.0.0.1", 0), Canary) as canary:
         thread = threading.Thread(target=canary.serve_forever, daemon=True)
@@ -231,7 +231,7 @@ def test_no_other_door_takes_anything(scene: Scene, door: str) -> None:
 
 def test_what_is_the_visitors_own_is_read(scene: Scene, tmp_path: Path) -> None:
     """The tests above could not fail if nothing were ever read."""
-    clip = makers.film(tmp_path / "own.mp4", 22)
+    clip = makers.draw_video(tmp_path / "own.mp4", 22)
     (place,) = scene.visitor.send(clip)[1]
     assert scene.visitor.fetch(place) == (200, clip.read_bytes())
     said = scene.visitor.name_action(filed(place, url="http://127.0.0.1:1/x.mp4"))
@@ -249,7 +249,7 @@ def test_what_is_the_visitors_own_is_read(scene: Scene, tmp_path: Path) -> None:
     assert SupportBank.load(bank).counts() == {"back": 1, "right": 1}
     (place,) = scene.visitor.send(bank)[1]
     assert "Loaded 2 classes" in scene.visitor.load(filed(place))
-    secret = makers.film(tmp_path / f"{SECRET}.mp4", 2)
+    secret = makers.draw_video(tmp_path / f"{SECRET}.mp4", 2)
     scene.visitor.send(secret)
     assert "opened" in scene.page.outgoing.read_text()  # the log does see it
     scene.page.outgoing.write_text("")

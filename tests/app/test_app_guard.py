@@ -31,11 +31,11 @@ class Page:
     """Stands for Gradio: remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body = (await receive())["body"] if scope["method"] == "POST" else b""
-        self.asked.append({**scope, "body": body})
+        self.received.append({**scope, "body": body})
         headers = [(b"x-frame-options", b"ALLOW")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"page"})
@@ -159,7 +159,7 @@ def test_only_what_the_page_needs_is_there(
 ) -> None:
     door = Door(tmp_path)
     assert door.ask(path, method, JOIN) == status
-    assert len(door.page.asked) == (status == 200)
+    assert len(door.page.received) == (status == 200)
 
 
 def test_the_page_is_asked_in_words_of_our_own(tmp_path: Path) -> None:
@@ -176,20 +176,20 @@ def test_the_page_is_asked_in_words_of_our_own(tmp_path: Path) -> None:
         "oauth_token": "t",
     }
     join = "/gradio_api/queue/join"
-    stranger = {"x_forwarded_host": "evil", "forwarded": "host=evil", "authorization": "x"}
-    assert door.ask(join, "POST", json.dumps(body).encode(), query="a=b", **stranger) == 200
-    (asked,) = door.page.asked
-    said = json.loads(asked["body"])
+    foreign = {"x_forwarded_host": "evil", "forwarded": "host=evil", "authorization": "x"}
+    assert door.ask(join, "POST", json.dumps(body).encode(), query="a=b", **foreign) == 200
+    (received,) = door.page.received
+    said = json.loads(received["body"])
     assert said.keys() == {"session_hash", "fn_index", "trigger_id", "data", "event_data"}
     nothing = {"path": f"{tmp_path}/none/{{}}", "meta": {"_type": "gradio.FileData"}}
     first, second = ({**nothing, "path": nothing["path"].format(n)} for n in ("passwd", "7"))
     assert said["data"] == [[first], {"a": second}, "text", 1.5]
     assert said["session_hash"] != "abc"
     assert said["event_data"] is None
-    assert asked["query_string"] == b""
-    assert {key for key, _ in asked["headers"]} == {b"host", b"content-type", b"content-length"}
+    assert received["query_string"] == b""
+    assert {key for key, _ in received["headers"]} == {b"host", b"content-type", b"content-length"}
     assert door.ask("/", query="deep_link=../../etc", accept="text/html") == 200
-    assert door.page.asked[-1]["query_string"] == b""
+    assert door.page.received[-1]["query_string"] == b""
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_the_page_is_asked_in_words_of_our_own(tmp_path: Path) -> None:
 def test_a_body_that_means_nothing_is_refused(tmp_path: Path, body: bytes) -> None:
     door = Door(tmp_path)
     assert door.ask("/gradio_api/queue/join", "POST", body) == 400
-    assert door.page.asked == []
+    assert door.page.received == []
     assert b"\n" not in door.body
 
 
@@ -285,7 +285,7 @@ def test_a_malformed_header_is_400(
         if method == "GET" and name == "origin":
             continue
         assert door.ask_raw(path, method, list(given.items()), JOIN) == 400
-    assert door.page.asked == []
+    assert door.page.received == []
 
 
 @pytest.mark.parametrize("name", ["host", "origin", "content-length", "content-type", "range"])
@@ -306,7 +306,7 @@ def test_forwarded_headers_and_strange_cookies_are_not_believed(tmp_path: Path) 
         ("cookie", "a2m2_visitor=short; ;;= ="),
     ):
         assert door.ask("/", **{name: value}) == 200
-        assert {key for key, _ in door.page.asked[-1]["headers"]} == {b"host"}
+        assert {key for key, _ in door.page.received[-1]["headers"]} == {b"host"}
 
 
 def test_a_page_behind_a_proxy_knows_its_origin(tmp_path: Path) -> None:
@@ -315,20 +315,20 @@ def test_a_page_behind_a_proxy_knows_its_origin(tmp_path: Path) -> None:
     inner, outer = "127.0.0.1:7860", "clips.example.org"
     for host in (inner, outer, f"{outer}:443"):  # as proxies pass it on or do not
         for origin in ("https://clips.example.org", "https://clips.example.org:443"):
-            assert door.upload(b"film", host=host, origin=origin) == 200
+            assert door.upload(b"clip", host=host, origin=origin) == 200
             assert door.ask(join, "POST", JOIN, host=host, origin=origin) == 200
         for other in ("http://clips.example.org", "https://example.org", "null"):
             if other != f"http://{host}":
-                assert door.upload(b"film", host=host, origin=other) == 403
+                assert door.upload(b"clip", host=host, origin=other) == 403
     assert door.ask("/", host="evil.example") == 421
     assert door.ask(upload, "POST", b"", host="evil.example") == 421
     wide = Door(tmp_path, hosts=None, public="https://clips.example.org")
-    assert wide.upload(b"film", host="evil.example", origin="http://evil.example") == 403
+    assert wide.upload(b"clip", host="evil.example", origin="http://evil.example") == 403
     assert door.ask("/", host=outer) == 200
     cookie = dict(door.headers)[b"set-cookie"].decode()
     assert cookie.endswith("; Path=/; HttpOnly; SameSite=Lax; Secure")
     alone = Door(tmp_path)
-    assert alone.upload(b"film", origin="https://clips.example.org") == 403
+    assert alone.upload(b"clip", origin="https://clips.example.org") == 403
     assert b"--public-origin" in alone.body
 
 
@@ -336,7 +336,7 @@ def test_a_path_below_the_public_origin_is_stripped_or_not(tmp_path: Path) -> No
     door = Door(tmp_path, public="https://example.org/clips/")
     for path in ("/clips/config", "/config"):
         assert door.ask(path) == 200
-        assert door.page.asked[-1]["path"] == "/config"
+        assert door.page.received[-1]["path"] == "/config"
     assert door.ask("/clips") == 307
     assert dict(door.headers)[b"location"] == b"/clips/"
     assert door.ask("/clipsconfig") == 404
@@ -448,10 +448,10 @@ def test_a_form_that_is_none_is_400(tmp_path: Path, kind: str, body: bytes) -> N
 )
 def test_the_name_of_what_was_sent_can_do_no_harm(tmp_path: Path, name: str, kept: str) -> None:
     store = Store(tmp_path, AppLimits())
-    path = store.keep(ANYONE, name, io.BytesIO(b"film"))
+    path = store.keep(ANYONE, name, io.BytesIO(b"clip"))
     assert path.name == kept
     assert path.parent.parent == tmp_path
-    assert path.read_bytes() == b"film"
+    assert path.read_bytes() == b"clip"
 
 
 def test_what_was_sent_is_given_back_to_its_visitor_only(tmp_path: Path) -> None:
@@ -469,7 +469,7 @@ def test_what_was_sent_is_given_back_to_its_visitor_only(tmp_path: Path) -> None
         assert door.ask(f"/gradio_api/file={other}", cookie=her) == 404
     for bad in ("bytes=9-2", "bytes=a-b", "bytes=-", "x", "bytes=99-"):
         assert door.ask(url, cookie=her, range=bad) in (200, 400, 416)
-    assert door.page.asked == []
+    assert door.page.received == []
 
 
 def test_a_sent_page_is_saved_and_not_shown(tmp_path: Path) -> None:

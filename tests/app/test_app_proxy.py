@@ -61,7 +61,7 @@ def behind(
 
 def test_a_clip_goes_in_and_an_answer_comes_out(behind: Behind, tmp_path: Path) -> None:
     clips = {
-        name: makers.film(tmp_path / f"{name}.mp4", 20, speed=speed)
+        name: makers.draw_video(tmp_path / f"{name}.mp4", 20, speed=speed)
         for name, speed in (("right", 7), ("back", -7))
     }
     for number, kind in enumerate(behind.ports):
@@ -89,7 +89,7 @@ def test_what_is_too_large_is_cut_and_other_sites_are_refused(
         for chunked in (False, True):
             assert visitor.send(large, chunked=chunked)[0] == 413, kind
         visitor.origin = "https://evil.example"
-        assert visitor.send(makers.film(tmp_path / "c.mp4", 4))[0] == 403, kind
+        assert visitor.send(makers.draw_video(tmp_path / "c.mp4", 4))[0] == 403, kind
 
 
 def test_without_the_option_it_is_said_what_is_missing(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_without_the_option_it_is_said_what_is_missing(tmp_path: Path) -> None:
 
     with small_page(tmp_path / "page") as (address, _):
         visitor = Visitor(address, origin=_ORIGIN)
-        status, said = visitor.send(makers.film(tmp_path / "c.mp4", 4))
+        status, said = visitor.send(makers.draw_video(tmp_path / "c.mp4", 4))
         assert status == 403
         assert "--public-origin" in said
 
@@ -124,11 +124,11 @@ def test_a_browser_behind_nginx(tmp_path: Path) -> None:
 
         visitor = AtBrowser(session, public + "/")
         visitor.open()
-        visitor.add("right", makers.film(tmp_path / "r.mp4", 20))
+        visitor.add("right", makers.draw_video(tmp_path / "r.mp4", 20))
         visitor.says("#class-said", "Added 1 clip to right")
-        visitor.add("back", makers.film(tmp_path / "b.mp4", 20, speed=-7))
+        visitor.add("back", makers.draw_video(tmp_path / "b.mp4", 20, speed=-7))
         visitor.says("#class-said", "Added 1 clip to back")
-        visitor.give("#query", makers.film(tmp_path / "q.mp4", 22))
+        visitor.give("#query", makers.draw_video(tmp_path / "q.mp4", 22))
         visitor.says("#answer", "among these classes")
         assert visitor.text(".a-verdict").startswith("right")
         assert visitor.complaints() == []

@@ -49,7 +49,7 @@ def session(shared: Engine) -> Iterator[Session]:
 
 
 def sent(
-    engine: Engine, name: str, make=makers.film, owner: str = ANYONE, **how: object
+    engine: Engine, name: str, make=makers.draw_video, owner: str = ANYONE, **how: object
 ) -> dict[str, str]:
     """A file that a visitor sent, as the page reports it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -172,7 +172,7 @@ def test_too_many_are_refused_before_they_are_read(session: Session, shared: Eng
 def test_only_what_was_sent_is_read(
     session: Session, shared: Engine, tmp_path: Path, kind: str
 ) -> None:
-    secret = makers.film(tmp_path / "secret.mp4")
+    secret = makers.draw_video(tmp_path / "secret.mp4")
     link = shared.files / "link.mp4"
     link.unlink(missing_ok=True)
     link.symlink_to(secret)
@@ -280,17 +280,17 @@ def test_drawn_clips_answer_and_a_drawn_video_is_searched(model: Model, tmp_path
         assert truth not in clip.name
     assert right >= 2
     assert len(set(names)) == 3
-    film, _ = session.draw_film()
+    video, _ = session.draw_long_video()
     # The browser is given a copy, and names it; the original stays for the next visitor.
-    found = session.spot({"path": str(film)})
+    found = session.spot({"path": str(video)})
     assert {s.label for s in found.segments if s.known} & {"jump", "wave", "squat", "kick"}
     assert found.picture is not None
     assert found.damage == ""
-    none = session.spot({"path": str(engine.files / "x" / film.name)}, 1.0)
+    none = session.spot({"path": str(engine.files / "x" / video.name)}, 1.0)
     assert not any(s.known for s in none.segments)
     session.close()
-    assert not film.exists()
-    assert engine.drawn().film.exists()
+    assert not video.exists()
+    assert engine.drawn().long_video.exists()
     own = Session(engine)
     own.add("mine", sent(engine, "a.mp4"))
     with pytest.raises(ArgumentError, match="classes of your own"):
@@ -303,7 +303,7 @@ def test_a_damaged_video_gives_what_was_found(
     session: Session, shared: Engine, tmp_path: Path
 ) -> None:
     two_classes(session, shared)
-    whole = makers.film(tmp_path / "w.mkv", 90)
+    whole = makers.draw_video(tmp_path / "w.mkv", 90)
     data = whole.read_bytes()
     whole.write_bytes(data[: 2 * len(data) // 3])
     found = session.spot(arrived(shared, whole))
@@ -314,7 +314,7 @@ def test_a_damaged_video_gives_what_was_found(
 
 
 def test_a_video_that_is_too_long_is_refused(model: Model, tmp_path: Path) -> None:
-    engine = Engine(model, tmp_path, limits=AppLimits(film_minutes=0.05))
+    engine = Engine(model, tmp_path, limits=AppLimits(video_minutes=0.05))
     session = Session(engine)
     two_classes(session, engine)
     with pytest.raises(VideoLimitError, match=r"long\.mp4 is longer than 0\.05 minutes"):

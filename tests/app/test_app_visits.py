@@ -41,8 +41,8 @@ class Things:
 @pytest.fixture(scope="module")
 def things(tmp_path_factory: pytest.TempPathFactory) -> Things:
     folder = tmp_path_factory.mktemp("things")
-    clip = makers.film(folder / "clip.mp4", 20)
-    other = makers.film(folder / "other.mp4", 20, speed=-7)
+    clip = makers.draw_video(folder / "clip.mp4", 20)
+    other = makers.draw_video(folder / "other.mp4", 20, speed=-7)
     model = load_model("protonet-lite0", device="cpu")
     made = build_bank({"right": [clip], "left": [other]}, model=model)
     (folder / "numbered").mkdir()

@@ -1,21 +1,16 @@
 from __future__ import annotations
 
-import json
 import logging
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from golden import golden_shapes
 
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.backbones.clip import ClipBackbone, map_keys
 from a2m2_zoo.backbones.openclip import import_open_clip
 from a2m2_zoo.errors import ArgumentError, CheckpointError, DependencyError, ModelNotFoundError
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-GOLDEN = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden"))
 
 
 def reference(name: str) -> Any:
@@ -155,10 +150,7 @@ def test_misfitting_weights_are_refused() -> None:
 
 @pytest.mark.parametrize("name", ["RN50", "ViT-B-16"])
 def test_published_key_listings_map_onto_ours(name: str) -> None:
-    listing = GOLDEN / f"keys_clipfsar_{name.replace('B-16', 'B16')}.json"
-    if not listing.is_file():
-        pytest.skip("needs the golden folder: set A2M2_GOLDEN")
-    shapes = {key: shape for key, (shape, _) in json.loads(listing.read_text()).items()}
+    shapes = golden_shapes(f"keys_clipfsar_{name.replace('B-16', 'B16')}.json")
     state = {f"head.{key}": torch.empty(shape, device="meta") for key, shape in shapes.items()}
     mapped = {key: tuple(value.shape) for key, value in map_keys(state).items()}
     own = build_backbone(f"clip:{name}").state_dict()

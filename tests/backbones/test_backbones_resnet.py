@@ -1,19 +1,13 @@
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
-
 import pytest
 import torch
+from golden import golden_shapes
 
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.backbones.openclip import import_open_clip
 from a2m2_zoo.backbones.resnet import ResNet50, map_keys
 from a2m2_zoo.errors import CheckpointError
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-GOLDEN = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden"))
 
 
 @torch.inference_mode()
@@ -61,10 +55,7 @@ def test_research_checkpoints_load() -> None:
 
 
 def test_published_key_listing_maps_onto_ours() -> None:
-    listing = GOLDEN / "keys_molo_resnet50.json"
-    if not listing.is_file():
-        pytest.skip("needs the golden folder: set A2M2_GOLDEN")
-    shapes = {key: shape for key, (shape, _) in json.loads(listing.read_text()).items()}
+    shapes = golden_shapes("keys_molo_resnet50.json")
     state = {f"head.{key}": torch.empty(shape, device="meta") for key, shape in shapes.items()}
     mapped = {key: tuple(value.shape) for key, value in map_keys(state).items()}
     with torch.device("meta"):

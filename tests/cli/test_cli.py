@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from makers import BROKEN, film, three_classes
+from makers import BROKEN, draw_video, three_classes
 
 from a2m2_zoo import SupportBank, build_bank, load_model
 from a2m2_zoo.cli import main
@@ -75,8 +75,8 @@ def test_a_folder_that_cannot_be_opened_costs_no_other_answer(
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    asked = [str(root), str(root / "locked"), "--supports", str(bank), "--json"]
-    assert main(["classify", *asked]) == 1
+    arguments = [str(root), str(root / "locked"), "--supports", str(bank), "--json"]
+    assert main(["classify", *arguments]) == 1
     captured = capsys.readouterr()
     answers = json.loads(captured.out)
     assert [answer.get("label") for answer in answers] == ["still"] * 3 + [None] * 2
@@ -107,10 +107,10 @@ def test_csv_and_table(data: Path, bank: Path, capsys: pytest.CaptureFixture[str
 def test_every_broken_clip_has_one_line_and_the_good_ones_are_answered(
     tmp_path: Path, data: Path, bank: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    film(tmp_path / "secret.mp4")  # what the playlists point at
+    draw_video(tmp_path / "secret.mp4")  # what the playlists point at
     broken = [make(tmp_path / name) for name, make in BROKEN.items()]
     good = data / "right" / "r1.mp4"
-    one = film(tmp_path / "one.mp4", 1)
+    one = draw_video(tmp_path / "one.mp4", 1)
     queries = [str(p) for p in (good, *broken, one)]
     assert main(["classify", *queries, "--supports", str(bank), "--json"]) == 1
     out, err = capfd.readouterr()
@@ -138,7 +138,7 @@ def test_every_broken_clip_has_one_line_and_the_good_ones_are_answered(
         (["--supports", "{tmp}/hollow"], "class 'b' in"),
         (["--supports", "{tmp}/twins"], "two classes have the same name"),
         (["--supports", "{tmp}/garbage.safetensors"], "is not a safetensors file"),
-        (["--supports", "{tmp}/stranger.safetensors"], "the bank was made by model 'another'"),
+        (["--supports", "{tmp}/foreign.safetensors"], "the bank was made by model 'another'"),
         (["--supports", "{bank}", "--model", "a2m2-lite1"], "did you mean a2m2-lite0"),
         (["--supports", "{bank}", "--model", "hf-hub:x/y@0"], "names no commit of a repository"),
         (
@@ -161,16 +161,16 @@ def test_a_wrong_call_is_one_clear_line_and_exit_code_2(
     bank: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    film(tmp_path / "one" / "only" / "a.mp4")
-    film(tmp_path / "hollow" / "a" / "a.mp4")
+    draw_video(tmp_path / "one" / "only" / "a.mp4")
+    draw_video(tmp_path / "hollow" / "a" / "a.mp4")
     (tmp_path / "hollow" / "b").mkdir()
-    film(tmp_path / "twins" / "Wave" / "a.mp4")
-    film(tmp_path / "twins" / "wave" / "a.mp4")
+    draw_video(tmp_path / "twins" / "Wave" / "a.mp4")
+    draw_video(tmp_path / "twins" / "wave" / "a.mp4")
     (tmp_path / "garbage.safetensors").write_bytes(b"\xff" * 100)
     import dataclasses
 
-    stranger = dataclasses.replace(SupportBank.load(bank), model="another")
-    stranger.save(tmp_path / "stranger.safetensors")
+    foreign = dataclasses.replace(SupportBank.load(bank), model="another")
+    foreign.save(tmp_path / "foreign.safetensors")
     filled = [a.format(tmp=tmp_path, bank=bank) for a in arguments]
     assert main(["classify", str(data / "right" / "r0.mp4"), *filled]) == 2
     out, err = capsys.readouterr()
@@ -182,10 +182,10 @@ def test_a_wrong_call_is_one_clear_line_and_exit_code_2(
 def test_a_broken_support_is_left_out_and_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    film(tmp_path / "s" / "a" / "1.mp4")
-    film(tmp_path / "s" / "b" / "1.mp4", speed=-7)
+    draw_video(tmp_path / "s" / "a" / "1.mp4")
+    draw_video(tmp_path / "s" / "b" / "1.mp4", speed=-7)
     (tmp_path / "s" / "a" / "2.mp4").write_bytes(b"junk")
-    query = str(film(tmp_path / "q.mp4"))
+    query = str(draw_video(tmp_path / "q.mp4"))
     assert main(["classify", query, "--supports", str(tmp_path / "s"), "--json"]) == 1
     out, err = capsys.readouterr()
     assert json.loads(out)[0]["label"] == "a"
@@ -202,7 +202,7 @@ def test_bank_commands(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture
     assert main(["bank", "create", str(data), "--out", str(bank)]) == 2
     assert "exists; add to it" in capsys.readouterr().err
     more = tmp_path / "more"
-    film(more / "fast" / "f.mp4", speed=20)
+    draw_video(more / "fast" / "f.mp4", speed=20)
     before = SupportBank.load(bank)
     assert main(["bank", "add", str(bank), str(more)]) == 0
     assert SupportBank.load(bank).counts() == {"back": 3, "fast": 1, "right": 3, "still": 3}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from makers import film, three_classes
+from makers import draw_video, three_classes
 from torch import Tensor, nn
 
 from a2m2_zoo.backbones import Features
@@ -104,15 +104,15 @@ def test_what_is_left_out_is_named_and_a_broken_clip_is_exit_code_1(
     data: Path, cache: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = three_classes(tmp_path / "clips")
-    (root / "right" / "zzz.mp4").write_text("no film")
-    film(root / "lonely" / "one.mp4")
+    (root / "right" / "zzz.mp4").write_text("no clip")
+    draw_video(root / "lonely" / "one.mp4")
     assert call("compare", root, cache, "--methods", "protonet-lite0") == 1
     out, err = capsys.readouterr()
     assert "3 classes, 9 clips" in out
-    told = sorted(err.splitlines())
-    assert len(told) == 2, err
-    assert told[0].startswith("a2m2: left out class 'lonely': has 1 of the 3 clips")
-    assert told[1].startswith("a2m2: left out clip 'right/zzz.mp4': ")
+    reported = sorted(err.splitlines())
+    assert len(reported) == 2, err
+    assert reported[0].startswith("a2m2: left out class 'lonely': has 1 of the 3 clips")
+    assert reported[1].startswith("a2m2: left out clip 'right/zzz.mp4': ")
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ def test_the_page_is_written_with_pictures_or_without(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked: dict[str, Any] = {}
+    received: dict[str, Any] = {}
 
     def explained(model: Any, classes: Any, **how: Any) -> tuple[Explained, ...]:
-        asked.update(how, classes=list(classes))
+        received.update(how, classes=list(classes))
         if not drawn:
             raise DependencyError("matplotlib is not installed")
         picture = b"\x89PNG\r\n\x1a\n"
@@ -175,7 +175,7 @@ def test_the_page_is_written_with_pictures_or_without(
     page = tmp_path / "page.html"
     more = ["--methods", "dice", "--shot", "2", "--html", str(page)]
     assert call("compare", data, cache, *more) == 0
-    assert asked == {
+    assert received == {
         "classes": ["back", "right", "still"], "way": 2, "shot": 2, "seed": 3, "count": 4,
     }  # fmt: skip
     text = page.read_text(encoding="utf-8")

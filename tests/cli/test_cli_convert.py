@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from makers import film
+from makers import draw_video
 from torch import Tensor
 
 from a2m2_zoo.backbones import build_backbone
@@ -66,8 +66,8 @@ def test_the_converted_model_classifies(
     converted: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, _ = converted
-    right = film(tmp_path / "s" / "right" / "a.mp4", 8)
-    film(tmp_path / "s" / "back" / "b.mp4", 8, speed=-7)
+    right = draw_video(tmp_path / "s" / "right" / "a.mp4", 8)
+    draw_video(tmp_path / "s" / "back" / "b.mp4", 8, speed=-7)
     call = [
         "classify",
         str(right),

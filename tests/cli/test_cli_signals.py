@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from makers import film, three_classes
+from makers import draw_video, three_classes
 
 from a2m2_zoo import build_bank, load_model
 from a2m2_zoo.cli import main, signals
@@ -28,7 +28,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("signals")
     three_classes(root / "data")
     build_bank(root / "data", model=load_model()).save(root / "bank.safetensors")
-    film(root / "long.mp4", 130)
+    draw_video(root / "long.mp4", 130)
     return root
 
 
@@ -86,21 +86,21 @@ def test_answers_so_far_are_written(
     assert "4 clip(s) have no answer" in err
 
 
-def test_films_and_streams(
+def test_videos_and_streams(
     work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from a2m2_zoo.spotting.sources import Film
+    from a2m2_zoo.spotting.sources import VideoFrames
 
-    whole = Film.__iter__
+    whole = VideoFrames.__iter__
     number = signal.SIGTERM
 
-    def interrupted(film: Film) -> Iterator[Any]:
-        for i, pair in enumerate(whole(film)):
+    def interrupted(video: VideoFrames) -> Iterator[Any]:
+        for i, pair in enumerate(whole(video)):
             if i == 100:
                 os.kill(os.getpid(), number)
             yield pair
 
-    monkeypatch.setattr(Film, "__iter__", interrupted)
+    monkeypatch.setattr(VideoFrames, "__iter__", interrupted)
     monkeypatch.setattr("time.sleep", lambda _: None)
     call = [str(work / "long.mp4"), "--supports", str(work / "bank.safetensors"), "--json"]
     assert main(["spot", *call, "--reject-below", "0"]) == SIGNALS[number]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from makers import film
+from makers import draw_video
 
 from a2m2_zoo import build_bank, load_model
 from a2m2_zoo._utils.console import SafeConsole
@@ -33,8 +33,8 @@ HAN = "洗手"
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("names")
     for i, name in enumerate((FORMULA, STEERS, BYTES, HAN)):
-        film(root / "s" / name / "a.mp4", speed=4 * i)
-    film(root / QUERY, speed=4)
+        draw_video(root / "s" / name / "a.mp4", speed=4 * i)
+    draw_video(root / QUERY, speed=4)
     build_bank(root / "s", model=load_model()).save(root / "bank.safetensors")
     return root
 
@@ -108,8 +108,8 @@ def test_pictures_pages_banks_and_clips_take_such_names(
         assert main(["bank", "show", bank, *form]) == 0
     folder = [str(work / "s"), "--way", "2", "--shot", "1", "--episodes", "5"]
     written = ["--json", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")]
-    film(work / "s" / HAN / "b.mp4", speed=12)
-    film(work / "s" / BYTES / "b.mp4", speed=8)
+    draw_video(work / "s" / HAN / "b.mp4", speed=12)
+    draw_video(work / "s" / BYTES / "b.mp4", speed=8)
     names = ["--methods", "protonet", "--cache", str(tmp_path / "cache")]
     assert main(["compare", *folder, *names, *written]) in (0, 1)
     assert BYTES in json.loads((tmp_path / "r.json").read_bytes())["class_names"]

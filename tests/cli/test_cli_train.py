@@ -11,15 +11,12 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from makers_models import tiny_model
 
-from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.cli import main
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
-from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.synthetic import write_dataset
 from a2m2_zoo.training import logs, session
-from a2m2_zoo.video import Preprocess
 from a2m2_zoo.zoo.load import load_model
 
 FAST = [
@@ -43,25 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose backbone takes no time, in a file beside it."""
-    folder = tmp_path_factory.mktemp("tiny")
-    backbone = build_backbone("tiny")
-    digest = checkpoint.save(
-        folder / "trunk.safetensors", backbone.state_dict(), kind="backbone", record={}
-    )
-    model = Model(
-        id="tiny",
-        weights_hash="",
-        backbone_hash=digest,
-        method_name="protonet",
-        backbone_name="tiny",
-        backbone=backbone,
-        method=ProtoNet(ProtoNetConfig()),
-        preprocess=Preprocess(size=64, resize=64, frames=4),
-        scales={1: 1.0},
-        backbone_file="trunk.safetensors",
-    )
-    model.save(folder / "model.safetensors")
-    return folder
+    return tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture
@@ -212,7 +191,7 @@ def test_broken_clips_and_small_classes_are_left_out_by_name(
     mine = tmp_path / "mine"
     shutil.copytree(data, mine)
     folders = sorted(path for path in mine.iterdir() if path.is_dir())
-    (folders[0] / "broken.mp4").write_bytes(b"no film")
+    (folders[0] / "broken.mp4").write_bytes(b"no clip")
     for clip in sorted(folders[1].iterdir())[2:]:
         clip.unlink()
     held = tmp_path / "held"

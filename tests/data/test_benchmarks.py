@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -28,15 +27,6 @@ COUNTS = {
     "hmdb51": [(31, 4280, 102, 548), (10, 1194, 102, 143), (10, 1292, 103, 232)],
     "ucf101": [(70, 9154, 100, 164), (10, 1421, 114, 167), (21, 2745, 109, 166)],
 }
-
-
-@pytest.fixture(scope="module")
-def lists() -> Path:
-    root = Path(__file__).resolve().parents[2]
-    folder = Path(os.environ.get("A2M2_LISTS", root.parent / "shared" / "lists"))
-    if not folder.is_dir():
-        pytest.skip("needs the official lists: set A2M2_LISTS to their folder")
-    return folder
 
 
 def rows(lists: Path, name: str, split: str) -> list[tuple[int, str]]:

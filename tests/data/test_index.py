@@ -78,7 +78,7 @@ def said(root: Path, left_out: tuple[LeftOut, ...]) -> dict[str, str]:
     return {str(one.path.relative_to(root)): one.reason for one in left_out}
 
 
-LITTER = [
+IGNORED = [
     "@eaDir/a.mp4/SYNOVIDEO_VIDEO_SCREENSHOT.jpg",
     "__MACOSX/kick/._a.mp4",
     "__MACOSX/kick/a.mp4",
@@ -117,8 +117,8 @@ STAND_INS = [  # one picture for the one video, of its name; beside classes such
 @pytest.mark.parametrize(
     ("where", "name"),
     [
-        *(("kick", name) for name in (*LITTER, *PICTURES, *STAND_INS)),
-        *(("", name) for name in (*LITTER, *PICTURES)),
+        *(("kick", name) for name in (*IGNORED, *PICTURES, *STAND_INS)),
+        *(("", name) for name in (*IGNORED, *PICTURES)),
     ],
 )
 def test_what_other_programs_leave_is_no_clip_and_no_class(

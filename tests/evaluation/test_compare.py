@@ -8,31 +8,32 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from makers import film, three_classes
+from makers import draw_video, three_classes
 from torch import Tensor, nn
 
 from a2m2_zoo import load_model
 from a2m2_zoo.backbones import Features, build_backbone
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError, ModelNotFoundError
-from a2m2_zoo.evaluation.baselines import build_rival, known_rivals
+from a2m2_zoo.evaluation.baselines import build_baseline, known_baselines
 from a2m2_zoo.evaluation.compare import compare
 from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.results import STATUSES, Comparison, Difference
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
-from a2m2_zoo.methods.base import Method, take
+from a2m2_zoo.methods.base import Method, PairwiseMethod, take
 from a2m2_zoo.methods.blocks import A2Config, M2Config
 from a2m2_zoo.methods.blocks._config import Config
+from a2m2_zoo.ops.ridge import Ridge
 from a2m2_zoo.recognition.model import Model
-from a2m2_zoo.video import read_clip
+from a2m2_zoo.video import normalise, read_clip
 
 CLIPS_PER_CLASS = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class GuessConfig(Config):
-    """A head whose weights are random: what an untrained rival is."""
+    """A head whose weights are random: what an untrained baseline is."""
 
     channels: int = 1
     broken: bool = False
@@ -98,7 +99,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = three_classes(tmp_path_factory.mktemp("data"))
     for i, (name, speed) in enumerate([("right", 3), ("back", -7), ("still", 0), ("fast", 9)]):
         for j in range(3, CLIPS_PER_CLASS) if i < 3 else range(CLIPS_PER_CLASS):
-            film(root / name / f"x{j}.mp4", 20 + j, speed=speed)
+            draw_video(root / name / f"x{j}.mp4", 20 + j, speed=speed)
     return root
 
 
@@ -140,14 +141,14 @@ def test_figures_are_those_of_a_loop_over_single_episodes(
         draw = draw_episodes(labels, way=3, shot=shot, query=2, episodes=24, seed=7)
         right: dict[str, list[float]] = {}
         for name, result in block.items():
-            rival = build_rival(name, model, seed=7)
-            one = dataclasses.replace(model, method=rival.method)
+            baseline = build_baseline(name, model, seed=7)
+            one = dataclasses.replace(model, method=baseline.method)
             encoded = one.encode(clips)
             confusion = np.zeros((4, 4), int)
             right[name] = []
             for e in range(24):
-                known, asked = take(encoded, draw.support[e]), take(encoded, draw.query[e])
-                answers = one.logits(asked, known, labels=draw.labels, way=3).argmax(-1)
+                supports, queries = take(encoded, draw.support[e]), take(encoded, draw.query[e])
+                answers = one.logits(queries, supports, labels=draw.labels, way=3).argmax(-1)
                 truth = [0, 0, 1, 1, 2, 2]
                 right[name].append(100 * float(np.mean(answers.numpy() == truth)))
                 for t, a in zip(truth, answers.tolist(), strict=True):
@@ -214,7 +215,7 @@ def test_bad_clips_and_small_classes_are_left_out_by_name(
 ) -> None:
     data = {name: list(clips) for name, clips in class_folders(folder).items()}
     broken = tmp_path / "text.mp4"
-    broken.write_text("this is a letter, not a film")
+    broken.write_text("this is a letter, not a clip")
     data["right"].append(broken)
     data["lonely"] = data["still"][:2]
     found = run(model, folder, cache, data=data)
@@ -237,7 +238,7 @@ def test_too_few_classes_are_one_clear_error(
     # Enough files, but not once those that nobody can read are gone.
     data = {name: list(clips) for name, clips in class_folders(folder).items()}
     for name in ("back", "right"):
-        (tmp_path / f"{name}.mp4").write_text("no film")
+        (tmp_path / f"{name}.mp4").write_text("no clip")
         data[name][0] = tmp_path / f"{name}.mp4"
     with pytest.raises(EpisodeError, match="2 of 4 classes"):
         run(model, folder, cache, data=data)
@@ -325,14 +326,54 @@ def test_progress_ends_where_it_should(model: Model, folder: Path, cache: Path) 
 def test_controls_are_the_same_head_with_another_alignment(model: Model) -> None:
     own = model.method.state_dict()
     for alignment in ("diagonal", "global", "bimhm", "otam"):
-        rival = build_rival(f"a2m2-{alignment}", model)
+        baseline = build_baseline(f"a2m2-{alignment}", model)
         expected = dataclasses.replace(model.method.config.a2, alignment=alignment)
-        assert rival.method.config == dataclasses.replace(model.method.config, a2=expected)
-        assert all(torch.equal(v, own[k]) for k, v in rival.method.state_dict().items())
-        assert not rival.method.training
+        assert baseline.method.config == dataclasses.replace(model.method.config, a2=expected)
+        assert all(torch.equal(v, own[k]) for k, v in baseline.method.state_dict().items())
+        assert not baseline.method.training
     assert model.method.config.a2.alignment == "transport"
     with pytest.raises(ArgumentError, match="has a protonet head"):
-        build_rival("a2m2-otam", load_model("protonet-lite0"))
+        build_baseline("a2m2-otam", load_model("protonet-lite0"))
+
+
+@pytest.mark.parametrize("name", ["protonet", "bimhm", "otam", "deepemd", "a2m2", "a2m2-diagonal"])
+def test_any_method_with_pair_scores_takes_ridge_as_its_rule(model: Model, name: str) -> None:
+    own = build_baseline(name, model)
+    ridge = build_baseline(f"{name}+ridge", model)
+    assert (ridge.name, ridge.status) == (f"{name}+ridge", own.status)
+    assert (ridge.parameters, ridge.weights_hash) == (own.parameters, "")
+    noise = np.random.default_rng(0).integers(0, 256, (9, 8, 32, 32, 3), dtype=np.uint8)
+    clips = [read_clip(frames, model.preprocess) for frames in noise]
+    frames = torch.stack([torch.from_numpy(clip.frames) for clip in clips])
+    features = model.backbone(normalise(frames, model.preprocess), stages=model.method.stages)
+    with torch.no_grad():
+        found = ridge.method.encode(features)
+        query, support = (
+            {k: v[None, some] for k, v in found.items()} for some in (slice(3), slice(3, 9))
+        )
+        labels = torch.tensor([0, 0, 0, 1, 1, 2])  # unbalanced
+        scores = ridge.method.score(query, support, labels=labels, way=3)
+        assert isinstance(own.method, PairwiseMethod)
+        fitted = Ridge.fit(own.method.pairs(support, support), labels, way=3)
+        assert torch.equal(scores, fitted.scores(own.method.pairs(query, support)))
+        again = ridge.method.score(support, support, labels=labels, way=3)
+    assert again.argmax(-1)[0].tolist() == labels.tolist()
+
+
+def test_ridge_stands_beside_a_methods_own_rule_on_the_same_episodes(
+    model: Model, folder: Path, cache: Path
+) -> None:
+    names = ["a2m2", "a2m2+ridge", "protonet+ridge"]
+    done = run(model, folder, cache, methods=names)
+    assert {result.method for result in done.results} == set(names)
+    assert all(0 <= result.accuracy <= 100 for result in done.results)
+
+
+def test_ridge_needs_pair_scores(model: Model) -> None:
+    with pytest.raises(ArgumentError, match="trx compares a query with classes"):
+        build_baseline("trx+ridge", model)
+    with pytest.raises(ModelNotFoundError, match="no method is called 'bimh"):
+        build_baseline("bimh+ridge", model)
 
 
 def test_weights_of_untrained_heads_follow_the_seed_and_leave_the_callers_draws_alone(
@@ -341,7 +382,7 @@ def test_weights_of_untrained_heads_follow_the_seed_and_leave_the_callers_draws_
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    first, again, other = (build_rival("guess", model, seed=s) for s in (0, 0, 1))
+    first, again, other = (build_baseline("guess", model, seed=s) for s in (0, 0, 1))
     assert torch.equal(torch.rand(3), expected)
     weights = [r.method.state_dict()["project.weight"] for r in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
@@ -354,36 +395,38 @@ def test_what_only_training_needs_is_not_counted(model: Model) -> None:
     trained = dataclasses.replace(
         model, id="mine", method=head, method_name="guess", origin="trained"
     )
-    rival = build_rival("guess", trained)
-    assert (rival.parameters, rival.status) == (51, "trained")
-    assert rival.method is head
+    baseline = build_baseline("guess", trained)
+    assert (baseline.parameters, baseline.status) == (51, "trained")
+    assert baseline.method is head
 
 
 def test_checkpoints_join_if_they_stand_on_the_same_features(tmp_path: Path) -> None:
     lite = load_model("a2m2-lite0")
     path = tmp_path / "head.safetensors"
     dataclasses.replace(lite, id="of-mine").save(path)
-    rival = build_rival(str(path), lite)
-    assert (rival.status, rival.parameters) == ("trained", 79_457)
-    assert len(rival.weights_hash) == 64
-    assert build_rival("a2m2", lite).status == "trained"
-    assert build_rival("a2m2-lite0-free", lite).status == "training-free"
-    assert build_rival("protonet-lite0", lite).status == "no parameters"
+    baseline = build_baseline(str(path), lite)
+    assert (baseline.status, baseline.parameters) == ("trained", 79_457)
+    assert len(baseline.weights_hash) == 64
+    assert build_baseline("a2m2", lite).status == "trained"
+    assert build_baseline("a2m2-lite0-free", lite).status == "training-free"
+    assert build_baseline("protonet-lite0", lite).status == "no parameters"
     other = dataclasses.replace(lite, backbone_hash="0" * 64)
     with pytest.raises(ArgumentError, match="other backbone weights"):
-        build_rival(str(path), other)
+        build_baseline(str(path), other)
     small = dataclasses.replace(lite, preprocess=dataclasses.replace(lite.preprocess, frames=4))
     with pytest.raises(ArgumentError, match="other preprocessing"):
-        build_rival(str(path), small)
+        build_baseline(str(path), small)
 
 
 def test_unknown_names_lead_to_known_ones(model: Model) -> None:
     with pytest.raises(ModelNotFoundError, match="did you mean a2m2-otam"):
-        build_rival("a2m2-otan", model)
-    assert known_rivals(model)[:5] == (
+        build_baseline("a2m2-otan", model)
+    assert known_baselines(model)[:5] == (
         "a2m2", "a2m2-diagonal", "a2m2-global", "a2m2-bimhm", "a2m2-otam",
     )  # fmt: skip
-    assert known_rivals(dataclasses.replace(model, method=Guess(GuessConfig())))[1] != "a2m2-otam"
+    assert (
+        known_baselines(dataclasses.replace(model, method=Guess(GuessConfig())))[1] != "a2m2-otam"
+    )
 
 
 @pytest.mark.parametrize(

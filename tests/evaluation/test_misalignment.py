@@ -97,10 +97,10 @@ def test_queries_move_and_supports_do_not() -> None:
     assert curve.amounts == (0.0, 0.4)
     right = []
     for e in range(20):
-        known = {k: v[draw.support[e]][None] for k, v in encoded["", 0.0].items()}
-        asked = {k: v[draw.query[e]][None] for k, v in encoded["shift", 0.4].items()}
+        supports = {k: v[draw.support[e]][None] for k, v in encoded["", 0.0].items()}
+        queries = {k: v[draw.query[e]][None] for k, v in encoded["shift", 0.4].items()}
         with torch.inference_mode():
-            logits = method.score(asked, known, labels=draw.labels, way=3)[0]
+            logits = method.score(queries, supports, labels=draw.labels, way=3)[0]
         right.append((logits.argmax(-1) == draw.truth).double().mean().item())
     assert curve.accuracy[1] == pytest.approx(100 * np.mean(right))
     assert curve.behind == (0.0, 0.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from makers import film, three_classes
+from makers import draw_video, three_classes
 
 from a2m2_zoo import load_model
 from a2m2_zoo.cli import main
@@ -38,11 +38,11 @@ def test_the_known_half_is_the_standard_protocol() -> None:
     assert torch.equal(opened.classes, closed.classes)
     assert torch.equal(opened.truth[known], closed.truth)
     assert known.sum() == (~known).sum() == 12
-    strangers = LABELS[opened.query[:, ~known]]
-    assert not (strangers[:, :, None] == opened.classes[:, None]).any()
+    outliers = LABELS[opened.query[:, ~known]]
+    assert not (outliers[:, :, None] == opened.classes[:, None]).any()
 
 
-def test_too_few_classes_for_strangers() -> None:
+def test_too_few_classes_for_outliers() -> None:
     with pytest.raises(EpisodeError, match="12"):
         draw_open(LABELS, way=7)
 
@@ -95,7 +95,7 @@ def test_workers_do_not_change_the_result() -> None:
     assert np.array_equal(one.confidence, many.confidence)
 
 
-def test_clear_classes_are_told_from_strangers_and_noise_is_not() -> None:
+def test_clear_classes_are_told_from_outliers_and_noise_is_not() -> None:
     model = load_model("protonet-lite0")
     clear, noise = (
         evaluate_open(model.method, clips(s), LABELS, model=model, shot=5, episodes=300).figures()
@@ -118,7 +118,7 @@ def test_auroc_and_accuracy_at_coverage() -> None:
 def test_open_set_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = three_classes(tmp_path / "data")
     for i in range(3):
-        film(data / "fast" / f"f{i}.mp4", 20 + i, speed=11)
+        draw_video(data / "fast" / f"f{i}.mp4", 20 + i, speed=11)
     shared = ["--way", "2", "--episodes", "30", "--cache", str(tmp_path / "c"), "--open-set"]
     result = tmp_path / "r.json"
     call = ["compare", str(data), "--methods", "a2m2,otam", "--shot", "1,2", *shared]

@@ -55,11 +55,11 @@ def test_the_protocol_is_a_loop_over_episodes(model: Model, shot: int, centring:
     for e in range(7):
         s = (first[drawn.classes[e]][:, None] + drawn.support[e]).ravel()
         q = (first[drawn.classes[e]][:, None] + drawn.query[e]).ravel()
-        known, asked = take(encoded, torch.from_numpy(s)), take(encoded, torch.from_numpy(q))
+        supports, queries = take(encoded, torch.from_numpy(s)), take(encoded, torch.from_numpy(q))
         with torch.inference_mode():
-            logits = ours.logits(asked, known, labels=labels, way=3)
+            logits = ours.logits(queries, supports, labels=labels, way=3)
         torch.testing.assert_close(outcome.logits[e], logits, atol=2e-5, rtol=1e-4)
-        scale = SupportSet.encoded(ours, known, labels, way=3).scale
+        scale = SupportSet.encoded(ours, supports, labels, way=3).scale
         top, answer = (logits.double() * scale).softmax(-1).max(-1)
         assert outcome.right[e].tolist() == (answer == torch.arange(3)).tolist()
         np.testing.assert_allclose(outcome.confidence[e], top.numpy(), atol=1e-3)
@@ -70,8 +70,8 @@ def test_the_scale_of_many_shots_is_the_leave_one_out_fit(model: Model) -> None:
     labels = torch.tensor([0, 0, 0, 1, 1, 1])
     pairs = model.pairs(encoded, encoded)
     assert pairs is not None
-    judged = leave_one_out_logits(pairs, labels, way=2)
-    expected = fitted_scale(*judged, prior=shipped_scale(model.scales, 3))
+    scored = leave_one_out_logits(pairs, labels, way=2)
+    expected = fitted_scale(*scored, prior=shipped_scale(model.scales, 3))
     assert float(SupportSet.encoded(model, encoded, labels, way=2).scale) == pytest.approx(
         float(expected)
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cache_maker import SPEC, Counting, old
-from makers import film
+from makers import draw_video
 
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.backbones.base import Backbone
@@ -20,7 +20,7 @@ def reels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seven different clips, made once."""
     folder = tmp_path_factory.mktemp("reels")
     for i in range(7):
-        old(film(folder / f"{i}.mp4", 8 + i, size=(64, 96)))
+        old(draw_video(folder / f"{i}.mp4", 8 + i, size=(64, 96)))
     return folder
 
 

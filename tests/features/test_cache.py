@@ -36,10 +36,10 @@ def test_features_come_back_to_the_bit_in_the_order_asked(
     make: Callable[..., FeatureCache], clips: list[Path], backbone: Backbone, batch: int
 ) -> None:
     assert make().fill(clips, workers=1) == {}
-    asked = [clips[i] for i in (5, 0, 3, 3, 6, 1)]
-    pieces = list(make().read(asked, batch=batch))
+    wanted = [clips[i] for i in (5, 0, 3, 3, 6, 1)]
+    pieces = list(make().read(wanted, batch=batch))
     assert [len(p.pooled) for p in pieces] == [min(batch, 6 - i) for i in range(0, 6, batch)]
-    assert same(joined(pieces), direct(backbone, asked))
+    assert same(joined(pieces), direct(backbone, wanted))
     assert pieces[0].pooled.requires_grad is False
     assert not pieces[0].pooled.is_inference()  # training may use it
 
@@ -147,13 +147,13 @@ def test_a_clip_of_this_moment_is_not_remembered(tmp_path: Path) -> None:
     now = time.time_ns()
     os.utime(file, ns=(now, now))
     one = Identities(memory).of(file)
-    known = Identities(memory)
-    known.of(file)
-    known.save()
+    identities = Identities(memory)
+    identities.of(file)
+    identities.save()
     file.write_bytes(b"two")
     os.utime(file, ns=(now, now))
     assert Identities(memory).of(file) != one
-    assert known.of(file) != one
+    assert identities.of(file) != one
 
 
 def test_frame_folders_are_their_names_and_contents(
@@ -216,9 +216,9 @@ def test_every_part_of_the_key_has_its_own_folder(
 
 def test_a_memory_that_was_cut_short_costs_one_line(tmp_path: Path, clips: list[Path]) -> None:
     memory = tmp_path / "clips.jsonl"
-    known = Identities(memory)
-    truth = [known.of(clip) for clip in clips[:2]]
-    known.save()
+    identities = Identities(memory)
+    truth = [identities.of(clip) for clip in clips[:2]]
+    identities.save()
     memory.write_bytes(b"[1]\n{\n\xff\n" + memory.read_bytes()[:-9])
     again = Identities(memory)
     again.of(clips[2])
@@ -288,7 +288,7 @@ def test_the_command_fills_and_says_what_failed(
         shutil.copy(clips[i], data / name / "one.mp4")
     assert main(["features", str(data), "--cache", cache, "--workers", "1"]) == 0
     assert "2 clips, 0 failed, " in capsys.readouterr().out
-    (data / "b" / "bad.mp4").write_text("no film")
+    (data / "b" / "bad.mp4").write_text("no clip")
     assert main(["features", str(data), "--cache", cache, "--workers", "1"]) == 1
     out = capsys.readouterr().out
     assert out.count("bad.mp4") == 1

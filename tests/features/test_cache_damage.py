@@ -24,21 +24,21 @@ def test_broken_clips_are_named_and_the_others_filled(
     make: Callable[..., FeatureCache], clips: list[Path], tmp_path: Path
 ) -> None:
     text, twin, gone = tmp_path / "text.mp4", tmp_path / "twin.mp4", tmp_path / "gone.mp4"
-    text.write_text("no film")
-    twin.write_text("no film")
+    text.write_text("no clip")
+    twin.write_text("no clip")
     fifo = tmp_path / "fifo.mp4"
     os.mkfifo(fifo)
     empty = tmp_path / "hollow"
     empty.mkdir()
     counts: list[int] = []
-    asked = [text, clips[0], gone, fifo, twin, empty, clips[1]]
-    failures = make().fill(asked, workers=2, progress=lambda done, _: counts.append(done))
+    wanted = [text, clips[0], gone, fifo, twin, empty, clips[1]]
+    failures = make().fill(wanted, workers=2, progress=lambda done, _: counts.append(done))
     assert list(failures) == [text, gone, fifo, twin, empty]
     assert all(reason and "\n" not in reason for reason in failures.values())
     assert "no such file" in failures[gone]
     assert "neither file nor folder" in failures[fifo]
     assert counts == list(range(1, 8))
-    assert make().missing(asked) == list(failures)
+    assert make().missing(wanted) == list(failures)
 
 
 def test_what_half_cannot_hold_fails_by_name(
@@ -152,7 +152,7 @@ def test_clips_that_are_encoded_together_stay_apart(
     """As on an accelerator, with a broken clip among them."""
     cache = make()
     broken = clips[0].with_name("broken.mp4")
-    broken.write_text("no film")
+    broken.write_text("no clip")
     run = filling.Filling(
         [clips[0], broken, *clips[1:]],
         shards=cache._shards,

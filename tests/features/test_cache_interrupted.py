@@ -167,23 +167,23 @@ def test_two_processes_fill_one_cache_and_a_killed_one_loses_little(
     )
     assert child.stdin is not None
     assert child.stdout is not None
-    told = child.stdout.readline
+    next_line = child.stdout.readline
 
     def tell(line: object) -> None:
         print(line, file=child.stdin, flush=True)
 
     try:
         tell(tmp_path / "cache")
-        assert told() == "1\n"  # it has one clip, and nothing on disk
+        assert next_line() == "1\n"  # it has one clip, and nothing on disk
         assert make().fill(clips[::-1], workers=1) == {}
         tell("go on")
-        assert told() == "5\n"
+        assert next_line() == "5\n"
         tell("go on")
-        assert told() == "{}\n"
+        assert next_line() == "{}\n"
         tell(tmp_path / "killed")
-        assert told() == "1\n"
+        assert next_line() == "1\n"
         tell("go on")
-        assert told() == "5\n"
+        assert next_line() == "5\n"
     finally:
         child.kill()
         child.communicate()

@@ -81,9 +81,9 @@ class Uploads:
             answer = getattr(self, f"_{step}")(body, *words)
         except RefusedError as refused:
             message = str(refused)
-            told = {"error": message, "errors": [{"message": message}]}
+            reported = {"error": message, "errors": [{"message": message}]}
             headers = {"X-Error-Message": message, "X-Error-Code": refused.code}
-            self.answer(refused.status, told, headers=headers)
+            self.answer(refused.status, reported, headers=headers)
             return
         if fault.cut is not None:
             self.break_off(reset=fault.reset)
@@ -97,13 +97,13 @@ class Uploads:
             raise RefusedError(401, "Invalid credentials in Authorization header")
 
     def _create(self, body: bytes) -> dict[str, Any]:
-        asked = json.loads(body)
-        name = f"{asked['organization']}/{asked['name']}"
+        posted = json.loads(body)
+        name = f"{posted['organization']}/{posted['name']}"
         if name in self.server.repos:
             raise RefusedError(409, "You already created this model repo")
         first = {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"}
         commit = hashlib.sha1(name.encode()).hexdigest()
-        private = asked.get("visibility") == "private" or bool(asked.get("private"))
+        private = posted.get("visibility") == "private" or bool(posted.get("private"))
         self.server.repos[name] = Repo({commit: first}, head=commit, private=private)
         return {"url": f"{self.server.url}/{name}", "name": name}
 
@@ -144,8 +144,8 @@ class Uploads:
     def _batch(self, body: bytes, name: str) -> dict[str, Any]:
         repo = self._repo(name)
         objects = []
-        for asked in json.loads(body)["objects"]:
-            oid, size = asked["oid"], asked["size"]
+        for posted in json.loads(body)["objects"]:
+            oid, size = posted["oid"], posted["size"]
             found: dict[str, Any] = {"oid": oid, "size": size}
             if oid not in repo.lfs:
                 at = f"{self.server.url}/lfs/{name}/{oid}"
@@ -186,9 +186,9 @@ class Uploads:
         return {}
 
     def _verify(self, body: bytes, name: str, oid: str) -> dict[str, Any]:
-        asked = json.loads(body)
+        posted = json.loads(body)
         data = self._repo(name).lfs.get(oid)
-        if data is None or len(data) != asked["size"] or asked["oid"] != oid:
+        if data is None or len(data) != posted["size"] or posted["oid"] != oid:
             raise RefusedError(404, "no such object")
         return {}
 

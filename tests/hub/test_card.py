@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub.card import LICENSES, Base, Facts, known_license, model_card
-from a2m2_zoo.hub.methods import METHODS as TOLD
+from a2m2_zoo.hub.methods import METHODS as DESCRIBED
 from a2m2_zoo.hub.receipts import Figure, read_figures
 from a2m2_zoo.methods import METHODS
 
@@ -83,7 +83,7 @@ def test_a_card_without_receipts_has_no_figure() -> None:
 
 
 def test_every_method_is_told_and_a2m2_is_a_reconstruction() -> None:
-    assert set(TOLD) == set(METHODS)
+    assert set(DESCRIBED) == set(METHODS)
     assert "this is a reconstruction" in model_card(FACTS)
     for method in set(METHODS) - {"a2m2"}:
         assert "not the authors' own" in model_card(replace(FACTS, method=method)), method

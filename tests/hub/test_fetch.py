@@ -221,10 +221,9 @@ def test_hostile_sources_are_refused_and_write_nothing_outside_the_cache(
     hub: Hub, tmp_path: Path, file: str, repo_id: str, commit: str
 ) -> None:
     hub.seen.clear()
-    source = Source(file, repo_id, commit)
     error: A2M2Error | None = None
     try:
-        path = fetch(source, root=tmp_path)
+        path = fetch(Source(file, repo_id, commit), root=tmp_path)
         assert path.read_bytes() == hub.repos[repo_id].files[commit][file]
         assert (tmp_path / "hf" / "hub") in Path(os.path.normpath(path)).parents
     except A2M2Error as raised:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hub_server import COMMIT, TOKEN, Fault, Hub, Repo
 from hub_uploads import Uploads
-from test_publish import tiny_model
+from makers_models import tiny_model
 
 from a2m2_zoo.cli import main
 from a2m2_zoo.errors import FetchError, PublishError

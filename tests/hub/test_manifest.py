@@ -22,7 +22,7 @@ from a2m2_zoo.errors import (
     WeightsNotReleased,
 )
 from a2m2_zoo.hub.fetch import fetch
-from a2m2_zoo.hub.manifest import package_file, parse_manifest, read_manifest
+from a2m2_zoo.hub.manifest import Paper, json_schema, package_file, parse_manifest, read_manifest
 from a2m2_zoo.hub.source import Source
 from a2m2_zoo.training.recipes import recipe
 
@@ -106,7 +106,7 @@ PAPER = {"kind": "paper", "data": "x", "way": 5, "shot": 1, "accuracy": 50.0, "c
         (["extra"], 1, "manifest.extra is not a known key"),
         (["models"], MISSING, "manifest.models is missing"),
         (["models"], {}, "manifest.models is dict; expected a list"),
-        (["models", LITE], "x", r"manifest.models\[0\] is str; expected an object"),
+        (["models", LITE], "x", r"manifest.models\[0\] is .x.; expected an object"),
         (["models", LITE, "licence"], "x", r"models\[a2m2-lite0\].licence is not a known key"),
         (["models", LITE, "sha256"], MISSING, r"models\[a2m2-lite0\].sha256 is missing"),
         (["models", LITE, "sha256"], None, "sha256 is null; a file is loaded only with its hash"),
@@ -139,7 +139,7 @@ PAPER = {"kind": "paper", "data": "x", "way": 5, "shot": 1, "accuracy": 50.0, "c
         (["models", PLANNED, "metrics"], [RAW["models"][LITE]["metrics"][0]], "is planned"),
         (["models", COMPUTED, "source"], {"file": "a.safetensors"}, "sha256 is null"),
         (["models", LITE, "metrics"], {}, "metrics is dict; expected a list"),
-        (["models", LITE, "metrics"], [{"kind": "guessed"}], "expected measured or paper"),
+        (["models", LITE, "metrics"], [{"kind": "guessed"}], "expected one of measured, paper"),
         (["models", LITE, "metrics", 0, "receipt"], MISSING, r"metrics\[0\].receipt is missing"),
         (["models", LITE, "metrics", 0, "accuracy"], 101, "expected a number from 0 to 100"),
         (["models", LITE, "metrics", 0, "accuracy"], float("nan"), "expected a number from 0"),
@@ -154,7 +154,19 @@ def test_refusals_name_the_key(path: list[Any], value: Any, message: str) -> Non
 
 def test_a_planned_model_may_have_a_figure_of_its_paper() -> None:
     entry = parse_manifest(change(["models", PLANNED, "metrics"], [PAPER]))
-    assert list(entry.models.values())[PLANNED].metrics == [PAPER]
+    assert list(entry.models.values())[PLANNED].metrics == [Paper(*list(PAPER.values())[1:])]
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "a\\udfffb"])
+def test_half_a_character_is_refused_as_a_key_and_as_a_value(half: str) -> None:
+    """JSON can name one by its number; it is no text that anything else could take."""
+    text = json.loads(f'"{half}"')
+    key = copy.deepcopy(RAW)
+    key["models"][0][text] = 1
+    with pytest.raises(CheckpointError, match=r"manifest has .* expected text of whole characters"):
+        parse_manifest(key)
+    with pytest.raises(CheckpointError, match=r"summary is .* expected one line of text"):
+        parse_manifest(change(["models", 0, "summary"], text))
 
 
 def test_an_entry_listed_twice_is_refused() -> None:
@@ -211,7 +223,8 @@ def schema() -> Any:
     return json.loads(package_file("hub/manifest.schema.json").read_bytes())
 
 
-def test_the_schema_is_sound_and_takes_the_manifest() -> None:
+def test_the_schema_is_that_of_the_structs_is_sound_and_takes_the_manifest() -> None:
+    assert schema() == json_schema(), "run tools/write_manifest.py"
     jsonschema.Draft202012Validator.check_schema(schema())
     jsonschema.Draft202012Validator(schema()).validate(RAW)
 

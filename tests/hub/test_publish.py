@@ -13,17 +13,14 @@ import pytest
 import yaml
 from hub_server import COMMIT, TOKEN, Hub, Repo, environment, point_client_at
 from hub_uploads import FRONT, sha256
-from makers import film, still
+from makers import draw_video, still
+from makers_models import tiny_model
 
 from a2m2_zoo import load_model
-from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.cli import main
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import package_file, parse_manifest
-from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
-from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.synthetic import write_dataset
-from a2m2_zoo.video import Preprocess
 
 WORDS = ["--license", "apache-2.0", "--data", "Clips drawn by a program."]
 
@@ -38,28 +35,6 @@ def lite(tmp_path: Path) -> Path:
     """The default model as a checkpoint of one's own."""
     load_model("a2m2-lite0").save(tmp_path / "lite.safetensors")
     return tmp_path / "lite.safetensors"
-
-
-def tiny_model(folder: Path, name: str = "tiny") -> Path:
-    """A model whose backbone takes no time, in a file beside it."""
-    backbone = build_backbone("tiny")
-    digest = checkpoint.save(
-        folder / "trunk.safetensors", backbone.state_dict(), kind="backbone", record={}
-    )
-    model = Model(
-        id=name,
-        weights_hash="",
-        backbone_hash=digest,
-        method_name="protonet",
-        backbone_name="tiny",
-        backbone=backbone,
-        method=ProtoNet(ProtoNetConfig()),
-        preprocess=Preprocess(size=64, resize=64, frames=4),
-        scales={1: 1.0},
-        backbone_file="trunk.safetensors",
-    )
-    model.save(folder / "model.safetensors")
-    return folder
 
 
 @pytest.fixture
@@ -130,8 +105,8 @@ def test_another_process_classifies_with_the_snippet_on_the_card(
     repo = hub.repos["org/Name"]
     card = repo.files[str(repo.head)]["README.md"].decode()
     snippet = card.split("```python\n")[1].split("```")[0]
-    film(tmp_path / "query.mp4", 20)
-    film(tmp_path / "supports" / "right" / "a.mp4", 22)
+    draw_video(tmp_path / "query.mp4", 20)
+    draw_video(tmp_path / "supports" / "right" / "a.mp4", 22)
     still(tmp_path / "supports" / "still" / "b.mp4", 21)
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", snippet],
@@ -150,11 +125,12 @@ def test_a_backbone_beside_the_checkpoint_goes_with_it(hub: Hub, say: Any, tiny:
     assert code == 0
     repo = hub.repos["org/Name"]
     assert (
-        repo.files[str(repo.head)]["trunk.safetensors"] == (tiny / "trunk.safetensors").read_bytes()
+        repo.files[str(repo.head)]["backbone.safetensors"]
+        == (tiny / "backbone.safetensors").read_bytes()
     )
     (backbone,) = fragment(out)["backbones"]
     assert backbone["id"] == "name-backbone"
-    assert backbone["source"]["file"] == "trunk.safetensors"
+    assert backbone["source"]["file"] == "backbone.safetensors"
 
 
 def test_large_files_go_in_parts_where_the_hub_asks_for_it(hub: Hub, say: Any, tiny: Path) -> None:
@@ -163,7 +139,7 @@ def test_large_files_go_in_parts_where_the_hub_asks_for_it(hub: Hub, say: Any, t
     parts = [seen.path for seen in hub.seen if seen.method == "PUT"]
     assert len(parts) > 10
     assert hub.repos["org/Name"].lfs.keys() == {
-        sha256((tiny / name).read_bytes()) for name in ("model.safetensors", "trunk.safetensors")
+        sha256((tiny / name).read_bytes()) for name in ("model.safetensors", "backbone.safetensors")
     }
 
 
@@ -178,8 +154,8 @@ def test_a_trained_model_with_the_receipts_of_its_evaluation(
     trained = ["train", str(clips), "--out", str(run), "--model", str(tiny), "--method", "hyrsm"]
     assert main([*trained, "--steps", "3", "--hold-out", "0.5", *fields, *common]) == 0
     capfd.readouterr()
-    asked = ["--way", "3", "--shot", "1,2", "--episodes", "30", "--json", *common]
-    assert main(["evaluate", str(clips), "--model", str(run), *asked]) == 0
+    settings = ["--way", "3", "--shot", "1,2", "--episodes", "30", "--json", *common]
+    assert main(["evaluate", str(clips), "--model", str(run), *settings]) == 0
     receipt = tmp_path / "eval.json"
     receipt.write_text(capfd.readouterr().out)
     code, out, err = say(run, *WORDS, "--metrics", receipt, "--benchmark", "hmdb51")
@@ -232,7 +208,7 @@ def test_a_dry_run_writes_the_folder_and_sends_nothing(
     assert "is not on the Hub yet" in out
     assert "nothing was uploaded" in err
     written = {path.name for path in (tmp_path / "dry").iterdir()}
-    assert written == {"README.md", "config.json", "model.safetensors", "trunk.safetensors"}
+    assert written == {"README.md", "config.json", "model.safetensors", "backbone.safetensors"}
     assert load_model(tmp_path / "dry").weights_hash == load_model(tiny).weights_hash
     assert hub.count("POST") == hub.count("PUT") == 0
     assert not hub.repos
@@ -253,7 +229,7 @@ def test_a_dry_run_shows_what_would_change(hub: Hub, say: Any, tiny: Path, tmp_p
     assert "model.safetensors: " in out
     assert sha256((other / "model.safetensors").read_bytes()) in out
     assert "\x1b" not in out
-    assert "trunk.safetensors: unchanged" in out
+    assert "backbone.safetensors: unchanged" in out
     assert hub.count("POST") == before
     assert say(tiny, *WORDS, "--dry-run", tmp_path / "dry")[1].count(": unchanged") == 4
 
@@ -305,7 +281,7 @@ def test_wrong_calls_ask_nobody(
 def test_a_checkpoint_that_does_not_load_is_not_published(
     hub: Hub, say: Any, tiny: Path, tmp_path: Path
 ) -> None:
-    backbone_file = tiny / "trunk.safetensors"
+    backbone_file = tiny / "backbone.safetensors"
     backbone_file.write_bytes(backbone_file.read_bytes()[:-1] + b"\x07")
     code, _, err = say(tiny, *WORDS)
     assert code == 2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hub_server import TOKEN, Fault, Hub, Repo, point_client_at
 from hub_uploads import fault
-from test_publish import tiny_model
+from makers_models import tiny_model
 
 from a2m2_zoo.errors import PublishError
 from a2m2_zoo.zoo.publish import Description, publish

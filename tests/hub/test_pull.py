@@ -65,21 +65,21 @@ def published(hub: Hub, tmp_path: Path) -> Path:
     """A repository with a head and its backbone, and a manifest that lists them; its path."""
     made = tmp_path / "made"
     made.mkdir()
-    backbone_file = tiny(made / "trunk.safetensors")
-    digest = file_sha256(made / "trunk.safetensors")
-    beside = {"architecture": "tiny", "file": "trunk.safetensors", "sha256": digest}
+    backbone_file = tiny(made / "backbone.safetensors")
+    digest = file_sha256(made / "backbone.safetensors")
+    beside = {"architecture": "tiny", "file": "backbone.safetensors", "sha256": digest}
     files = {
         "model.safetensors": head(made / "m.safetensors", beside),
-        "trunk.safetensors": backbone_file,
+        "backbone.safetensors": backbone_file,
     }
-    listed = {"listed.safetensors": head(made / "l.safetensors", "tiny-trunk")}
+    listed = {"listed.safetensors": head(made / "l.safetensors", "tiny-backbone")}
     hub.repos["org/name"] = Repo({COMMIT: {**files, **listed}}, head=COMMIT)
     place = {"repo_id": "org/name", "commit": COMMIT}
     shared = {"license": "mit", "config": {}, "preprocess": {}, "metrics": [], "trained_with": None}
     backbone = {
-        "id": "tiny-trunk",
+        "id": "tiny-backbone",
         "architecture": "tiny",
-        "source": {**place, "file": "trunk.safetensors"},
+        "source": {**place, "file": "backbone.safetensors"},
         "sha256": digest,
         "size": len(backbone_file),
         "license": "mit",
@@ -91,7 +91,7 @@ def published(hub: Hub, tmp_path: Path) -> Path:
         "summary": "a test",
         "method": "protonet",
         "benchmark": None,
-        "backbone": "tiny-trunk",
+        "backbone": "tiny-backbone",
         "source": {**place, "file": "listed.safetensors"},
         "sha256": file_sha256(made / "l.safetensors"),
         "size": len(listed["listed.safetensors"]),
@@ -148,22 +148,25 @@ def test_released_models_are_fetched_once(hub: Hub, published: Path) -> None:
     assert pull("mine", manifest=published, offline=True) == files
     assert [file.state for file in verify(["mine"], manifest=published)] == ["ok", "ok"]
     model = load_model("mine", manifest=published, offline=True)
-    assert (model.id, model.backbone_name) == ("mine", "tiny-trunk")
+    assert (model.id, model.backbone_name) == ("mine", "tiny-backbone")
     assert hub.count() == before
     pull("mine", manifest=published, force=True)
     assert hub.count("GET") == 4
 
 
 def test_a_backbone_alone(hub: Hub, published: Path, tmp_path: Path) -> None:
-    (file,) = pull("tiny-trunk", manifest=published)
+    (file,) = pull("tiny-backbone", manifest=published)
     assert (file.role, file.state, hub.count("GET")) == ("backbone", "ok", 1)
-    with pytest.raises(ArgumentError, match="'tiny-trunk' is a backbone and no model"):
-        pull("tiny-trunk", to=tmp_path / "out", manifest=published)
+    with pytest.raises(ArgumentError, match="'tiny-backbone' is a backbone and no model"):
+        pull("tiny-backbone", to=tmp_path / "out", manifest=published)
 
 
 def test_names_of_the_hub_bring_what_lies_beside(hub: Hub, published: Path, tmp_path: Path) -> None:
     files = pull(MINE)
-    assert [Path(file.source).name for file in files] == ["model.safetensors", "trunk.safetensors"]
+    assert [Path(file.source).name for file in files] == [
+        "model.safetensors",
+        "backbone.safetensors",
+    ]
     assert [file.state for file in verify([MINE])] == ["ok", "ok"]
     damage(load_path(files, "head"))
     states = {file.role: file.state for file in verify([MINE])}
@@ -205,7 +208,7 @@ def test_what_already_stands_alone_is_copied_as_it_is(
 ) -> None:
     pull(MINE, to=tmp_path / "out")
     assert load_model(tmp_path / "out").weights_hash == load_model(MINE).weights_hash
-    for name in ("model.safetensors", "trunk.safetensors"):
+    for name in ("model.safetensors", "backbone.safetensors"):
         assert (tmp_path / "out" / name).read_bytes() == hub.repos["org/name"].files[COMMIT][name]
 
 
@@ -218,9 +221,9 @@ def test_computed_heads_go_into_the_folder(
     monkeypatch.setattr(free, "own_preprocess", lambda backbone: small)
     (file,) = pull("free", manifest=published)
     assert file.role == "backbone"
-    told: list[tuple[int, int]] = []
-    pull("free", to=tmp_path / "out", manifest=published, progress=lambda *n: told.append(n))
-    assert told[-1] == (12, 12)
+    reported: list[tuple[int, int]] = []
+    pull("free", to=tmp_path / "out", manifest=published, progress=lambda *n: reported.append(n))
+    assert reported[-1] == (12, 12)
     shutil.rmtree(tmp_path / "hf")
     alone = load_model(tmp_path / "out", offline=True)
     assert alone.id == "free"
@@ -386,7 +389,7 @@ def test_a_bar_is_drawn_on_a_terminal(hub: Hub, published: Path, tmp_path: Path)
     os.close(theirs)
     drawn = os.read(ours, 65536).decode()
     os.close(ours)
-    assert "trunk.safetensors" in drawn
+    assert "backbone.safetensors" in drawn
     assert "100%" in drawn
 
 

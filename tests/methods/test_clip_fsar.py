@@ -260,10 +260,10 @@ def test_degenerate_clips_have_finite_scores_and_gradients(fill: str) -> None:
 
 def test_frame_plans_are_paths_between_frames_in_context() -> None:
     method, (query, support, _) = make(), episodes(2)
-    asked, known = encoded(method, query), encoded(method, support)
-    plan, cosine = method.frame_plans(asked, known)
+    queries, supports = encoded(method, query), encoded(method, support)
+    plan, cosine = method.frame_plans(queries, supports)
     torch.testing.assert_close(plan.sum((-2, -1)), torch.ones(2, 4, 6))
-    x, y = asked["context"][1, 2], known["context"][1, 4]
+    x, y = queries["context"][1, 2], supports["context"][1, 4]
     expected = x @ y.T / (x.norm(dim=1)[:, None] * y.norm(dim=1) + 0.01)
     torch.testing.assert_close(cosine[1, 2, 4], expected, atol=1e-5, rtol=1e-5)
 

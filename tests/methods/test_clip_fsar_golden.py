@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
-from safetensors.torch import load_file
+from golden import close, golden_tensors, official_state
 from torch import Tensor
 
 from a2m2_zoo.backbones import Features
@@ -13,7 +10,6 @@ from a2m2_zoo.methods.base import TrainingBatch, split
 from a2m2_zoo.methods.clip_fsar import ClipFSAR, ClipFSARConfig
 from a2m2_zoo.zoo.convert.clip_fsar import convert_clip_fsar
 
-ROOT = Path(__file__).resolve().parents[2]
 FILE = "clipfsar_golden_1shot.safetensors"
 EVALUATED: dict[str, dict[str, object]] = {
     "eval": {},
@@ -32,21 +28,11 @@ TRAINED: dict[str, dict[str, object]] = {
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Tensor]:
-    path = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden")) / FILE
-    if not path.is_file():
-        pytest.skip(f"needs {FILE}: set A2M2_GOLDEN to the folder of golden tensors")
-    return load_file(path)
-
-
-def same(found: Tensor, expected: Tensor, name: str) -> None:
-    atol = 2e-5 * max(1.0, expected.abs().max().item())
-    torch.testing.assert_close(
-        found.detach(), expected, atol=atol, rtol=1e-5, msg=lambda text: f"{name}: {text}"
-    )
+    return golden_tensors(FILE)
 
 
 def official(golden: dict[str, Tensor], **changes: object) -> ClipFSAR:
-    state = {k.removeprefix("sd."): v for k, v in golden.items() if k.startswith("sd.")}
+    state = official_state(golden)
     converted = convert_clip_fsar(state, source="golden")
     method = ClipFSAR(ClipFSARConfig.from_dict({**converted.config.to_dict(), **changes}))
     method.load_state_dict(converted.head)
@@ -78,7 +64,7 @@ def test_scores_are_the_official_ones(golden: dict[str, Tensor], variant: str) -
         text=text,
     )[0]
     probabilities = method.config.mode != "visual"
-    same(
+    close(
         logits.exp() if probabilities else logits,
         golden[f"{variant}.logits"],
         f"{variant}.logits",
@@ -86,7 +72,7 @@ def test_scores_are_the_official_ones(golden: dict[str, Tensor], variant: str) -
     if not probabilities:
         both = Features({}, torch.cat([batch.support.pooled, batch.query.pooled]))
         found = method.class_logits(both, golden["in.text_features_train"])
-        same(found, golden[f"{variant}.class_logits"], f"{variant}.class_logits")
+        close(found, golden[f"{variant}.class_logits"], f"{variant}.class_logits")
 
 
 @pytest.mark.parametrize("variant", TRAINED)
@@ -96,9 +82,9 @@ def test_training_is_the_official_one(golden: dict[str, Tensor], variant: str) -
     method.prepare_training(classes=20, text=golden["in.text_features_train"])
     losses = method.losses(batch)
     parts = torch.stack([losses["episode"], losses["text"] / 1.5])
-    same(parts, golden[f"{variant}.loss_parts"], f"{variant}.loss_parts")
+    close(parts, golden[f"{variant}.loss_parts"], f"{variant}.loss_parts")
     total = (losses["episode"] + losses["text"]) / 4
-    same(total, golden[f"{variant}.loss_k100"], f"{variant}.loss_k100")
+    close(total, golden[f"{variant}.loss_k100"], f"{variant}.loss_k100")
     total.backward()
     gradients = {k: p.grad for k, p in method.named_parameters() if p.grad is not None}
     assert set(gradients) == {k for k, _ in method.named_parameters() if k != "extra.text.weight"}
@@ -111,7 +97,7 @@ def test_training_is_the_official_one(golden: dict[str, Tensor], variant: str) -
         found = gradients[ours(key)]
         if ".to_q." in key or ".to_k." in key or ".to_v." in key:
             found = found.chunk(3)["qkv".index(key.split(".to_")[1][0])]
-        same(found if kind == "grad" else found.norm(), expected, name)
+        close(found if kind == "grad" else found.norm(), expected, name)
     assert seen == 10 + 12
 
 

@@ -72,9 +72,9 @@ def test_many_episodes_at_once_and_supports_in_any_order(name: str, shot: int) -
         assert both.shape == (2, 2, way)
         shuffled = torch.randperm(way * shot, generator=torch.manual_seed(2))
         for e in range(2):
-            asked = take(clips, queries[e : e + 1])
-            known = take(clips, supports[e : e + 1, shuffled])
-            alone = method.score(asked, known, labels=labels[shuffled], way=way)
+            one_query = take(clips, queries[e : e + 1])
+            some = take(clips, supports[e : e + 1, shuffled])
+            alone = method.score(one_query, some, labels=labels[shuffled], way=way)
             torch.testing.assert_close(alone[0], both[e], atol=2e-5, rtol=1e-4)
 
 
@@ -123,20 +123,20 @@ def test_episodes_that_share_clips_are_worth_those_of_copies(name: str) -> None:
     """Same logits, so same loss, and same gradients, as when every episode has clips of its own."""
     method = build(name)
     places = torch.tensor([[0, 5, 1, 3], [5, 0, 2, 4], [1, 2, 5, 0]])
-    asked = torch.tensor([[2, 4], [1, 3], [3, 4]])
+    query_places = torch.tensor([[2, 4], [1, 3], [3, 4]])
     whole = features(6)
 
     def at(index: Tensor) -> Features:
         return Features({k: v[index] for k, v in whole.maps.items()}, whole.pooled[index])
 
     how = {"labels": torch.tensor([0, 1, 1, 0]), "query_labels": torch.tensor([1, 0]), "way": 2}
-    copies = TrainingBatch(at(asked.flatten()), at(places.flatten()), **how)
+    copies = TrainingBatch(at(query_places.flatten()), at(places.flatten()), **how)
     shared = TrainingBatch(
         clips_at(whole, slice(4, 6)),
         clips_at(whole, slice(0, 4)),
         **how,
         support_places=places,
-        query_places=asked,
+        query_places=query_places,
     )
     assert shared.episodes == copies.episodes == 3
     assert (shared.clips, copies.clips) == (6, 18)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
-from safetensors.torch import load_file
+from golden import close, golden_tensors
 
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.methods.base import Method, TrainingBatch, episode_loss
@@ -16,7 +13,6 @@ from a2m2_zoo.methods.otam import OTAM, OTAMConfig
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
 from a2m2_zoo.ops.alignment import bimhm_distance, cosine_eps, otam_distance
 
-FOLDER = Path(os.environ.get("A2M2_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
 SHAPES = ("8x8", "5x9", "2x2")
 METHODS = {
     "CNN_OTAM.{}.logits": OTAM(OTAMConfig()),
@@ -28,17 +24,7 @@ METHODS = {
 
 @pytest.fixture(scope="module")
 def golden():
-    path = FOLDER / "matching_golden.safetensors"
-    if not path.is_file():
-        pytest.skip("needs the golden tensors: set A2M2_GOLDEN to their folder")
-    return load_file(path)
-
-
-def check(got, want, name):
-    scale = max(1.0, want.abs().max().item())
-    torch.testing.assert_close(
-        got, want, rtol=1e-5, atol=2e-5 * scale, msg=lambda m: f"{name}: {m}"
-    )
+    return golden_tensors("matching_golden.safetensors")
 
 
 def episode(golden, shots, method):
@@ -60,7 +46,7 @@ def test_otam(golden, shape, softening, direction):
     distance = golden[f"otam.{shape}.dists"]
     turned = distance if direction == "cum" else distance.mT
     name = f"otam.{shape}.lbda{softening}.{direction}"
-    check(otam_distance(turned, softening=softening), golden[name], name)
+    close(otam_distance(turned, softening=softening), golden[name], name)
 
 
 def test_large_distances_stay_finite_where_the_official_recursion_does_not(golden):
@@ -75,11 +61,11 @@ def test_bimhm(golden, shape, direction):
     distance = golden[f"otam.{shape}.dists"]
     turned = distance.mT if direction == "support_to_query" else distance
     name = f"bimhm.{shape}.{direction}"
-    check(bimhm_distance(turned, both=direction == "both"), golden[name], name)
+    close(bimhm_distance(turned, both=direction == "both"), golden[name], name)
 
 
 def test_cosine(golden):
-    check(cosine_eps(golden["cos_sim.x"], golden["cos_sim.y"]), golden["cos_sim.out"], "cos_sim")
+    close(cosine_eps(golden["cos_sim.x"], golden["cos_sim.y"]), golden["cos_sim.out"], "cos_sim")
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -89,7 +75,7 @@ def test_logits(golden, name, shots, training):
     method: Method = METHODS[name].train(training)
     query, support, labels = episode(golden, shots, method)
     name = name.format(f"{shots}shot")
-    check(method.score(query, support, labels=labels, way=5)[0], golden[name], name)
+    close(method.score(query, support, labels=labels, way=5)[0], golden[name], name)
 
 
 @pytest.mark.parametrize("shots", [1, 5])
@@ -98,7 +84,7 @@ def test_pair_distances(golden, shots, rule):
     method = BiMHM(BiMHMConfig(shots=rule))
     query, support, _ = episode(golden, shots, method)
     name = f"bimhm_raw.{shots}shot.pair_dists"
-    check(-method.pairs(query, support)[0], golden[name], name)
+    close(-method.pairs(query, support)[0], golden[name], name)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -115,4 +101,4 @@ def test_the_loss_is_the_cross_entropy_of_the_published_logits(golden, name):
     losses = method.losses(batch)
     assert list(losses) == ["episode"]
     want = episode_loss(golden[name.format("5shot")][None], batch)
-    check(losses["episode"], want, "episode")
+    close(losses["episode"], want, "episode")

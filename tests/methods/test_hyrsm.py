@@ -47,10 +47,10 @@ def slow_frames(method: HyRSM, x: Tensor) -> Tensor:
     return torch.relu(u + attended[:, 0])
 
 
-def slow_fused(method: HyRSM, known: list[Tensor], asked: Tensor) -> list[Tensor]:
+def slow_fused(method: HyRSM, supports: list[Tensor], queries: Tensor) -> list[Tensor]:
     """Unit frames of all that a query is compared with, then its own."""
     p, config = dict(method.named_parameters()), method.config
-    tokens = torch.stack([video.mean(0) for video in (*known, asked)])
+    tokens = torch.stack([video.mean(0) for video in (*supports, queries)])
     attended, _ = functional.multi_head_attention_forward(
         tokens[:, None],
         tokens[:, None],
@@ -77,7 +77,7 @@ def slow_fused(method: HyRSM, known: list[Tensor], asked: Tensor) -> list[Tensor
         functional.normalize(
             torch.cat([video, z.expand_as(video)], 1) @ p["fuse.weight"].T + p["fuse.bias"], dim=1
         )
-        for video, z in zip((*known, asked), related, strict=True)
+        for video, z in zip((*supports, queries), related, strict=True)
     ]
 
 
@@ -95,17 +95,17 @@ def slow_episode(
         owner = LABELS.tolist()
     rows, behind = [], []
     for x in query:
-        *known, asked = slow_fused(method, videos, slow_frames(method, x))
+        *supports, queries = slow_fused(method, videos, slow_frames(method, x))
         distances = []
-        for video in known:
-            delta = 1 - asked @ video.T
+        for video in supports:
+            delta = 1 - queries @ video.T
             distances.append(delta.min(1).values.sum() + delta.min(0).values.sum())
         row = [
             -torch.stack([v for v, o in zip(distances, owner, strict=True) if o == c]).mean()
             for c in range(3)
         ]
         rows.append(torch.stack(row))
-        behind.append([*known, asked])
+        behind.append([*supports, queries])
     return torch.stack(rows), behind
 
 
@@ -160,10 +160,10 @@ def test_several_shots_losses_and_gradients_follow_the_rule(shots: str) -> None:
     expected = torch.stack([logits for logits, _ in slow])
     torch.testing.assert_close(method.episode_logits(batch), expected, atol=1e-5, rtol=1e-5)
     behind = [row for _, rows in slow for row in rows]
-    known = slow_coherence(method.config, [video for row in behind for video in row[:-1]])
-    asked = slow_coherence(method.config, [row[-1] for row in behind])
+    supports = slow_coherence(method.config, [video for row in behind for video in row[:-1]])
+    queries = slow_coherence(method.config, [row[-1] for row in behind])
     losses = method.losses(batch)
-    coherence = method.config.coherence_weight * (known + asked)
+    coherence = method.config.coherence_weight * (supports + queries)
     torch.testing.assert_close(losses["coherence"], coherence, atol=1e-5, rtol=1e-5)
     total = functional.cross_entropy(expected.flatten(0, 1), TRUTH.repeat(2)) + coherence
     names, parameters = zip(*method.named_parameters(), strict=True)
@@ -182,11 +182,11 @@ def test_episodes_do_not_see_each_other_and_order_does_not_matter(shots: str) ->
         alone = method.episode_logits(batch_of(query[e : e + 1], support[e : e + 1]))
         torch.testing.assert_close(together[e : e + 1], alone, atol=1e-5, rtol=1e-5)
     order = torch.tensor([5, 3, 0, 4, 1, 2])
-    asked, known = (
+    queries, supports = (
         split(method.encode(Features({}, side.flatten(0, 1))), 3)
         for side in (query, support[:, order])
     )
-    shuffled = method.score(asked, known, labels=LABELS[order], way=3)
+    shuffled = method.score(queries, supports, labels=LABELS[order], way=3)
     torch.testing.assert_close(together, shuffled, atol=1e-5, rtol=1e-5)
 
 
@@ -196,11 +196,13 @@ def test_only_the_mean_of_videos_is_pairwise_and_never_free_of_context() -> None
     assert as_pairwise(prototypes) is None
     assert not videos.context_free
     query, support = episodes(1)
-    asked, known = (split(videos.encode(Features({}, side[0])), 1) for side in (query, support))
-    pairs = videos.pairs(asked, known)
-    fewer = {name: tensor[:, :3] for name, tensor in known.items()}
-    assert not torch.allclose(pairs[:, :, :3], videos.pairs(asked, fewer), atol=1e-3)
-    plan, cosine = videos.frame_plans(asked, known)
+    queries, supports = (
+        split(videos.encode(Features({}, side[0])), 1) for side in (query, support)
+    )
+    pairs = videos.pairs(queries, supports)
+    fewer = {name: tensor[:, :3] for name, tensor in supports.items()}
+    assert not torch.allclose(pairs[:, :, :3], videos.pairs(queries, fewer), atol=1e-3)
+    plan, cosine = videos.frame_plans(queries, supports)
     torch.testing.assert_close(plan.sum((-2, -1)), torch.ones(1, 4, 6))
     # The plan weighs the means of nearest frames, the score sums them: 2·T·(1 − mean).
     torch.testing.assert_close(pairs, -2 * 5 * (1 - (plan * cosine).sum((-2, -1))))

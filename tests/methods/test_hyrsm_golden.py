@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from golden import close, golden_tensors, official_state
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,7 +15,6 @@ from a2m2_zoo.methods.blocks.relation import coherence_weights
 from a2m2_zoo.methods.hyrsm import HyRSM, HyRSMConfig, HyRSMPlusPlus, HyRSMPlusPlusConfig
 from a2m2_zoo.zoo.convert.hyrsm import convert_hyrsm, convert_hyrsm_plus_plus
 
-ROOT = Path(__file__).resolve().parents[2]
 FILE = "hyrsm_golden.safetensors"
 RUNS = [
     ("CNN_HyRSM_1shot", 1),
@@ -30,21 +27,11 @@ RUNS = [
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Tensor]:
-    path = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden")) / FILE
-    if not path.is_file():
-        pytest.skip(f"needs {FILE}: set A2M2_GOLDEN to the folder of golden tensors")
-    return load_file(path)
-
-
-def same(found: Tensor, expected: Tensor, name: str) -> None:
-    atol = 2e-5 * max(1.0, expected.abs().max().item())
-    torch.testing.assert_close(
-        found.detach(), expected, atol=atol, rtol=1e-5, msg=lambda text: f"{name}: {text}"
-    )
+    return golden_tensors(FILE)
 
 
 def official(golden: dict[str, Tensor], kind: str, **changes: Any) -> HyRSM:
-    state = {k.removeprefix("sd."): v for k, v in golden.items() if k.startswith("sd.")}
+    state = official_state(golden)
     plus = "plusplus" in kind
     converted = (convert_hyrsm_plus_plus if plus else convert_hyrsm)(state, source="golden")
     shots = "videos" if kind.endswith("1shot") else "prototypes"
@@ -75,10 +62,10 @@ def official_batch(golden: dict[str, Tensor], shot: int) -> TrainingBatch:
 def test_scores_are_the_official_ones(golden: dict[str, Tensor], kind: str, shot: int) -> None:
     method, batch, name = official(golden, kind), official_batch(golden, shot), f"{kind}.{shot}shot"
     expected = golden[f"{name}.logits"]
-    same(method.episode_logits(batch)[0], expected, f"{name}.logits")
+    close(method.episode_logits(batch)[0], expected, f"{name}.logits")
     losses = method.losses(batch)
     truth = functional.cross_entropy(expected, batch.query_labels)
-    same(losses["episode"], truth, f"{name}.logits by losses")
+    close(losses["episode"], truth, f"{name}.logits by losses")
 
 
 @pytest.mark.parametrize(("kind", "shot"), RUNS)
@@ -92,12 +79,12 @@ def test_every_frame_is_classified_as_officially(
     for part in ("weight", "bias"):
         getattr(classifier, part).data.copy_(golden[f"sd.classification_layer.{part}"])
     both = torch.cat([method.frames(batch.support), method.frames(batch.query)])
-    same(classifier(both).flatten(0, 1), expected, f"{name}.class_logits")
+    close(classifier(both).flatten(0, 1), expected, f"{name}.class_logits")
     assert batch.support_classes is not None
     assert batch.query_classes is not None
     truth = torch.cat([batch.support_classes, batch.query_classes]).repeat_interleave(8)
     loss = method.config.classification_weight * functional.cross_entropy(expected, truth)
-    same(method.losses(batch)["frames"], loss, f"{name}.class_logits by losses")
+    close(method.losses(batch)["frames"], loss, f"{name}.class_logits by losses")
 
 
 @pytest.mark.parametrize(("kind", "shot"), RUNS[3:])
@@ -111,7 +98,7 @@ def test_temporal_coherence_is_the_official_one(
     )
     name = f"{kind}.{shot}shot.{recipe}loss_temporal_regular"
     found = method.losses(official_batch(golden, shot))["coherence"]
-    same(found / 0.5, golden[name], name)
+    close(found / 0.5, golden[name], name)
 
 
 @pytest.mark.parametrize(("window", "falloff"), [(3, 23.0), (1, 51.0)])
@@ -119,8 +106,8 @@ def test_coherence_weights_are_the_official_ones(
     golden: dict[str, Tensor], window: int, falloff: float
 ) -> None:
     name = f"hyrsmpp.weight_w{window}_t{falloff:.0f}"
-    same(coherence_weights(8, window=window, falloff=falloff), golden[name], name)
+    close(coherence_weights(8, window=window, falloff=falloff), golden[name], name)
 
 
 def test_positions_are_the_official_ones(golden: dict[str, Tensor]) -> None:
-    same(channel_positions(20, 64), golden["sd.pe.pe"][0], "sd.pe.pe")
+    close(channel_positions(20, 64), golden["sd.pe.pe"][0], "sd.pe.pe")

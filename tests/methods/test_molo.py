@@ -95,8 +95,8 @@ def test_several_shots_are_averaged_after_the_encoder(matching: str, single_dire
         expected = 0.0
         for part, weight in (("appearance", 1.0), ("motion", 0.7)):
             shots = support[part][e][labels == w].detach().double().numpy()
-            asked = query[part][e, q].detach().double().numpy()
-            expected -= weight * slow_distance(asked, shots.mean(0), config)
+            frames = query[part][e, q].detach().double().numpy()
+            expected -= weight * slow_distance(frames, shots.mean(0), config)
         assert logits[e, q, w].item() == pytest.approx(expected, abs=2e-5)
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from pathlib import Path
 
 import pytest
 import torch
+from golden import FOLDER, close, golden_tensors, needs_golden, official_state
 from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,12 +17,7 @@ from a2m2_zoo.methods.molo import MoLo
 from a2m2_zoo.ops.alignment import frame_cosines
 from a2m2_zoo.zoo.convert.molo import convert_molo
 
-ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden"))
-FILE = GOLDEN / "molo_golden_1shot.safetensors"
-needs_golden = pytest.mark.skipif(
-    not FILE.is_file(), reason="needs the golden tensors: set A2M2_GOLDEN to their folder"
-)
+FILE = "molo_golden_1shot.safetensors"
 
 VARIANTS = {
     "eval": {},
@@ -46,9 +39,9 @@ EXTRA = {
 
 def golden_names() -> list[str]:
     """Every tensor that applies; the official code reports a reconstruction error of 0 in eval."""
-    if not FILE.is_file():
+    if not (FOLDER / FILE).is_file():
         return ["absent"]
-    with safe_open(FILE, "pt") as file:
+    with safe_open(FOLDER / FILE, "pt") as file:
         names = sorted(file.keys())
     return [
         n
@@ -67,7 +60,7 @@ def ours_of(official: str) -> str | None:
 
 
 def golden_method(golden: dict[str, Tensor], **options: float | bool) -> MoLo:
-    state = {k.removeprefix("sd."): v for k, v in golden.items() if k.startswith("sd.")}
+    state = official_state(golden)
     found = convert_molo(state, source="golden")
     config = dataclasses.replace(
         found.config, class_weight=0.1, contrast_weight=0.05, reconstruction_weight=0.4, **options
@@ -128,7 +121,7 @@ def outputs(method: MoLo, batch: TrainingBatch) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Tensor]:
-    return dict(load_file(FILE))
+    return golden_tensors(FILE)
 
 
 @pytest.fixture(scope="module")
@@ -191,12 +184,11 @@ def trained(golden: dict[str, Tensor], batch: TrainingBatch) -> dict[str, Tensor
     return found
 
 
-@needs_golden
+@needs_golden(FILE)
 @pytest.mark.parametrize("name", golden_names())
 def test_golden(name: str, golden: dict[str, Tensor], reproduced: dict[str, Tensor]) -> None:
     expected, found = golden[name], reproduced[name].detach()
-    scale = max(1.0, expected.abs().max().item())
-    torch.testing.assert_close(found, expected, atol=2e-5 * scale, rtol=1e-5)
+    close(found, expected, name)
     if ".grad" in name:
         # Most gradients are small beside that tolerance. Sums over five million pixels in float32 are
         # 1e-4 off exact arithmetic in the golden file itself.

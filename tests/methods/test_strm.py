@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from golden import close, golden_tensors, needs_golden, official_state
 from torch import Tensor
 from tuple_rules import cross_transformer, encoded, nearest_tuples
 
@@ -17,31 +15,19 @@ from a2m2_zoo.methods.blocks.tuples import TupleDistance
 from a2m2_zoo.methods.strm import STRM, STRMConfig
 from a2m2_zoo.zoo.convert.strm import convert_strm
 
-ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden"))
-FILE = GOLDEN / "strm_golden.safetensors"
-needs_golden = pytest.mark.skipif(
-    not FILE.is_file(), reason="needs the golden tensors: set A2M2_GOLDEN to their folder"
-)
+FILE = "strm_golden.safetensors"
 CONFIG = STRMConfig(stage="deep", channels=6, out=5, frames=4, grid=2)
 LABELS = torch.tensor([2, 0, 1, 2, 2, 0])  # two, one and three shots
 
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Tensor]:
-    return dict(load_file(FILE))
-
-
-def close(found: Tensor, expected: Tensor, name: str) -> None:
-    tolerance = 2e-5 * max(1.0, expected.abs().max().item())
-    torch.testing.assert_close(
-        found, expected, atol=tolerance, rtol=1e-5, msg=lambda m: f"{name}: {m}"
-    )
+    return golden_tensors(FILE)
 
 
 def golden_method(golden: dict[str, Tensor], **options: float | bool) -> STRM:
     """The official state dict, and beside it the part that the official code leaves out of it."""
-    state = {k.removeprefix("sd."): v for k, v in golden.items() if k.startswith("sd.")}
+    state = official_state(golden)
     found = convert_strm(state, source="golden")
     method = STRM(dataclasses.replace(found.config, aux_weight=0.1, **options))
     aside = "unregistered.new_dist_loss_post_pat.0.clsW."
@@ -94,7 +80,7 @@ def logits_of(
 # ---- against the official code
 
 
-@needs_golden
+@needs_golden(FILE)
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("shots", [1, 5])
 def test_golden_logits(golden: dict[str, Tensor], shots: int, training: bool) -> None:
@@ -110,7 +96,7 @@ def test_golden_logits(golden: dict[str, Tensor], shots: int, training: bool) ->
         close(logits[0], golden[f"{shots}shot.{name}"], f"{shots}shot.{name}")
 
 
-@needs_golden
+@needs_golden(FILE)
 @pytest.mark.parametrize("official", [False, True])
 def test_losses_are_cross_entropies_of_the_golden_logits(
     golden: dict[str, Tensor], official: bool
@@ -123,9 +109,9 @@ def test_losses_are_cross_entropies_of_the_golden_logits(
         close(losses[name], weight * (each.sum() if official else each.mean()), name)
 
 
-@needs_golden
+@needs_golden(FILE)
 def test_without_the_auxiliary_part_the_main_logits_are_left(golden: dict[str, Tensor]) -> None:
-    state = {k.removeprefix("sd."): v for k, v in golden.items() if k.startswith("sd.")}
+    state = official_state(golden)
     found = convert_strm(state, source="golden")
     method = STRM(found.config).eval()
     method.load_state_dict(found.head)

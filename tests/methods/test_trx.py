@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from golden import close, golden_tensors, needs_golden
 from torch import Tensor
 from tuple_rules import cross_transformer
 
@@ -18,26 +16,14 @@ from a2m2_zoo.methods.blocks.tuples import FramePositions, ordered_tuples, tuple
 from a2m2_zoo.methods.trx import TRX, TRXConfig
 from a2m2_zoo.zoo.convert.trx import convert_trx
 
-ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden"))
-FILE = GOLDEN / "trx_golden.safetensors"
-needs_golden = pytest.mark.skipif(
-    not FILE.is_file(), reason="needs the golden tensors: set A2M2_GOLDEN to their folder"
-)
+FILE = "trx_golden.safetensors"
 CONFIG = TRXConfig(channels=6, out=5, frames=4)
 LABELS = torch.tensor([2, 0, 1, 2, 2, 0])  # two, one and three shots
 
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Tensor]:
-    return dict(load_file(FILE))
-
-
-def close(found: Tensor, expected: Tensor, name: str) -> None:
-    tolerance = 2e-5 * max(1.0, expected.abs().max().item())
-    torch.testing.assert_close(
-        found, expected, atol=tolerance, rtol=1e-5, msg=lambda m: f"{name}: {m}"
-    )
+    return golden_tensors(FILE)
 
 
 def golden_method(golden: dict[str, Tensor], **options: bool | float) -> TRX:
@@ -86,7 +72,7 @@ def logits_of(method: TRX, query: Tensor, support: Tensor, labels: Tensor, *, e:
 # ---- against the official code
 
 
-@needs_golden
+@needs_golden(FILE)
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("shots", [1, 5])
 def test_golden_logits(golden: dict[str, Tensor], shots: int, training: bool) -> None:
@@ -104,7 +90,7 @@ def test_golden_logits(golden: dict[str, Tensor], shots: int, training: bool) ->
         close(part(one, other, labels=batch.labels, way=5)[0], golden[name], name)
 
 
-@needs_golden
+@needs_golden(FILE)
 def test_golden_loss_and_accuracy(golden: dict[str, Tensor]) -> None:
     batch = golden_batch(golden, 5)
     summed = golden_method(golden, official_loss=True).losses(batch)
@@ -116,7 +102,7 @@ def test_golden_loss_and_accuracy(golden: dict[str, Tensor]) -> None:
     assert right.float().mean() == golden["trx.5shot.accuracy"]
 
 
-@needs_golden
+@needs_golden(FILE)
 @pytest.mark.parametrize("cardinality", [2, 3])
 def test_golden_tuples_and_positions(golden: dict[str, Tensor], cardinality: int) -> None:
     expected = golden[f"card{cardinality}.tuples"].long()
@@ -222,13 +208,13 @@ def test_episodes_together_are_episodes_one_by_one() -> None:
 def test_order_of_supports_changes_nothing(labels: Tensor) -> None:
     method, query, support = small()
     encoded = split(method.encode(vectors(support)), 1)
-    asked = split(method.encode(vectors(query)), 1)
-    logits = method.score(asked, encoded, labels=labels, way=3)
+    queries = split(method.encode(vectors(query)), 1)
+    logits = method.score(queries, encoded, labels=labels, way=3)
     order = torch.tensor([4, 2, 0, 5, 3, 1])
     shuffled = {n: x[:, order] for n, x in encoded.items()}
-    found = method.score(asked, shuffled, labels=labels[order], way=3)
+    found = method.score(queries, shuffled, labels=labels[order], way=3)
     torch.testing.assert_close(found, logits, atol=1e-5, rtol=1e-5)
-    swapped = method.score(asked, encoded, labels=2 - labels, way=3)
+    swapped = method.score(queries, encoded, labels=2 - labels, way=3)
     torch.testing.assert_close(swapped, logits.flip(-1), atol=1e-5, rtol=1e-5)
 
 

@@ -46,16 +46,16 @@ def cross_transformer(
 
     logits = torch.zeros(len(query), way, dtype=query.dtype)
     for q, clip in enumerate(query):
-        asked, wanted = project(clip)
+        queries, wanted = project(clip)
         for c in range(way):
             shots = [project(support[n]) for n in range(len(support)) if labels[n] == c]
             keys = torch.cat([k for k, _ in shots])
             values = torch.cat([v for _, v in shots])
             total = torch.zeros((), dtype=query.dtype)
-            for key, value in zip(asked, wanted, strict=True):
+            for key, value in zip(queries, wanted, strict=True):
                 attention = (keys @ key / len(key) ** 0.5).softmax(0)
                 total = total + (value - attention @ values).square().sum()
-            logits[q, c] = -total / len(asked)
+            logits[q, c] = -total / len(queries)
     return logits
 
 
@@ -70,9 +70,9 @@ def nearest_tuples(
 
     logits = torch.zeros(len(query), way, dtype=query.dtype)
     for q, clip in enumerate(query):
-        asked = project(clip)
+        queries = project(clip)
         for c in range(way):
-            known = torch.cat([project(support[n]) for n in range(len(support)) if labels[n] == c])
-            nearest = [min((one - other).norm() for other in known) for one in asked]
+            others = torch.cat([project(support[n]) for n in range(len(support)) if labels[n] == c])
+            nearest = [min((one - other).norm() for other in others) for one in queries]
             logits[q, c] = -torch.stack(nearest).mean()
     return logits

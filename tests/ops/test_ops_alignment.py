@@ -1,9 +1,7 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from golden import close, golden_tensors
 
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.ops.alignment import (
@@ -16,15 +14,12 @@ from a2m2_zoo.ops.alignment import (
     product_plan,
 )
 
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "matching_golden.safetensors"
 SHAPES = ("8x8", "5x9", "2x2")
 
 
 @pytest.fixture(scope="module")
 def golden():
-    if not GOLDEN.exists():
-        pytest.skip("the golden tensors (../shared/golden) are not here")
-    return load_file(GOLDEN)
+    return golden_tensors("matching_golden.safetensors")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -34,7 +29,7 @@ def test_otam_is_the_published_one(golden, shape, softening):
     for turned, name in ((distance, "cum"), (distance.mT, "cum_transposed")):
         want = golden[f"otam.{shape}.lbda{softening}.{name}"]
         got = otam_distance(turned, softening=softening)
-        torch.testing.assert_close(got, want, rtol=1e-5, atol=2e-5 * max(1, want.abs().max()))
+        close(got, want, name)
 
 
 def test_otam_of_large_distances_is_finite(golden):

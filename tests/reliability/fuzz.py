@@ -47,7 +47,7 @@ class Subjects:
 
     def __init__(self, folder: Path) -> None:
         import numpy as np
-        from makers import film
+        from makers import draw_video
         from zoo_maker import tiny_model
 
         from a2m2_zoo import build_bank, load_model
@@ -55,7 +55,7 @@ class Subjects:
         self.folder = folder
         self.query = np.random.default_rng(0).integers(0, 255, (6, 64, 64, 3), dtype=np.uint8)
         names = ("a.mp4", "b.mkv", "c.avi", "d.ts", "e.mov", "f.flv", "g.nut")
-        self.videos = [film(folder / "films" / name, 12, size=(64, 96)) for name in names]
+        self.videos = [draw_video(folder / "videos" / name, 12, size=(64, 96)) for name in names]
         self.head = tiny_model(folder / "model")
         self.model = load_model(self.head)
         supports = {"right": [self.videos[0], self.videos[1]], "back": [self.videos[4]]}

@@ -21,7 +21,7 @@ from typing import Any
 
 import av
 import pytest
-from makers import film
+from makers import draw_video
 from safetensors import safe_open
 
 from a2m2_zoo._utils.files import sha256_of
@@ -80,18 +80,18 @@ class Driver:
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Clips of two classes, a film, a bank, a model of one file."""
+    """Clips of two classes, a video, a bank, a model of one file."""
     folder = tmp_path_factory.mktemp("kills")
     for name, speed in (("right", 3), ("left", -4)):
         for i in range(2):
-            film(folder / "data" / name / f"{i}.mp4", 12 + i, size=(64, 80), speed=speed)
-            film(
+            draw_video(folder / "data" / name / f"{i}.mp4", 12 + i, size=(64, 80), speed=speed)
+            draw_video(
                 folder / "other" / f"{name} fast" / f"{i}.mp4",
                 12 + i,
                 size=(64, 80),
                 speed=2 * speed,
             )
-    film(folder / "film.mp4", 60, size=(64, 80))
+    draw_video(folder / "video.mp4", 60, size=(64, 80))
     return folder
 
 
@@ -157,7 +157,7 @@ COMMANDS = {
     ),
     "spot": Command(
         lambda w, o: [
-            *("spot", w / "film.mp4", "--supports", w / "bank.safetensors", "--cut", o / "cut"),
+            *("spot", w / "video.mp4", "--supports", w / "bank.safetensors", "--cut", o / "cut"),
             *("--plot", o / "plot.png", "--window", 1),
         ],
         times=12,

@@ -105,11 +105,11 @@ def _block(draw: np.random.Generator, classes: int, shot: int) -> list[MethodRes
 
 
 def _confusion(draw: np.random.Generator, classes: int, accuracy: float) -> np.ndarray:
-    asked = 50_000 // classes
+    queries = 50_000 // classes
     wrong = draw.dirichlet(np.full(classes, 0.3), classes) * (1 - np.eye(classes))
     wrong /= wrong.sum(1, keepdims=True)
     right = np.clip(accuracy + draw.normal(0, 0.12, classes), 0, 1)[:, None]
     shares = right * np.eye(classes) + (1 - right) * wrong
-    counts = np.stack([draw.multinomial(asked, row / row.sum()) for row in shares])
+    counts = np.stack([draw.multinomial(queries, row / row.sum()) for row in shares])
     counts[-1] = 0  # a class that was never asked
     return counts

@@ -23,7 +23,7 @@ from a2m2_zoo.report.examples import explained_episodes
 from a2m2_zoo.report.heat import heat
 from a2m2_zoo.report.markup import clean, esc
 from a2m2_zoo.report.page import Explained, page_html, write_page
-from a2m2_zoo.report.sections import best_rival
+from a2m2_zoo.report.sections import best_baseline
 from a2m2_zoo.report.style import CSS
 from a2m2_zoo.synthetic import draw_named
 from a2m2_zoo.zoo.load import load_model
@@ -217,19 +217,19 @@ def test_untrained_heads_are_called_so_wherever_they_appear(page: str) -> None:
     assert "significant" not in text.lower()
 
 
-def test_the_rival_is_a_method_of_its_own_that_was_trained_or_needs_no_training() -> None:
+def test_the_baseline_is_a_method_of_its_own_that_was_trained_or_needs_no_training() -> None:
     made = comparison(shots=(1,))
     good = [r for r in made.results if r.status != "untrained" and not r.method.startswith("a2m2")]
-    assert best_rival(made.results, "a2m2") == good[0]
+    assert best_baseline(made.results, "a2m2") == good[0]
     rest = [r for r in made.results if r not in good]
-    found = best_rival(rest, "a2m2")
+    found = best_baseline(rest, "a2m2")
     assert found is not None
     assert found.status == "untrained"
     variants = [r for r in rest if r.method.startswith("a2m2")]
-    found = best_rival(variants, "a2m2")
+    found = best_baseline(variants, "a2m2")
     assert found is not None
     assert found.method == "a2m2-otam"
-    assert best_rival([r for r in variants if r.method == "a2m2"], "a2m2") is None
+    assert best_baseline([r for r in variants if r.method == "a2m2"], "a2m2") is None
 
 
 def test_comparisons_with_holes_still_make_a_page() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from makers import film
+from makers import draw_video
 
 from a2m2_zoo.synthetic import NAMED_ACTIONS, draw_named, write_video
 
@@ -27,13 +27,13 @@ def parts() -> list[tuple[str, np.ndarray]]:
     return [(n, draw_named(n, 10 + i, frames=f, studio=2)) for i, (n, f) in enumerate(plan)]
 
 
-def long_film(path: Path) -> Path:
+def long_video(path: Path) -> Path:
     write_video(path, np.concatenate([part for _, part in parts()]))
     return path
 
 
 def five_actions(root: Path) -> tuple[dict[str, list[Path]], Path]:
-    """Two supports of each named action, and a film of all of them, as `a2m2 demo` draws them."""
+    """Two supports of each named action, and a video of all of them, as `a2m2 demo` draws them."""
     scene = {"style": "scene", "studio": 2}
     found: dict[str, list[Path]] = {}
     for name in NAMED_ACTIONS:
@@ -42,8 +42,8 @@ def five_actions(root: Path) -> tuple[dict[str, list[Path]], Path]:
             write_video(path, draw_named(name, i, seed=0, frames=32, **scene))
             found.setdefault(name, []).append(path)
     parts = [draw_named(name, 1, seed=1, frames=32, **scene) for name in NAMED_ACTIONS]
-    write_video(root / "film.mp4", np.concatenate(parts))
-    return found, root / "film.mp4"
+    write_video(root / "video.mp4", np.concatenate(parts))
+    return found, root / "video.mp4"
 
 
 def frames_of(path: Path) -> list[tuple[av.VideoFrame, float]]:
@@ -53,9 +53,9 @@ def frames_of(path: Path) -> list[tuple[av.VideoFrame, float]]:
     return [(frame, at - found[0][1]) for frame, at in found]
 
 
-def noisy_film(path: Path) -> Path:
+def noisy_video(path: Path) -> Path:
     """Noise where the pictures of the second half should be."""
-    film(path, 90)
+    draw_video(path, 90)
     data = bytearray(path.read_bytes())
     begin, end = data.index(b"mdat") + 4, data.index(b"moov") - 4
     middle = (begin + end) // 2
@@ -64,12 +64,12 @@ def noisy_film(path: Path) -> Path:
     return path
 
 
-def cut_film(path: Path) -> Path:
+def cut_video(path: Path) -> Path:
     """The header announces twice as much as there is."""
-    film(path.with_name("whole.mkv"), 90)
+    draw_video(path.with_name("whole.mkv"), 90)
     data = path.with_name("whole.mkv").read_bytes()
     path.write_bytes(data[: len(data) // 2])
     return path
 
 
-DAMAGED = {"noise.mp4": noisy_film, "cut.mkv": cut_film}
+DAMAGED = {"noise.mp4": noisy_video, "cut.mkv": cut_video}

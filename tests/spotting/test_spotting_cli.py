@@ -14,9 +14,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from makers import film
+from makers import draw_video
 from PIL import Image
-from spotting_maker import DAMAGED, FPS, long_film, parts, supports
+from spotting_maker import DAMAGED, FPS, long_video, parts, supports
 
 from a2m2_zoo import Segment, SupportBank, build_bank, load_model
 from a2m2_zoo.cli import main
@@ -27,8 +27,8 @@ from a2m2_zoo.report.timeline import draw_timeline, score_curves
 from a2m2_zoo.spotting import Stream, Window
 from a2m2_zoo.spotting import sources as sources_module
 from a2m2_zoo.spotting.cutting import clip_name, cut_segments
-from a2m2_zoo.spotting.segments import REJECT_JUDGED, REJECT_PLAIN
-from a2m2_zoo.spotting.sources import Film, open_camera, open_film
+from a2m2_zoo.spotting.segments import REJECT_CLOSED_SET, REJECT_OPEN_SET
+from a2m2_zoo.spotting.sources import VideoFrames, open_camera, open_video_file
 
 NAMES = [name for name, _ in parts()]
 
@@ -38,7 +38,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("spotting")
     supports(root / "supports")
     build_bank(root / "supports", model=load_model()).save(root / "bank.safetensors")
-    long_film(root / "long.mp4")
+    long_video(root / "long.mp4")
     return root
 
 
@@ -147,15 +147,15 @@ def test_what_cannot_be_opened_has_no_answer(
 def test_ctrl_c_keeps_what_was_found(
     work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = Film.__iter__
+    whole = VideoFrames.__iter__
 
-    def interrupted(film: Film) -> Iterator[tuple[av.VideoFrame, float]]:
-        for frame, at in whole(film):
+    def interrupted(video: VideoFrames) -> Iterator[tuple[av.VideoFrame, float]]:
+        for frame, at in whole(video):
             if at > 4.5:
                 raise KeyboardInterrupt
             yield frame, at
 
-    monkeypatch.setattr(Film, "__iter__", interrupted)
+    monkeypatch.setattr(VideoFrames, "__iter__", interrupted)
     assert ask(work, "--json") == 130
     captured = capsys.readouterr()
     assert known(json.loads(captured.out)["segments"])[:2] == NAMES[:2]
@@ -217,7 +217,7 @@ def test_a_camera_that_is_not_there_is_one_line(
 
 
 def test_cut_clips_are_even_and_safely_named(tmp_path: Path) -> None:
-    path = film(tmp_path / "f.mkv", 45, size=(98, 130))
+    path = draw_video(tmp_path / "f.mkv", 45, size=(98, 130))
     segments = [
         Segment(0.5, 1.0, "../pick up", 0.9),
         Segment(1.0, 1.5, "unknown", 0.5, known=False),
@@ -262,22 +262,22 @@ def test_times_for_people_and_for_players() -> None:
 def test_the_help_names_the_default_threshold(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["spot", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert f"({REJECT_JUDGED:g}; {REJECT_PLAIN:g} with" in text.replace("│ │ ", "")
+    assert f"({REJECT_OPEN_SET:g}; {REJECT_CLOSED_SET:g} with" in text.replace("│ │ ", "")
 
 
-def test_film_times_begin_at_zero_and_the_end_is_announced(work: Path, tmp_path: Path) -> None:
+def test_video_times_begin_at_zero_and_the_end_is_announced(work: Path, tmp_path: Path) -> None:
     with av.open(str(work / "long.mp4")) as source, av.open(str(tmp_path / "o.ts"), "w") as target:
         copy = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.dts is not None:
                 packet.stream = copy
                 target.mux(packet)  # MPEG-TS begins at 1.4 s or so
-    times = [at for _, at in open_film(tmp_path / "o.ts")]
+    times = [at for _, at in open_video_file(tmp_path / "o.ts")]
     assert times[0] == 0.0
     assert times == pytest.approx([i / FPS for i in range(116)], abs=1e-3)
-    assert open_film(work / "long.mp4").seconds == pytest.approx(116 / FPS)
+    assert open_video_file(work / "long.mp4").seconds == pytest.approx(116 / FPS)
     with pytest.raises(VideoError, match="no such file"):
-        open_film(tmp_path / "none.mp4")
+        open_video_file(tmp_path / "none.mp4")
 
 
 def test_frames_may_be_arrays_tensors_or_pyav_frames(work: Path) -> None:

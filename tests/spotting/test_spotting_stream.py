@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 import torch
-from makers import BROKEN, audio_only, film
-from spotting_maker import DAMAGED, FPS, five_actions, frames_of, long_film, parts, supports
+from makers import BROKEN, audio_only, draw_video
+from spotting_maker import DAMAGED, FPS, five_actions, frames_of, long_video, parts, supports
 
 from a2m2_zoo import SupportBank, build_bank, classify, load_model
 from a2m2_zoo.errors import ArgumentError, BankError, EpisodeError, VideoError, VideoLimitError
@@ -25,7 +25,7 @@ from a2m2_zoo.spotting import (
     window_lengths,
 )
 from a2m2_zoo.spotting.average_precision import temporal_iou
-from a2m2_zoo.spotting.sources import Film
+from a2m2_zoo.spotting.sources import VideoFrames
 from a2m2_zoo.spotting.windows import PLAIN_LENGTHS
 from a2m2_zoo.synthetic import NAMED_ACTIONS
 from a2m2_zoo.video import Limits
@@ -43,7 +43,7 @@ def bank(model: Model, tmp_path_factory: pytest.TempPathFactory) -> SupportBank:
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return long_film(tmp_path_factory.mktemp("long") / "long.mp4")
+    return long_video(tmp_path_factory.mktemp("long") / "long.mp4")
 
 
 def same(ours: list[Window], theirs: list[Window]) -> bool:
@@ -219,7 +219,7 @@ def test_the_clock_may_count_from_1970_and_a_jump_costs_nothing(
     for at in (0.0, 1_795_912_039.25, -1e9, 9e10):
         stream.push(frames[0], at)
     stream.close()
-    assert len(windows) == 4  # what came before a jump is judged as a whole
+    assert len(windows) == 4  # what came before a jump is scored as a whole
     with pytest.raises(ArgumentError, match=r"timestamp is 1.7959.*e\+18; expected seconds"):
         Stream(model, bank).push(frames[0], 1_795_912_039_000_000_000)
 
@@ -228,15 +228,15 @@ def test_a_frame_stamped_beyond_all_time_is_left_out_and_named(
     video: Path, bank: SupportBank, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = spot(video, bank, model=model)
-    frames = Film.__iter__
+    frames = VideoFrames.__iter__
 
-    def stamped(film: Film) -> Iterator[tuple[av.VideoFrame, float]]:
-        for number, (frame, at) in enumerate(frames(film)):
+    def stamped(video: VideoFrames) -> Iterator[tuple[av.VideoFrame, float]]:
+        for number, (frame, at) in enumerate(frames(video)):
             yield frame, at
             if number == 50:
                 yield frame, 1e15
 
-    monkeypatch.setattr(Film, "__iter__", stamped)
+    monkeypatch.setattr(VideoFrames, "__iter__", stamped)
     errors: list[VideoError] = []
     assert spot(video, bank, model=model, on_damage=errors.append) == whole
     assert "1 frame(s) are stamped with times that are none" in str(errors[0])
@@ -259,12 +259,12 @@ def test_what_is_kept_does_not_grow(bank: SupportBank, model: Model) -> None:
     assert sizes[0] == sizes[1]
 
 
-def test_a_video_shorter_than_every_window_is_judged_whole(
+def test_a_video_shorter_than_every_window_is_scored_whole(
     bank: SupportBank, model: Model, tmp_path: Path
 ) -> None:
     windows: list[Window] = []
     found = spot(
-        film(tmp_path / "short.mp4", 8),
+        draw_video(tmp_path / "short.mp4", 8),
         bank,
         model=model,
         reject_below=0,
@@ -312,7 +312,7 @@ def test_what_is_found_before_the_damage_is_kept(
 
 
 @pytest.mark.parametrize("name", sorted(BROKEN))
-def test_files_that_are_no_film_give_one_line(
+def test_files_that_are_no_video_give_one_line(
     name: str, bank: SupportBank, model: Model, tmp_path: Path
 ) -> None:
     path = BROKEN[name](tmp_path / name)

@@ -57,18 +57,18 @@ def test_every_episode_is_whole_and_within_one_draw(
     batch, draw = made.batch(index), plain.batch(index)
     assert batch.episodes == 2 * deals
     assert batch.clips == draw.clips == 2 * pool * sum(drawn)
-    asked, known = clips_of(batch)
-    assert known.shape == (2 * deals, 3 * shot)
-    assert asked.shape == (2 * deals, 3 * query)
+    queries, supports = clips_of(batch)
+    assert supports.shape == (2 * deals, 3 * shot)
+    assert queries.shape == (2 * deals, 3 * query)
     groups = draw.support.pooled.view(2, -1), draw.query.pooled.view(2, -1)
     for e in range(2 * deals):
-        used = [*asked[e].tolist(), *known[e].tolist()]
+        used = [*queries[e].tolist(), *supports[e].tolist()]
         assert len(set(used)) == len(used)
         assert set(used) <= set(torch.cat([group[e // deals] for group in groups]).tolist())
-        classes = (known[e] // 6).view(3, shot)
+        classes = (supports[e] // 6).view(3, shot)
         assert (classes == classes[:, :1]).all()
         assert len(set(classes[:, 0].tolist())) == 3
-        assert torch.equal(asked[e] // 6, classes[:, 0].repeat_interleave(query))
+        assert torch.equal(queries[e] // 6, classes[:, 0].repeat_interleave(query))
     assert torch.equal(batch.labels, torch.arange(3).repeat_interleave(shot))
     assert torch.equal(batch.query_labels, torch.arange(3).repeat_interleave(query))
 
@@ -86,10 +86,12 @@ def test_a_batch_depends_on_seed_and_index_alone() -> None:
 
 def test_all_clips_are_supports_and_queries_in_turn_and_all_classes_meet() -> None:
     """Over many deals, each clip plays both parts, and each pair of classes meets."""
-    asked, known = clips_of(DealtSource(source(episodes=1), **SIZES, deals=200, seed=0).batch(0))
-    assert set(asked.flatten().tolist()) == set(known.flatten().tolist())
-    assert len(asked.unique()) == 5 * 4
-    pairs = {(a, b) for row in (known // 6).tolist() for a, b in product(row, row) if a < b}
+    queries, supports = clips_of(
+        DealtSource(source(episodes=1), **SIZES, deals=200, seed=0).batch(0)
+    )
+    assert set(queries.flatten().tolist()) == set(supports.flatten().tolist())
+    assert len(queries.unique()) == 5 * 4
+    pairs = {(a, b) for row in (supports // 6).tolist() for a, b in product(row, row) if a < b}
     assert len(pairs) == 5 * 4 / 2
 
 

@@ -121,13 +121,13 @@ def test_gradients_are_unscaled_and_then_clipped() -> None:
     assert gradient_norm([nn.Parameter(torch.ones(1))], scale=1.0, clip=1.0) == 0.0
 
 
-def test_the_loss_scale_halves_on_overflow_and_grows_when_calm() -> None:
+def test_the_loss_scale_halves_on_overflow_and_grows_after_steps_without_one() -> None:
     scale = LossScale(4.0)
     assert scale.overflow()
     assert scale.value == 2.0
     for _ in range(3):
         scale.good(growth=3)
-    assert (scale.value, scale.calm) == (4.0, 0)
+    assert (scale.value, scale.growth_tracker) == (4.0, 0)
     assert scale.overflow()
     assert scale.overflow()
     assert not scale.overflow()

@@ -133,7 +133,7 @@ def test_a_method_without_parameters_is_refused(tmp_path: Path) -> None:
         maker.run(tmp_path / "run", config=maker.settings(backbone_lr=1e-4))
 
 
-class Films:
+class Clips:
     """Frames of moving gradients, two classes of them in each batch."""
 
     classes = 4
@@ -166,7 +166,7 @@ class Films:
 
 
 def test_a_backbone_is_tuned_from_frames_and_resumes_to_the_bit(tmp_path: Path) -> None:
-    frames = torch.cat([Films().batch(i).query_frames for i in range(100, 104)])
+    frames = torch.cat([Clips().batch(i).query_frames for i in range(100, 104)])
     clips = torch.cat([frames, frames + 0.1])
     config = maker.settings(
         way=2,
@@ -189,7 +189,7 @@ def test_a_backbone_is_tuned_from_frames_and_resumes_to_the_bit(tmp_path: Path) 
             training_names=list("wxyz"),
         )
         maker.run(
-            out, source=Films(), config=config, backbone=backbone, validation=validation, **how
+            out, source=Clips(), config=config, backbone=backbone, validation=validation, **how
         )
 
     run(tmp_path / "whole")
@@ -204,7 +204,7 @@ def test_a_backbone_is_tuned_from_frames_and_resumes_to_the_bit(tmp_path: Path) 
 def test_a_frozen_backbone_stays_as_it_is(tmp_path: Path) -> None:
     backbone = build_backbone("tiny")
     config = maker.settings(way=2, shot=1, query=1, batch=1, steps=3)
-    maker.run(tmp_path / "run", source=Films(), config=config, backbone=backbone, validation=None)
+    maker.run(tmp_path / "run", source=Clips(), config=config, backbone=backbone, validation=None)
     assert torch.equal(backbone.patch.weight, build_backbone("tiny").patch.weight)
     assert not any(name.startswith("backbone.") for name in saved(tmp_path / "run"))
     with pytest.raises(ArgumentError, match="no frames"):

@@ -24,7 +24,7 @@ ROW = {
     "grad_norm": 0.7,
     "clips_per_second": 99.0,
 }
-JUDGED = {"step": 3, "validation": {"1": 50.0, "5": 70.0}, "best": 60.0, "best_step": 3}
+VALIDATED = {"step": 3, "validation": {"1": 50.0, "5": 70.0}, "best": 60.0, "best_step": 3}
 
 
 def test_rows_come_back_and_a_resumed_run_cuts_off_what_it_will_write_again(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_tensorboard_gets_every_figure(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     log = logs.Log(tmp_path, after=2, tensorboard=True)
     log.write(ROW)
-    log.write(JUDGED)
+    log.write(VALIDATED)
     log.close()
     assert ("losses/frames", 0.5, 3) in written
     assert ("lr", 1e-4, 3) in written
@@ -96,7 +96,7 @@ def test_the_table_shows_what_is_going_on(monkeypatch: pytest.MonkeyPatch) -> No
     table({"note": "encoding: 3 of 9"})
     assert "encoding: 3 of 9" in shown()
     table(ROW)
-    table(JUDGED)
+    table(VALIDATED)
     for part in ("3 of 20", "1-shot 50.0 %, 5-shot 70.0 %", "60.0 % at step 3", "99 clips/s"):
         assert part in shown()
     assert "encoding" not in shown()

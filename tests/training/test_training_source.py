@@ -48,10 +48,10 @@ def test_clips_are_of_the_classes_they_are_said_to_be_and_none_comes_twice() -> 
     for episode in range(3):
         used = [*support.view(3, -1)[episode].tolist(), *query.view(3, -1)[episode].tolist()]
         assert len(set(used)) == len(used)
-        known = batch.support_classes.view(3, 4, 2)[episode]
-        assert torch.equal(known[:, 0], known[:, 1])
-        assert len(set(known[:, 0].tolist())) == 4
-        assert torch.equal(known[:, 0], batch.query_classes.view(3, 4)[episode])
+        classes = batch.support_classes.view(3, 4, 2)[episode]
+        assert torch.equal(classes[:, 0], classes[:, 1])
+        assert len(set(classes[:, 0].tolist())) == 4
+        assert torch.equal(classes[:, 0], batch.query_classes.view(3, 4)[episode])
 
 
 def test_half_precision_is_given_out_in_full() -> None:

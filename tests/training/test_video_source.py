@@ -82,10 +82,10 @@ def test_a_batch_is_what_the_plan_says(classes):
     with source(classes) as clips:
         batch = clips.batch(3)
     assert (clips.classes, clips.names) == (3, NAMES)
-    known = plan.classes[..., None] * CLIPS + plan.support
-    asked = plan.classes[..., None] * CLIPS + plan.query
-    assert clips_of(batch.support_frames) == known.flatten().tolist()
-    assert clips_of(batch.query_frames) == asked.flatten().tolist()
+    supports = plan.classes[..., None] * CLIPS + plan.support
+    queries = plan.classes[..., None] * CLIPS + plan.query
+    assert clips_of(batch.support_frames) == supports.flatten().tolist()
+    assert clips_of(batch.query_frames) == queries.flatten().tolist()
     assert batch.support_classes.tolist() == plan.classes.flatten().tolist()
     assert batch.query_classes.tolist() == plan.classes.repeat(2, axis=1).flatten().tolist()
     assert (batch.labels.tolist(), batch.query_labels.tolist()) == ([0, 1], [0, 0, 1, 1])
@@ -142,23 +142,23 @@ def test_supports_are_cropped_and_queries_coloured(classes):
 
 
 def test_a_broken_clip_is_replaced_by_another_of_its_class(classes):
-    told: list[str] = []
+    reported: list[str] = []
     damaged = broken(classes, ("a", 1), ("b", 0), ("b", 4))
-    with source(damaged, way=3, query=1, report=told.append) as clips:
+    with source(damaged, way=3, query=1, report=reported.append) as clips:
         batches = [clips.batch(i) for i in range(6)]
     with source(damaged, way=3, query=1, report=lambda line: None) as again:
         assert all(same(again.batch(i), batches[i]) for i in (5, 1, 3))
     missing = {1, CLIPS, CLIPS + 4}
     for batch in batches:
-        known, asked = clips_of(batch.support_frames), clips_of(batch.query_frames)
-        assert not missing & {*known, *asked}
-        assert [n // CLIPS for n in known] == batch.support_classes.tolist()
-        assert [n // CLIPS for n in asked] == batch.query_classes.tolist()
+        supports, queries = clips_of(batch.support_frames), clips_of(batch.query_frames)
+        assert not missing & {*supports, *queries}
+        assert [n // CLIPS for n in supports] == batch.support_classes.tolist()
+        assert [n // CLIPS for n in queries] == batch.query_classes.tolist()
         for e in range(2):
-            assert len({*known[3 * e : 3 * e + 3], *asked[3 * e : 3 * e + 3]}) == 6
-    assert len(told) == len(clips.failures) == 3
+            assert len({*supports[3 * e : 3 * e + 3], *queries[3 * e : 3 * e + 3]}) == 6
+    assert len(reported) == len(clips.failures) == 3
     assert sorted(p.name for p in clips.failures) == ["no0.mp4", "no1.mp4", "no4.mp4"]
-    assert all("another clip of" in line for line in told)
+    assert all("another clip of" in line for line in reported)
 
 
 def test_good_clips_stay_where_others_are_broken(classes):

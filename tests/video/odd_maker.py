@@ -1,4 +1,4 @@
-"""Odd films for the tests: every kind of lie that a container can tell, written with PyAV and by hand."""
+"""Odd videos for the tests: every kind of lie that a container can tell, written with PyAV and by hand."""
 
 from __future__ import annotations
 
@@ -85,16 +85,16 @@ def write(
     return path
 
 
-def write_streams(path: Path, *films: tuple[str, Part, int]) -> Path:
+def write_streams(path: Path, *videos: tuple[str, Part, int]) -> Path:
     """Write several video streams: encoder, frames and disposition of each. They start with number 100 k."""
     with av.open(str(path), "w") as out:
         streams = []
-        for codec, part, disposition in films:
+        for codec, part, disposition in videos:
             stream = out.add_stream(codec, rate=RATE)
             _set_up(stream, stream.codec_context, part, RATE)
             stream.disposition = disposition
             streams.append(stream)
-        for number, (_, part, _) in enumerate(films):
+        for number, (_, part, _) in enumerate(videos):
             packets = encode(streams[number].codec_context, part, 100 * number)
             for packet in packets:
                 packet.pts, packet.dts = packet.pts - 100 * number, packet.dts - 100 * number

@@ -65,15 +65,15 @@ def test_sound_alone(tmp_path):
     refuse(path, VideoError, "only sound")
 
 
-def cover(path, film: bool):
-    """An mp4 with an attached picture as a video stream, with a film or only with sound."""
+def cover(path, video: bool):
+    """An mp4 with an attached picture as a video stream, with a video or only with sound."""
     jpeg = cv2.imencode(".jpg", np.full((64, 64, 3), 128, np.uint8))[1].tobytes()
     with av.open(str(path), "w") as container:
         still = container.add_stream("mjpeg", rate=1)
         still.width, still.height, still.pix_fmt = 64, 64, "yuvj420p"
         still.disposition = av.stream.Disposition.attached_pic
-        stream = container.add_stream("libx264", rate=30) if film else None
-        track = None if film else container.add_stream("aac", rate=44_100)
+        stream = container.add_stream("libx264", rate=30) if video else None
+        track = None if video else container.add_stream("aac", rate=44_100)
         if stream is not None:
             stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         packet = av.Packet(jpeg)
@@ -95,15 +95,15 @@ def cover(path, film: bool):
 
 
 @pytest.mark.skipif(PYAV < 18, reason="this PyAV cannot write covers")
-def test_a_cover_is_not_the_film(tmp_path):
-    path = cover(tmp_path / "film.mp4", film=True)
+def test_a_cover_is_not_read(tmp_path):
+    path = cover(tmp_path / "video.mp4", video=True)
     with av.open(str(path)) as container:
         kinds = [stream.disposition for stream in container.streams.video]
     assert sum(bool(kind & av.stream.Disposition.attached_pic) for kind in kinds) == 1
     clip = read_clip(path, SPEC)
     assert clip.count == 20
     assert [number(frame) for frame in clip.frames] == list(clip.indices)
-    refuse(cover(tmp_path / "song.mp4", film=False), VideoError, "only a cover picture")
+    refuse(cover(tmp_path / "song.mp4", video=False), VideoError, "only a cover picture")
 
 
 @pytest.mark.parametrize(

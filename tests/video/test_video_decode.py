@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import threading
 import time
+import weakref
 
 import av
 import cv2
@@ -20,8 +23,16 @@ from a2m2_zoo.errors import (
     VideoLimitError,
     VideoNotFoundError,
 )
-from a2m2_zoo.video import Clip, Limits, Preprocess, read_clip, read_clips, segment_centres
-from a2m2_zoo.video import video_file as film_module
+from a2m2_zoo.video import (
+    Clip,
+    Limits,
+    Preprocess,
+    decode,
+    read_clip,
+    read_clips,
+    segment_centres,
+    video_file,
+)
 from a2m2_zoo.video.container import Table
 from a2m2_zoo.video.decoder import plan
 from a2m2_zoo.video.preprocess import Resizer
@@ -59,9 +70,9 @@ STREAMS = {
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    """Makes each film once."""
-    folder, made = tmp_path_factory.mktemp("films"), {}
+def videos(tmp_path_factory):
+    """Makes each video once."""
+    folder, made = tmp_path_factory.mktemp("videos"), {}
 
     def get(name: str):
         if name not in made:
@@ -76,8 +87,8 @@ def films(tmp_path_factory):
 
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_frames_are_those_of_a_full_decode(films, name, threads):
-    path = films(name)
+def test_frames_are_those_of_a_full_decode(videos, name, threads):
+    path = videos(name)
     resize = Resizer(SPEC)
     expected = [resize(frame) for frame in full_decode(path)]
     assert len(expected) == 60
@@ -96,8 +107,8 @@ def test_frames_are_those_of_a_full_decode(films, name, threads):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="no such call on this system")
-def test_making_films_leaves_the_priority_of_the_tests_alone(films):
-    films("av1.mp4")
+def test_making_videos_leaves_the_priority_of_the_tests_alone(videos):
+    videos("av1.mp4")
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
@@ -114,37 +125,37 @@ def test_making_films_leaves_the_priority_of_the_tests_alone(films):
         "vp8.webm",
     ],
 )
-def test_the_short_way_is_taken(films, name, monkeypatch):
+def test_the_short_way_is_taken(videos, name, monkeypatch):
     def forbidden(*_args, **_kwargs):
         raise AssertionError("decoded everything")
 
-    path = films(name)
-    monkeypatch.setattr(film_module, "_read_all", forbidden)
+    path = videos(name)
+    monkeypatch.setattr(video_file, "_read_all", forbidden)
     assert [number(frame) for frame in read_clip(path, SPEC).frames] == list(segment_centres(60, 7))
 
 
-def test_only_what_is_needed_is_decoded(films, monkeypatch):
+def test_only_what_is_needed_is_decoded(videos, monkeypatch):
     fed = []
-    real = film_module.Decoder._feed
+    real = video_file.Decoder._feed
 
     def spy(self, packet):
         fed.append(packet)
         return real(self, packet)
 
-    monkeypatch.setattr(film_module.Decoder, "_feed", spy)
-    read_clip(films("keys.mp4"), Preprocess(frames=1, size=64, crop="stretch"))
+    monkeypatch.setattr(video_file.Decoder, "_feed", spy)
+    read_clip(videos("keys.mp4"), Preprocess(frames=1, size=64, crop="stretch"))
     assert len(fed) <= 12 + 2
 
 
-def test_files_too_large_to_hold_are_read_twice(films, monkeypatch):
+def test_files_too_large_to_hold_are_read_twice(videos, monkeypatch):
     monkeypatch.setattr("a2m2_zoo.video.container._HELD_BYTES", 100)
     for name in ("open.mkv", "keys.mp4", "plain.avi", "plain.ts"):
-        clip = read_clip(films(name), SPEC)
+        clip = read_clip(videos(name), SPEC)
         assert [number(frame) for frame in clip.frames] == list(segment_centres(60, 7))
 
 
-def test_open_cv_sees_the_same_frames(films):
-    path = films("plain.mp4")
+def test_open_cv_sees_the_same_frames(videos):
+    path = videos("plain.mp4")
     capture, seen = cv2.VideoCapture(str(path)), []
     while (answer := capture.read())[0]:
         seen.append(cv2.resize(answer[1], (64, 64))[..., ::-1])
@@ -183,9 +194,9 @@ def test_variable_rate_is_sampled_in_time(tmp_path, suffix):
     assert [number(frame) for frame in clip.frames] == list(clip.indices)
 
 
-def test_times_are_seconds_from_the_first_frame(films):
+def test_times_are_seconds_from_the_first_frame(videos):
     for name in ("plain.mp4", "plain.ts", "mpeg2.mpg", "plain.avi"):
-        clip = read_clip(films(name), SPEC)
+        clip = read_clip(videos(name), SPEC)
         assert clip.times == pytest.approx([index / 30 for index in clip.indices], abs=1e-3)
 
 
@@ -219,7 +230,7 @@ def test_rotation_is_applied(tmp_path, degrees):
 
 
 def test_video_folder_and_array_agree(tmp_path):
-    film = make(tmp_path / "film.mkv", codec="ffv1", pixels="bgr0", count=20)
+    video = make(tmp_path / "video.mkv", codec="ffv1", pixels="bgr0", count=20)
     folder = tmp_path / "pictures"
     folder.mkdir()
     for index in range(20):
@@ -227,7 +238,7 @@ def test_video_folder_and_array_agree(tmp_path):
     array = np.stack([picture(index) for index in range(20)])
     spec = Preprocess(frames=5, resize=48, size=40)
     clips = [
-        read_clip(source, spec) for source in (film, str(folder), array, torch.from_numpy(array))
+        read_clip(source, spec) for source in (video, str(folder), array, torch.from_numpy(array))
     ]
     for clip in clips:
         assert clip.indices == segment_centres(20, 5)
@@ -236,11 +247,11 @@ def test_video_folder_and_array_agree(tmp_path):
     assert clips[1].times == clips[2].times == ()
 
 
-def test_random_sampling_needs_and_follows_a_seed(films):
+def test_random_sampling_needs_and_follows_a_seed(videos):
     spec = Preprocess(frames=7, size=64, crop="stretch", sampling="random")
     with pytest.raises(ArgumentError, match="seed"):
-        read_clip(films("plain.mp4"), spec)
-    first, again, other = (read_clip(films("plain.mp4"), spec, seed=seed) for seed in (1, 1, 2))
+        read_clip(videos("plain.mp4"), spec)
+    first, again, other = (read_clip(videos("plain.mp4"), spec, seed=seed) for seed in (1, 1, 2))
     assert first.indices == again.indices != other.indices
     assert [number(frame) for frame in other.frames] == list(other.indices)
 
@@ -256,8 +267,8 @@ def test_sound_is_no_reason_for_a_warning(tmp_path):
     assert read_clip(make(tmp_path / "sound.mp4", sound=True, count=20), SPEC).warnings == ()
 
 
-def test_many_clips_come_in_order_with_their_errors(films, tmp_path):
-    good, bad = films("plain.mp4"), tmp_path / "absent.mp4"
+def test_many_clips_come_in_order_with_their_errors(videos, tmp_path):
+    good, bad = videos("plain.mp4"), tmp_path / "absent.mp4"
     drawn = []
 
     def sources():
@@ -276,9 +287,9 @@ def test_many_clips_come_in_order_with_their_errors(films, tmp_path):
     assert isinstance(got[1], Clip)
 
 
-def test_leaving_early_ends_the_threads(films):
+def test_leaving_early_ends_the_threads(videos):
     before = threading.active_count()
-    results = read_clips([films("plain.mp4")] * 100, SPEC, workers=2)
+    results = read_clips([videos("plain.mp4")] * 100, SPEC, workers=2)
     next(results)
     results.close()
     assert threading.active_count() == before
@@ -294,11 +305,48 @@ def test_leaving_stops_a_read_that_is_under_way(tmp_path):
     assert time.monotonic() - start < 1.0
 
 
-def test_each_source_of_many_has_a_seed_of_its_own(films):
+def test_a_reading_that_nobody_closed_may_be_collected_by_a_thread_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Then that thread must not wait for itself, which Python refuses as an error nobody can catch."""
+    given_up, collected, clip = (
+        threading.Event(),
+        threading.Event(),
+        np.zeros((1, 8, 8, 3), np.uint8),
+    )
+    plain = decode._read
+
+    def read(source, *how):
+        if source is not clip:
+            given_up.wait(10)
+            gc.collect()
+            collected.set()
+        return plain(clip, *how)
+
+    monkeypatch.setattr(decode, "_read", read)
+    failures = []
+    monkeypatch.setattr(sys, "unraisablehook", failures.append)
+    gc.disable()
+    try:
+        results = read_clips([clip, clip.copy(), clip], SPEC, workers=1)
+        next(results)
+        circle = [results]
+        circle.append(circle)
+        left = weakref.ref(results)
+        del results, circle
+        given_up.set()
+        assert collected.wait(10)
+    finally:
+        gc.enable()
+    assert left() is None
+    assert not failures
+
+
+def test_each_source_of_many_has_a_seed_of_its_own(videos):
     spec = Preprocess(frames=7, size=64, crop="stretch", sampling="random")
-    first, second = read_clips([films("plain.mp4")] * 2, spec, seed=5)
+    first, second = read_clips([videos("plain.mp4")] * 2, spec, seed=5)
     assert first.indices != second.indices
-    assert second.indices == read_clip(films("plain.mp4"), spec, seed=6).indices
+    assert second.indices == read_clip(videos("plain.mp4"), spec, seed=6).indices
 
 
 @pytest.mark.parametrize(
@@ -327,15 +375,15 @@ def test_arguments_out_of_range_are_refused_at_the_call(call):
         (Limits(seconds=1e-6), "Limits.seconds"),
     ],
 )
-def test_limits_hold(films, limits, words):
+def test_limits_hold(videos, limits, words):
     for name in ("plain.mp4", "plain.avi", "plain.h264"):
         with pytest.raises(VideoLimitError, match=words):
-            read_clip(films(name), SPEC, limits=limits)
+            read_clip(videos(name), SPEC, limits=limits)
 
 
-def test_a_long_film_with_key_frames_costs_little(films):
+def test_a_long_video_with_key_frames_costs_little(videos):
     spec = Preprocess(frames=1, size=64, crop="stretch")
-    assert read_clip(films("keys.mp4"), spec, limits=Limits(frames=20)).count == 60
+    assert read_clip(videos("keys.mp4"), spec, limits=Limits(frames=20)).count == 60
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,15 @@ from types import SimpleNamespace
 import av
 import cv2
 import numpy as np
-import odd_films_more  # noqa: F401  # adds to the corpus
+import odd_videos_more  # noqa: F401  # adds to the corpus
 import pytest
-from odd_films import CORPUS
 from odd_maker import Part, full_decode, write, write_streams
+from odd_videos import CORPUS
 from PIL import Image, ImageOps
 from video_maker import PYAV, number, picture
 
 from a2m2_zoo.errors import VideoError
-from a2m2_zoo.spotting.sources import open_film
+from a2m2_zoo.spotting.sources import open_video_file
 from a2m2_zoo.video import Limits, Preprocess, decode, read_clip, read_clips, segment_centres
 from a2m2_zoo.video.clip import Job, Watch
 from a2m2_zoo.video.decoder import Decoder
@@ -34,8 +34,8 @@ SPECS = [Preprocess(frames=frames, size=64, crop="stretch") for frames in (1, 3,
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    """Makes each film once."""
+def videos(tmp_path_factory):
+    """Makes each video once."""
     folder, done = tmp_path_factory.mktemp("odd"), {}
 
     def get(name: str):
@@ -53,15 +53,15 @@ def _spotted(path):
     """The frames that ``spot`` sees, and what it complains of in the end."""
     frames, complaint = [], ""
     try:
-        frames.extend(frame for frame, _ in open_film(path))
+        frames.extend(frame for frame, _ in open_video_file(path))
     except VideoError as error:
         complaint = str(error)
     return frames, complaint
 
 
 @pytest.mark.parametrize("name", CORPUS)
-def test_the_frames_of_odd_files_are_those_of_a_full_decode(films, name, monkeypatch):
-    path, expected = films(name), CORPUS[name]
+def test_the_frames_of_odd_files_are_those_of_a_full_decode(videos, name, monkeypatch):
+    path, expected = videos(name), CORPUS[name]
     resize = Resizer(SPECS[0])
     frames = [np.array(resize(frame)) for frame in full_decode(path, expected.stream)]
     assert len(frames) == (expected.frames or len(frames)) > 0
@@ -99,22 +99,22 @@ def test_the_frames_of_odd_files_are_those_of_a_full_decode(films, name, monkeyp
 
 JPEG = Part(1, pixels="yuvj420p")
 DEFAULT = av.stream.Disposition.default
-FILM, OTHER = ("libx264", Part(30), 0), ("mpeg4", Part(20), 0)
+VIDEO, OTHER = ("libx264", Part(30), 0), ("mpeg4", Part(20), 0)
 CHOICES = {
-    "thumbnail.mkv": (("mjpeg", JPEG, 0), FILM, 1, ""),
-    "thumbnail.mp4": (("mjpeg", JPEG, 0), FILM, 1, ""),
-    "thumbnail.mov": (("png", Part(1, pixels="rgb24"), DEFAULT), FILM, 1, ""),
-    "previews.mkv": (("mjpeg", replace(JPEG, count=3), DEFAULT), FILM, 1, ""),
-    "default_second.mkv": ((*FILM[:2], 0), (*OTHER[:2], DEFAULT), 1, ""),
-    "default_first.mkv": ((*OTHER[:2], DEFAULT), (*FILM[:2], 0), 0, ""),
-    "two.avi": (OTHER, FILM, 1, "2 films in one file: stream 1, of 30 frames, is the one read"),
-    "two.ts": (FILM, OTHER, 0, "2 films in one file"),
-    "equal.mkv": (FILM, FILM, 0, "2 films in one file"),
+    "thumbnail.mkv": (("mjpeg", JPEG, 0), VIDEO, 1, ""),
+    "thumbnail.mp4": (("mjpeg", JPEG, 0), VIDEO, 1, ""),
+    "thumbnail.mov": (("png", Part(1, pixels="rgb24"), DEFAULT), VIDEO, 1, ""),
+    "previews.mkv": (("mjpeg", replace(JPEG, count=3), DEFAULT), VIDEO, 1, ""),
+    "default_second.mkv": ((*VIDEO[:2], 0), (*OTHER[:2], DEFAULT), 1, ""),
+    "default_first.mkv": ((*OTHER[:2], DEFAULT), (*VIDEO[:2], 0), 0, ""),
+    "two.avi": (OTHER, VIDEO, 1, "2 videos in one file: stream 1, of 30 frames, is the one read"),
+    "two.ts": (VIDEO, OTHER, 0, "2 videos in one file"),
+    "equal.mkv": (VIDEO, VIDEO, 0, "2 videos in one file"),
 }
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_the_film_is_found_among_the_streams(tmp_path, name):
+def test_the_one_to_read_is_found_among_the_streams(tmp_path, name):
     first, second, number_, warning = CHOICES[name]
     path = write_streams(tmp_path / name, first, second)
     clip = read_clip(path, SPECS[-1])
@@ -123,18 +123,18 @@ def test_the_film_is_found_among_the_streams(tmp_path, name):
     assert [number(f) for f in clip.frames] == [100 * number_ + index for index in clip.indices]
     assert len(clip.warnings) == (1 if warning else 0)
     assert warning in "".join(clip.warnings)
-    assert sum(1 for _ in open_film(path)) == count
+    assert sum(1 for _ in open_video_file(path)) == count
 
 
 @pytest.mark.parametrize("flag", ["attached_pic", "timed_thumbnails", "still_image"])
-def test_a_stream_that_says_it_is_no_film_is_none(flag):
+def test_a_stream_that_says_it_is_no_video_is_none(flag):
     """No muxer of FFmpeg writes all of these flags."""
     kinds = [av.stream.Disposition[flag] | DEFAULT, av.stream.Disposition(0)]
-    videos = [SimpleNamespace(disposition=kind, index=i) for i, kind in enumerate(kinds)]
-    container = SimpleNamespace(streams=SimpleNamespace(video=videos, audio=[]))
-    job = Job("film", SPECS[0], Limits(), Watch("film", Limits()))
+    streams = [SimpleNamespace(disposition=kind, index=i) for i, kind in enumerate(kinds)]
+    container = SimpleNamespace(streams=SimpleNamespace(video=streams, audio=[]))
+    job = Job("video", SPECS[0], Limits(), Watch("video", Limits()))
     assert choose(container, job) == (1, False)
-    videos.pop()
+    streams.pop()
     with pytest.raises(VideoError, match="only a cover picture"):
         choose(container, job)
 
@@ -249,7 +249,7 @@ def test_one_frame_for_most_of_a_clip_is_told():
     )
 
 
-def test_a_slow_film_has_no_breaks():
+def test_a_slow_video_has_no_breaks():
     line = Line.of(list(range(0, 60_000, 2000)), 2000, Fraction(1, 1000))
     assert (line.gaps, line.times) == (0, line.stamps)
     assert Line.of([0, 40, 80], 3_600_000, Fraction(1, 1000)).duration == 120
@@ -260,7 +260,7 @@ def test_odd_real_files_decode_exactly(real_clips):
     paths = sorted((real_clips / "odd").glob("*"))
     assert paths
     for path in paths:
-        # Of two films the longer one is read, and that is said.
+        # Of two videos the longer one is read, and that is said.
         stream = 1 if path.name == "tc_nasa_13013.mp4" else 0
         frames, resize = full_decode(path, stream), Resizer(SPECS[-1])
         clip = read_clip(path, SPECS[-1])

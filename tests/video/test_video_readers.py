@@ -17,7 +17,7 @@ READERS = {"decord": "decord", "torchcodec": "torchcodec.decoders"}
 
 @pytest.mark.parametrize("reader", READERS)
 def test_same_clip(tmp_path, reader):
-    path = make(tmp_path / "film.mp4", gop=20)
+    path = make(tmp_path / "video.mp4", gop=20)
     try:
         clip = read_clip(path, SPEC, reader=reader)
     except DependencyError as error:
@@ -38,7 +38,7 @@ def test_same_clip(tmp_path, reader):
 def test_absent_reader_says_what_to_install(tmp_path, reader, monkeypatch):
     monkeypatch.setitem(sys.modules, READERS[reader], None)
     with pytest.raises(DependencyError) as caught:
-        read_clip(make(tmp_path / "film.mp4", count=3), SPEC, reader=reader)
+        read_clip(make(tmp_path / "video.mp4", count=3), SPEC, reader=reader)
     assert f'pip install "a2m2_zoo[{reader}]"' in str(caught.value)
 
 
@@ -47,7 +47,7 @@ def test_a_reader_that_does_not_load_says_why(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "decord", raising=False)
     with pytest.raises(DependencyError, match=r"does not load \(libavcodec is missing\)"):
-        read_clip(make(tmp_path / "film.mp4", count=3), SPEC, reader="decord")
+        read_clip(make(tmp_path / "video.mp4", count=3), SPEC, reader="decord")
 
 
 def test_a_reader_that_fails_in_its_own_way(tmp_path, monkeypatch):
@@ -58,7 +58,7 @@ def test_a_reader_that_fails_in_its_own_way(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "decord", Decord)
     with pytest.raises(VideoError, match=r"decord cannot read it: first line$"):
-        read_clip(make(tmp_path / "film.mp4", count=3), SPEC, reader="decord")
+        read_clip(make(tmp_path / "video.mp4", count=3), SPEC, reader="decord")
 
 
 def test_the_import_is_light():

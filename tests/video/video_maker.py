@@ -1,4 +1,4 @@
-"""Films for the tests: every frame carries its own number as ten bars, so it can be told apart."""
+"""Videos for the tests: every frame carries its own number as ten bars, so it can be told apart."""
 
 from __future__ import annotations
 

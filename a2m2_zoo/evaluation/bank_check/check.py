@@ -16,7 +16,7 @@ from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.errors import A2M2Error, EpisodeError
 from a2m2_zoo.evaluation.bank_check.copies import SAME, clip_distances, same_files
 from a2m2_zoo.evaluation.bank_check.growth import NEEDED, Growth, growth
-from a2m2_zoo.evaluation.bank_check.labels import Confusion, judged
+from a2m2_zoo.evaluation.bank_check.labels import Confusion, leave_one_out
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.support_set import SupportSet
@@ -92,7 +92,7 @@ def check_supports(
 
     Args:
         root: The folder.
-        model: Encodes the clips and judges them.
+        model: Encodes the clips and scores them.
         workers: Clips decoded in parallel.
         limits: Bounds on each file.
         on_clip: Called after each clip was read.
@@ -173,7 +173,7 @@ def check_bank(
     elif way < 2 or len(labels) == way:
         notes.append("labels: not enough clips; two classes and two clips of a class are needed")
     else:
-        others = judged(SupportSet.of(model, pairs.double(), labels, way=way))
+        others = leave_one_out(SupportSet.of(model, pairs.double(), labels, way=way))
         doubtful = others.doubtful()
         for n, answer, best, own in doubtful:
             detail = (

@@ -34,7 +34,7 @@ class Confusion:
 
 
 @dataclass(frozen=True)
-class Judged:
+class LeaveOneOut:
     """Every support that has others of its class, as the others see it.
 
     Attributes:
@@ -77,7 +77,7 @@ class Judged:
         return sorted(found, key=lambda pair: -pair.share)
 
 
-def judged(supports: SupportSet) -> Judged:
+def leave_one_out(supports: SupportSet) -> LeaveOneOut:
     """The supports by each other.
 
     Args:
@@ -93,4 +93,4 @@ def judged(supports: SupportSet) -> Judged:
         below[mates] = own[mates].median() - own[mates]
     spread = 1.4826 * below.abs().median() if len(below) >= _FEW else torch.tensor(torch.inf)
     unlike = below / spread.clamp_min(1e-9)
-    return Judged(index, labels, supports.probabilities(logits), unlike)
+    return LeaveOneOut(index, labels, supports.probabilities(logits), unlike)

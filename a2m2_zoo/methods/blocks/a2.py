@@ -108,16 +108,16 @@ class A2Module(nn.Module):
         Raises:
             ArgumentError: Descriptors of different size, or groups other than the module's.
         """
-        asked, known = self._checked(query, support)
+        queries, supports = self._checked(query, support)
         mode = self.config.groups
         plans: list[tuple[list[int], Tensor, Tensor]] = []
         total: Tensor | float = 0.0
-        for groups, *sides in self._sides(asked, known):
+        for groups, *sides in self._sides(queries, supports):
             matched, plan, similarity = self._align(*sides, plans=True)
             total = total + self._weighted(matched, groups)
             plans.append((groups, plan, similarity))
         assert isinstance(total, Tensor)
-        largest = (max(side.layout.sizes(mode)) for side in (asked, known))
+        largest = (max(side.layout.sizes(mode)) for side in (queries, supports))
         plan = total.new_zeros(*total.shape, len(self.groups), *largest)
         similarity = torch.zeros_like(plan)
         for groups, part, cosines in plans:
@@ -128,7 +128,7 @@ class A2Module(nn.Module):
             side.layout.partition(mode, total.device).mask.expand(
                 side.descriptors.shape[-3], -1, -1
             )
-            for side in (asked, known)
+            for side in (queries, supports)
         ]
         return Alignment(self.temperature * total, plan, similarity, *exists)
 
@@ -136,8 +136,8 @@ class A2Module(nn.Module):
         self, query: Candidates | Tensor, support: Candidates | Tensor
     ) -> Float[Tensor, "*e q n"]:
         """Scores alone, queries in chunks that hold at most ``config.budget`` similarities."""
-        asked, known = self._checked(query, support)
-        return self._scores(asked, known, lambda side: side)
+        queries, supports = self._checked(query, support)
+        return self._scores(queries, supports, lambda side: side)
 
     def score_shots(
         self,
@@ -166,13 +166,13 @@ class A2Module(nn.Module):
             raise ArgumentError(f"rule is {rule!r}; expected one of {', '.join(RULES)}")
         if rule == "scores":
             return mean_over_shots(self.scores(query, support), labels, way=way)
-        asked, known = self._checked(query, support)
+        queries, supports = self._checked(query, support)
         if rule == "descriptors":
-            means = class_prototypes(l2_normalise(known.centred()), labels, way=way)
-            return self.scores(asked, replace(known, descriptors=means, common=None))
+            means = class_prototypes(l2_normalise(supports.centred()), labels, way=way)
+            return self.scores(queries, replace(supports, descriptors=means, common=None))
         if self.config.alignment == "otam":
             raise ArgumentError("rule 'pooled' makes a set of candidates and otam aligns sequences")
-        return self._scores(asked, known, lambda side: pool_shots(side, labels, way))
+        return self._scores(queries, supports, lambda side: pool_shots(side, labels, way))
 
     def _checked(
         self, query: Candidates | Tensor, support: Candidates | Tensor
@@ -192,10 +192,11 @@ class A2Module(nn.Module):
         self, query: Candidates, support: Candidates, merge: Callable[[Side], Side]
     ) -> Tensor:
         total: Tensor | float = 0.0
-        for groups, asked, shots in self._sides(query, support):
-            known = merge(shots)
+        for groups, queries, shots in self._sides(query, support):
+            supports = merge(shots)
             parts = [
-                self._align(some, known, plans=False)[0] for some in self._chunks(asked, known)
+                self._align(some, supports, plans=False)[0]
+                for some in self._chunks(queries, supports)
             ]
             total = total + self._weighted(torch.cat(parts, -3), groups)
         assert isinstance(total, Tensor)
@@ -207,9 +208,9 @@ class A2Module(nn.Module):
         """Groups that have one size on each side together, and both sides of them."""
         mode = self.config.groups
         sizes = by_size(query.layout, support.layout, mode=mode)
-        asked = make_sides(query, [(groups, s) for groups, s, _ in sizes], mode=mode)
-        known = make_sides(support, [(groups, r) for groups, _, r in sizes], mode=mode)
-        return zip([groups for groups, *_ in sizes], asked, known, strict=True)
+        queries = make_sides(query, [(groups, s) for groups, s, _ in sizes], mode=mode)
+        supports = make_sides(support, [(groups, r) for groups, _, r in sizes], mode=mode)
+        return zip([groups for groups, *_ in sizes], queries, supports, strict=True)
 
     def _chunks(self, query: Side, support: Side) -> list[Side]:
         """The queries in chunks within the budget.

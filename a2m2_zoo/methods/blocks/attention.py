@@ -1,4 +1,4 @@
-"""Self-attention over the frames of a clip, and the encodings of time, as the rivals of A²M²-Net use them."""
+"""Self-attention over the frames of a clip, and the encodings of time, as the other methods use them."""
 
 from __future__ import annotations
 

@@ -110,10 +110,10 @@ class CrossTransformer(nn.Module):
         root = math.sqrt(query["keys"].shape[-1])
         products = _products(query["keys"], support["keys"][:, slots])  # e w q n k n
         products = (products @ self.rows.mT) * support["scale"][:, slots][:, :, None, None]
-        asked = (query["scale"] / root)[:, None, :, :, None] * self.rows  # e 1 q M n
+        queries = (query["scale"] / root)[:, None, :, :, None] * self.rows  # e 1 q M n
         offset = support["offset"][:, slots] / root  # e w k M
         offset = offset.masked_fill(~exists[..., None], -torch.inf)
-        logits = asked @ products.flatten(-2) + offset.flatten(-2)[:, :, None, None]
+        logits = queries @ products.flatten(-2) + offset.flatten(-2)[:, :, None, None]
         weights = torch.unflatten(logits.softmax(-1), -1, (slots.shape[1], -1))
         return (weights @ self.rows).flatten(-2)
 

@@ -163,10 +163,12 @@ class TupleDistance(nn.Module):
             # Distances do not see what all tuples share. It is taken off before the squares, where
             # float32 would lose as many digits of a difference as the share is larger than it.
             share = support.detach().mean((1, 2), keepdim=True)
-            asked, known = (query - share).flatten(1, 2), (support - share)[:, slots]
-            products = asked @ known.flatten(1, 3).mT
-            squares = known.square().sum(-1).masked_fill(~exists[..., None], torch.inf)
-            squares = squares.flatten(1)[:, None] - 2 * products + asked.square().sum(-1)[..., None]
+            queries, supports = (query - share).flatten(1, 2), (support - share)[:, slots]
+            products = queries @ supports.flatten(1, 3).mT
+            squares = supports.square().sum(-1).masked_fill(~exists[..., None], torch.inf)
+            squares = (
+                squares.flatten(1)[:, None] - 2 * products + queries.square().sum(-1)[..., None]
+            )
             nearest = torch.unflatten(squares, 2, (way, -1)).amin(-1)
             # The root has no slope at 0, where clips are the same.
             distance = nearest.clamp_min(torch.finfo(nearest.dtype).tiny).sqrt()

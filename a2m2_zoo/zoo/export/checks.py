@@ -89,17 +89,17 @@ class Reference:
         count = len(self.pixels)
         found = {"logits": 0.0, "pairs": 0.0}
         for start in range(count):
-            for queries, classes in _EPISODES:
-                query = (torch.arange(queries) + start) % count
-                support = (torch.arange(len(classes)) + start + queries) % count
+            for wanted, classes in _EPISODES:
+                query = (torch.arange(wanted) + start) % count
+                support = (torch.arange(len(classes)) + start + wanted) % count
                 labels, way = torch.tensor(classes), max(classes) + 1
                 one_hot = functional.one_hot(labels, way).float()
                 sides = (take(own, query), take(own, support))
                 got = run([*sides[0].values(), *sides[1].values(), one_hot])
-                asked, known = (take(self.descriptors, side) for side in (query, support))
-                pairs = self.model.pairs(asked, known)
+                queries, supports = (take(self.descriptors, side) for side in (query, support))
+                pairs = self.model.pairs(queries, supports)
                 assert pairs is not None
-                logits = self.model.logits(asked, known, labels=labels, way=way)
+                logits = self.model.logits(queries, supports, labels=labels, way=way)
                 for name, value, expected in zip(found, got, (logits, pairs), strict=True):
                     found[name] = max(found[name], _difference(value, expected))
         return _sound("matcher", found)

@@ -1,9 +1,9 @@
-"""More of the corpus of odd films: their times, their length, their beginnings, and ordinary ones."""
+"""More of the corpus of odd videos: their times, their length, their beginnings, and ordinary ones."""
 
 from __future__ import annotations
 
-from odd_films import B2, OPEN, VP, X265, made, odd
 from odd_maker import Part, cut, only, shifted, timed, with_exif, write
+from odd_videos import B2, OPEN, VP, X265, made, odd
 
 HOUR = 3600 * 25
 

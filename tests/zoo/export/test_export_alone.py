@@ -14,14 +14,14 @@ import pytest
 
 from a2m2_zoo.cli import main
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "onnx_alone.py"
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "onnx_alone.py"
 
 PROBE = """
 import runpy, sys
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
-strangers = {"torch", "a2m2_zoo", "onnx"} & set(sys.modules)
-assert not strangers, strangers
+unexpected = {"torch", "a2m2_zoo", "onnx"} & set(sys.modules)
+assert not unexpected, unexpected
 """
 
 

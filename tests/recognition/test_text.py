@@ -54,7 +54,7 @@ def bank(folder: Path, data: Path) -> SupportBank:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def prompts_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every prompt that goes through a text tower."""
     seen: list[str] = []
     original = ClipText.encode_text
@@ -118,7 +118,7 @@ def test_a_clip_is_the_mean_of_its_unit_frame_vectors(data: Path, model: Model) 
 
 
 def test_without_weight_nothing_of_text_is_looked_at(
-    data: Path, bank: SupportBank, model: Model, asked: list[str], folder: Path
+    data: Path, bank: SupportBank, model: Model, prompts_read: list[str], folder: Path
 ) -> None:
     queries = sorted(data.rglob("*.mp4"))
     plain = classify(queries, bank, model=model)
@@ -126,7 +126,7 @@ def test_without_weight_nothing_of_text_is_looked_at(
         queries, bank, model=model, text_weight=0, class_names={"right": "x"}, templates=["{}!"]
     )
     assert [p.probabilities for p in named] == [p.probabilities for p in plain]
-    assert asked == []
+    assert prompts_read == []
     no_text = replace(model, text=None)
     assert classify(queries, bank, model=no_text)[0].probabilities == plain[0].probabilities
     assert "text_weight" not in plain[0].to_dict()
@@ -135,16 +135,16 @@ def test_without_weight_nothing_of_text_is_looked_at(
 
 
 def test_every_prompt_is_embedded_once(
-    data: Path, bank: SupportBank, model: Model, asked: list[str]
+    data: Path, bank: SupportBank, model: Model, prompts_read: list[str]
 ) -> None:
     query = data / "right" / "r0.mp4"
     for _ in range(2):
         classify([query] * 2, bank, model=model, text_weight=0.5)
-    assert sorted(asked) == ["a photo of back", "a photo of right", "a photo of still"]
+    assert sorted(prompts_read) == ["a photo of back", "a photo of right", "a photo of still"]
     classify(query, bank.remove(["still"]), model=model, text_weight=0.5)
-    assert len(asked) == 3
+    assert len(prompts_read) == 3
     classify(query, bank, model=model, text_weight=0.5, class_names={"back": "return"})
-    assert asked[3:] == ["a photo of return"]
+    assert prompts_read[3:] == ["a photo of return"]
 
 
 def test_the_answer_does_not_depend_on_what_was_asked_before(
@@ -186,10 +186,10 @@ def test_prompts_are_told_in_the_prediction_and_its_json(
         "right": ("it goes right", "it moves on"),
         "still": ("a clip of standing still.",),
     }
-    told = json.loads(json.dumps(answer.to_dict()))
-    assert told["text_weight"] == 0.5
-    assert list(told["prompts"]) == list(told["scores"])
-    assert len(told["scores"]) == 2
+    row = json.loads(json.dumps(answer.to_dict()))
+    assert row["text_weight"] == 0.5
+    assert list(row["prompts"]) == list(row["scores"])
+    assert len(row["scores"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -356,8 +356,8 @@ def test_the_command_line(
         "back=the way home",
     ]
     assert main([*call, *text, "--template", "{}", "--template", "see {}", "--json"]) == 0
-    (told,) = json.loads(capsys.readouterr().out)
-    assert told["prompts"] == {
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["prompts"] == {
         "right": ["it goes right"],
         "back": ["the way home", "see the way home"],
         "still": ["nothing moves", "see nothing moves"],
@@ -367,8 +367,8 @@ def test_the_command_line(
     assert row["text_weight"] == "0.5"
     assert "prompts" not in row
     assert main([*call, "--text-weight", "0", "--class-names", "back=home", "--json"]) == 0
-    (told,) = json.loads(capsys.readouterr().out)
-    assert "text_weight" not in told
+    (row,) = json.loads(capsys.readouterr().out)
+    assert "text_weight" not in row
 
 
 @pytest.mark.parametrize(

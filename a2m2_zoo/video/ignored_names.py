@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # fmt: off
-_LITTER = frozenset([
+_IGNORED = frozenset([
     # macOS
     "__macosx", ".ds_store", ".appledouble", ".apdisk", ".spotlight-v100", ".trashes", ".fseventsd",
     ".documentrevisions-v100", ".temporaryitems", "network trash folder", "temporary items", "icon\r",
@@ -41,14 +41,14 @@ _PICTURE_END = re.compile(
 )
 
 
-def is_litter(name: str) -> bool:
+def is_ignored_name(name: str) -> bool:
     """Whether a file or folder of that name belongs to another program, wherever it lies.
 
-    >>> [is_litter(n) for n in ("@eaDir", "._kick.mp4", "FOUND.000", "kick")]
+    >>> [is_ignored_name(n) for n in ("@eaDir", "._kick.mp4", "FOUND.000", "kick")]
     [True, True, True, False]
     """
     folded = name.casefold()
-    return folded in _LITTER or _LITTER_FORMS.fullmatch(folded) is not None
+    return folded in _IGNORED or _LITTER_FORMS.fullmatch(folded) is not None
 
 
 def is_thumbnail_name(name: str, *, sure: bool = False) -> bool:

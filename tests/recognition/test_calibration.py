@@ -12,7 +12,7 @@ from a2m2_zoo.recognition.calibration import fitted_scale, leave_one_out_logits,
 
 def test_leave_one_out_against_a_plain_loop() -> None:
     torch.manual_seed(0)
-    labels = torch.tensor([0, 0, 0, 1, 1, 2])  # class 2 has one support and is not judged
+    labels = torch.tensor([0, 0, 0, 1, 1, 2])  # class 2 has one support and is not scored
     pairs = torch.randn(6, 6)
     logits, truth = leave_one_out_logits(pairs, labels, way=3)
     assert truth.tolist() == [0, 0, 0, 1, 1]

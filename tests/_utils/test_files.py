@@ -5,12 +5,12 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from makers import started
 
 from a2m2_zoo._utils.files import check_file, folder_to_make, new_folder, write_atomically
 from a2m2_zoo._utils.scratch import is_scratch, sweep
@@ -44,12 +44,7 @@ def mode(path: Path) -> int:
 
 def writer(target: Path) -> subprocess.Popen[str]:
     """A process in the middle of writing ``target``."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(target)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "writing\n"
-    return process
+    return started(WRITER, target, says="writing")
 
 
 def kill(process: subprocess.Popen[str]) -> None:

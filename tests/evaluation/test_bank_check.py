@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from makers import film, still, three_classes
+from makers import draw_video, still, three_classes
 
 from a2m2_zoo import build_bank
 from a2m2_zoo.api import default_model
@@ -16,7 +16,7 @@ from a2m2_zoo.errors import EpisodeError
 from a2m2_zoo.evaluation.bank_check import check_bank, check_supports
 from a2m2_zoo.evaluation.bank_check.copies import SAME, clip_distances, same_files
 from a2m2_zoo.evaluation.bank_check.growth import growth
-from a2m2_zoo.evaluation.bank_check.labels import judged
+from a2m2_zoo.evaluation.bank_check.labels import leave_one_out
 from a2m2_zoo.recognition.support_set import SupportSet
 from a2m2_zoo.synthetic import draw_clip, write_video
 from a2m2_zoo.video import read_clip
@@ -43,7 +43,7 @@ def planted(sound: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(root / "second" / "0.mp4", root / "third" / "wrong.mp4")
     frames = draw_clip(3, 5220, 1, frames=20, size=224)
     write_video(root / "third" / "small.avi", frames[:, ::2, ::2], fps=5)
-    (root / "second" / "broken.mp4").write_bytes(b"no film")
+    (root / "second" / "broken.mp4").write_bytes(b"no clip")
     write_video(root / "second" / "picture.mp4", frames[:1])
     return root
 
@@ -79,9 +79,9 @@ def test_nothing_is_wrong_with_sound_clips(sound: Path) -> None:
 
 def test_a_wrong_label_is_seen_and_right_ones_are_not(tmp_path: Path) -> None:
     for i in range(5):
-        film(tmp_path / "right" / f"{i}.mp4", 20 + i)
+        draw_video(tmp_path / "right" / f"{i}.mp4", 20 + i)
         still(tmp_path / "still" / f"{i}.mp4", 20 + i)
-    film(tmp_path / "still" / "wrong.mp4", 31)
+    draw_video(tmp_path / "still" / "wrong.mp4", 31)
     model = default_model()
     bank = build_bank(tmp_path, model=model)
     found = [f for f in check_bank(bank, model).findings if f.kind == "looks like another class"]
@@ -100,7 +100,7 @@ def test_labels_by_each_other() -> None:
     far[12] = 0.1
     pairs = (true[:, None] == true).double() * far[:, None] * far + 0.02 * torch.randn(17, 17)
     model = default_model()
-    found = judged(SupportSet.of(model, (20 * pairs).double(), way_of, way=3))
+    found = leave_one_out(SupportSet.of(model, (20 * pairs).double(), way_of, way=3))
     assert found.index.tolist() == list(range(16))
     ((n, answer, best, own),) = found.doubtful()
     assert (n, answer) == (3, 1)
@@ -115,9 +115,9 @@ def test_confused_classes() -> None:
     labels = torch.arange(3).repeat_interleave(6)
     kin = torch.tensor([[1.0, 0.97, 0.0], [0.97, 1.0, 0.0], [0.0, 0.0, 1.0]])
     pairs = kin[labels][:, labels] + 0.01 * torch.randn(18, 18)
-    found = judged(SupportSet.of(default_model(), (3 * pairs).double(), labels, way=3)).confusions(
-        ("a", "b", "c")
-    )
+    found = leave_one_out(
+        SupportSet.of(default_model(), (3 * pairs).double(), labels, way=3)
+    ).confusions(("a", "b", "c"))
     assert {(pair.truth, pair.answer) for pair in found} == {("a", "b"), ("b", "a")}
     assert all(0.2 <= pair.share <= 0.6 for pair in found)
     assert found[0].share >= found[1].share
@@ -217,11 +217,11 @@ def test_the_command_line(
     assert "not a folder" in capsys.readouterr().err
 
 
-def test_folders_that_cannot_be_judged(tmp_path: Path) -> None:
+def test_folders_that_cannot_be_checked(tmp_path: Path) -> None:
     model = default_model()
-    film(tmp_path / "a" / "0.mp4")
+    draw_video(tmp_path / "a" / "0.mp4")
     (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "0.mp4").write_bytes(b"no film")
+    (tmp_path / "b" / "0.mp4").write_bytes(b"no clip")
     report = check_supports(tmp_path, model=model)
     assert any("class 'b': no clip of it can be read" in note for note in report.notes)
     assert any(note.startswith("labels: not enough clips") for note in report.notes)

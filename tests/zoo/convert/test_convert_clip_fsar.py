@@ -1,28 +1,20 @@
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
-
 import pytest
 import torch
+from golden import golden_shapes
 from torch import Tensor
 
 from a2m2_zoo.errors import CheckpointError
 from a2m2_zoo.methods.clip_fsar import ClipFSAR, ClipFSARConfig
 from a2m2_zoo.zoo.convert.clip_fsar import convert_clip_fsar
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def listed(name: str) -> dict[str, Tensor]:
     """Tensors without content, of the official names and sizes."""
-    path = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden")) / name
-    if not path.is_file():
-        pytest.skip(f"needs {name}: set A2M2_GOLDEN to the folder of golden tensors")
     return {
         key: torch.empty(shape, device="meta")
-        for key, (shape, _) in json.loads(path.read_text()).items()
+        for key, shape in golden_shapes(name).items()
         if not key.startswith("backbone.")
     }
 

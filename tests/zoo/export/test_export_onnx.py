@@ -57,14 +57,14 @@ def check(model: Model, graphs: dict[str, Graph], clips: Sequence[Clip]) -> None
         assert np.abs(found[name] - value.numpy()).max() < TOLERANCE
     for queries, classes in ((1, [0, 1]), (3, [0, 1, 2, 0, 2]), (2, [0] * 4)):
         labels, way = torch.tensor(classes), max(classes) + 1
-        asked, known = slice(queries), slice(queries, queries + len(classes))
+        queries, supports = slice(queries), slice(queries, queries + len(classes))
         feed = {
-            **{f"query_{name}": value[asked] for name, value in found.items()},
-            **{f"support_{name}": value[known] for name, value in found.items()},
+            **{f"query_{name}": value[queries] for name, value in found.items()},
+            **{f"support_{name}": value[supports] for name, value in found.items()},
             "one_hot": np.eye(way, dtype=np.float32)[classes],
         }
         scores = graphs["matcher"](**feed)
-        sides = take(expected, asked), take(expected, known)
+        sides = take(expected, queries), take(expected, supports)
         logits = model.logits(*sides, labels=labels, way=way).numpy()
         assert scores["logits"].shape == logits.shape
         assert np.abs(scores["logits"] - logits).max() < TOLERANCE

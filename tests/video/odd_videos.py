@@ -1,4 +1,4 @@
-"""The corpus of odd films: codec, container, and what is odd about it."""
+"""The corpus of odd videos: codec, container, and what is odd about it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Odd:
         frames: How many frames a full decode gives.
         numbers: The number burnt into each frame; by default its index.
         quick: Most packets must be left undecoded when one frame is wanted.
-        stream: Which video stream is the film.
+        stream: Which video stream is the video.
         steady: The frames are those of :func:`segment_centres`.
     """
 

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 import torch
+from golden import golden_file
 from torch import Tensor
 
 from a2m2_zoo.errors import CheckpointError
@@ -13,9 +12,7 @@ from a2m2_zoo.methods.blocks.attention import pair_positions
 from a2m2_zoo.methods.trx import TRX
 from a2m2_zoo.zoo.convert.trx import convert_trx
 
-ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden"))
-KEYS = GOLDEN / "keys_CNN_TRX_resnet50.json"
+KEYS = "keys_CNN_TRX_resnet50.json"
 
 
 def official(*, channels: int = 6, out: int = 5, frames: int = 5) -> dict[str, Tensor]:
@@ -35,9 +32,8 @@ def official(*, channels: int = 6, out: int = 5, frames: int = 5) -> dict[str, T
     return state
 
 
-@pytest.mark.skipif(not KEYS.is_file(), reason="needs the golden folder: set A2M2_GOLDEN to it")
 def test_every_key_of_the_port_at_its_real_size() -> None:
-    listed = json.loads(KEYS.read_text())
+    listed = json.loads(golden_file(KEYS).read_text())
     state = {}
     for key, (size, kind) in listed.items():
         if key.startswith("backbone."):

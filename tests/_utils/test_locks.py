@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from makers import started
 
 from a2m2_zoo._utils.files import locked
 from a2m2_zoo.errors import SaveError
@@ -32,15 +33,6 @@ with locked(sys.argv[1]):
 """
 
 
-def holder(file: Path) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(file)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
-
-
 def test_no_change_of_eight_processes_is_lost_and_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "n.txt").write_text("0")
     (tmp_path / "link.txt").symlink_to("n.txt")
@@ -54,7 +46,7 @@ def test_no_change_of_eight_processes_is_lost_and_nothing_is_left(tmp_path: Path
 def test_who_waits_says_so_and_gives_up_in_the_end(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     said = list[str]()
-    process = holder(file)
+    process = started(HOLDER, file, says="held")
     try:
         with pytest.raises(SaveError, match=r"has been changing .*a\.txt' for 1 s"):  # noqa: SIM117
             with locked(file, tell=said.append, wait=1.2):

@@ -77,9 +77,11 @@ def test_every_stage_of_a_network_is_read_and_few_channels_are_no_obstacle() -> 
 
 
 def test_progress_counts_every_clip(backbone: Backbone) -> None:
-    told: list[tuple[int, int]] = []
-    training_free(backbone, amounts=FEW, progress=lambda done, total: told.append((done, total)))
-    assert told == [(i + 1, FEW.total) for i in range(FEW.total)]
+    reported: list[tuple[int, int]] = []
+    training_free(
+        backbone, amounts=FEW, progress=lambda done, total: reported.append((done, total))
+    )
+    assert reported == [(i + 1, FEW.total) for i in range(FEW.total)]
     assert FEW.total == 4 + 2 * 2 * 3
 
 
@@ -103,14 +105,18 @@ def test_refusals(backbone: Backbone) -> None:
 
 def computed(backbone: Backbone, folder: Path, **changes: Any) -> tuple[Model, int]:
     """The model, and how many clips it took."""
-    told: list[int] = []
+    reported: list[int] = []
     facts: dict[str, Any] = {
         "backbone_name": "small", "backbone_sha256": "ab" * 32, "amounts": FEW
     } | changes  # fmt: skip
     model = computed_model(
-        "a2m2-small", backbone, folder=folder, progress=lambda done, _: told.append(done), **facts
+        "a2m2-small",
+        backbone,
+        folder=folder,
+        progress=lambda done, _: reported.append(done),
+        **facts,
     )
-    return model, len(told)
+    return model, len(reported)
 
 
 def test_a_head_is_computed_once(backbone: Backbone, tmp_path: Path) -> None:
@@ -213,12 +219,12 @@ def test_a_computed_model_goes_through_the_same_door(
     register()
     monkeypatch.setenv("A2M2_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(free, "Amounts", lambda: FEW)
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     path = manifest(tmp_path / "zoo")
     model = load_model(
-        "a2m2-small", manifest=path, device="cpu", progress=lambda *now: told.append(now)
+        "a2m2-small", manifest=path, device="cpu", progress=lambda *now: reported.append(now)
     )
-    assert told[-1] == (FEW.total, FEW.total)
+    assert reported[-1] == (FEW.total, FEW.total)
     (kept,) = (tmp_path / "cache" / "heads").iterdir()
     carried = load_model(kept, manifest=path, device="cpu")
     assert carried.weights_hash == model.weights_hash  # banks go with it

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from golden import golden_shapes, golden_tensors, needs_golden, official_state
 from torch import Tensor
 
 from a2m2_zoo.backbones import Features
@@ -16,11 +13,7 @@ from a2m2_zoo.methods.blocks.attention import channel_positions
 from a2m2_zoo.methods.molo import MoLo
 from a2m2_zoo.zoo.convert.molo import convert_molo
 
-ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden"))
-needs_golden = pytest.mark.skipif(
-    not GOLDEN.is_dir(), reason="needs the golden tensors: set A2M2_GOLDEN to their folder"
-)
+KEYS, TENSORS = "keys_molo_resnet50.json", "molo_golden_1shot.safetensors"
 
 #: Official size → a small one; the widths of the decoder are fixed.
 SIZES = {2048: 16, 6144: 48, 256: 6}
@@ -28,10 +21,9 @@ SIZES = {2048: 16, 6144: 48, 256: 6}
 
 def official() -> dict[str, Tensor]:
     """The official head with a 32nd of its channels and random values."""
-    listing = json.loads((GOLDEN / "keys_molo_resnet50.json").read_text())
     generator = torch.Generator().manual_seed(0)
     state = {}
-    for key, (shape, _) in listing.items():
+    for key, shape in golden_shapes(KEYS).items():
         if not key.startswith("backbone."):
             small = [SIZES.get(n, n) for n in shape]
             state[key] = torch.randn(small, generator=generator)
@@ -39,7 +31,7 @@ def official() -> dict[str, Tensor]:
     return state
 
 
-@needs_golden
+@needs_golden(KEYS)
 def test_every_official_key_is_used_or_named_as_dropped() -> None:
     state = official()
     found = convert_molo(state, source="x.pyth")
@@ -57,7 +49,7 @@ def test_every_official_key_is_used_or_named_as_dropped() -> None:
     assert encoded["appearance"].isfinite().all()
 
 
-@needs_golden
+@needs_golden(KEYS)
 def test_values_land_where_they_belong() -> None:
     state = official()
     head = convert_molo(state, source="x.pyth").head
@@ -71,10 +63,10 @@ def test_values_land_where_they_belong() -> None:
         assert head[f"{ours}.feed_forward.net.3.bias"] is state[f"{theirs}.1.net.3.bias"]
 
 
-@needs_golden
+@needs_golden(TENSORS)
 def test_the_golden_head_gives_the_golden_features() -> None:
-    golden = load_file(GOLDEN / "molo_golden_1shot.safetensors")
-    state = {k.removeprefix("sd."): v for k, v in golden.items() if k.startswith("sd.")}
+    golden = golden_tensors(TENSORS)
+    state = official_state(golden)
     found = convert_molo(state, source="golden")
     method = MoLo(replace(found.config, position_scale=2048.0, position_weight=0.02)).eval()
     method.load_state_dict(found.head)
@@ -87,7 +79,7 @@ def test_the_golden_head_gives_the_golden_features() -> None:
         torch.testing.assert_close(encoded[part], expected, atol=2e-5 * scale, rtol=1e-5)
 
 
-@needs_golden
+@needs_golden(KEYS)
 def test_other_checkpoints_are_refused_by_name() -> None:
     state = official()
     del state["motion_up.bias"]
@@ -97,14 +89,14 @@ def test_other_checkpoints_are_refused_by_name() -> None:
         convert_molo(state, source="x.pyth")
 
 
-@needs_golden
+@needs_golden(KEYS)
 @pytest.mark.parametrize("table", [torch.zeros(1, 20, 16), channel_positions(20, 12)[None]])
 def test_other_positions_are_refused(table: Tensor) -> None:
     with pytest.raises(CheckpointError, match=r"x\.pyth has other positions"):
         convert_molo({**official(), "pe.pe": table}, source="x.pyth")
 
 
-@needs_golden
+@needs_golden(KEYS)
 def test_a_head_without_its_training_parts_converts() -> None:
     found = convert_molo(official(), source="x")
     kept = {k: v for k, v in official().items() if k not in found.dropped}

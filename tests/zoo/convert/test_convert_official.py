@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import os
 import pickle
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from golden import golden_shapes
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -175,12 +175,8 @@ def test_a_larger_file_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_the_official_keys_are_cut_in_two(name: str, architecture: str, keys: int) -> None:
-    root = Path(__file__).resolve().parents[2]
-    folder = Path(os.environ.get("A2M2_GOLDEN", root.parent / "shared" / "golden"))
-    if not folder.is_dir():
-        pytest.skip("needs the golden files: set A2M2_GOLDEN to their folder")
-    shapes = json.loads((folder / f"keys_{name}.json").read_text())
-    state = {key: torch.zeros(()).expand(shape) for key, (shape, _) in shapes.items()}
+    shapes = golden_shapes(f"keys_{name}.json")
+    state = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
     parts = split_backbone(state, source="c.pyth")
     assert (parts.prefix, parts.architecture) == ("backbone", architecture)
     assert len(parts.head) == keys

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from makers import film, still
+from makers import draw_video, still
 
 from a2m2_zoo import build_bank, classify, load_model
 from a2m2_zoo.api import default_model
@@ -24,8 +24,8 @@ LABELS = torch.tensor([0, 0, 0, 1, 1, 2])  # class 2 has one support
 
 def test_features_against_plain_loops() -> None:
     torch.manual_seed(0)
-    pairs, asked = torch.randn(6, 6).double(), torch.randn(4, 6).double()
-    found = Evidence.of(pairs, LABELS, way=3).features(asked)
+    pairs, queries = torch.randn(6, 6).double(), torch.randn(4, 6).double()
+    found = Evidence.of(pairs, LABELS, way=3).features(queries)
     label = LABELS.tolist()
     members = [[n for n in range(6) if label[n] == c] for c in range(3)]
 
@@ -35,40 +35,42 @@ def test_features_against_plain_loops() -> None:
     def score(row: torch.Tensor, c: int, without: int = -1) -> float:
         return mean([float(row[n]) for n in members[c] if n != without])
 
-    strangers = mean([max(score(pairs[n], c) for c in range(3) if c != label[n]) for n in range(6)])
+    other_classes = mean(
+        [max(score(pairs[n], c) for c in range(3) if c != label[n]) for n in range(6)]
+    )
     nearest = mean(
         [max(float(pairs[n, m]) for m in range(6) if label[m] != label[n]) for n in range(6)]
     )
     own = [mean([score(pairs[n], c, n) for n in members[c]]) for c in (0, 1)]
     own = [(x + mean(own)) / 2 for x in own] + [mean(own)]
     for q in range(4):
-        logits = [score(asked[q], c) for c in range(3)]
+        logits = [score(queries[q], c) for c in range(3)]
         best = max(range(3), key=logits.__getitem__)
         expected = [
-            logits[best] - strangers,
+            logits[best] - other_classes,
             logits[best] - sorted(logits)[1],
             logits[best] - own[best],
-            float(asked[q].max()) - nearest,
+            float(queries[q].max()) - nearest,
         ]
         assert found[q].tolist() == pytest.approx(expected, abs=1e-9)
 
 
 def test_what_all_scores_share_says_nothing() -> None:
     torch.manual_seed(1)
-    pairs, asked = torch.randn(2, 6, 6).double(), torch.randn(2, 3, 6).double()
-    once = Evidence.of(pairs, LABELS, way=3).features(asked)
-    again = Evidence.of(pairs + 7, LABELS, way=3).features(asked + 7)
+    pairs, queries = torch.randn(2, 6, 6).double(), torch.randn(2, 3, 6).double()
+    once = Evidence.of(pairs, LABELS, way=3).features(queries)
+    again = Evidence.of(pairs + 7, LABELS, way=3).features(queries + 7)
     torch.testing.assert_close(once, again)
     assert once.shape == (2, 3, len(FEATURES))
 
 
 def test_a_support_does_not_vouch_for_itself() -> None:
     torch.manual_seed(2)
-    pairs, asked = torch.randn(6, 6).double(), torch.randn(3, 6).double()
+    pairs, queries = torch.randn(6, 6).double(), torch.randn(3, 6).double()
     loud = pairs + 100 * torch.eye(6)
     torch.testing.assert_close(
-        Evidence.of(pairs, LABELS, way=3).features(asked),
-        Evidence.of(loud, LABELS, way=3).features(asked),
+        Evidence.of(pairs, LABELS, way=3).features(queries),
+        Evidence.of(loud, LABELS, way=3).features(queries),
     )
 
 
@@ -111,8 +113,8 @@ def test_the_embedded_models_have_weights_of_their_own() -> None:
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("clips")
     for i in range(4):
-        film(root / "right" / f"{i}.mp4", 20 + i)
-        film(root / "back" / f"{i}.mp4", 20 + i, speed=-7)
+        draw_video(root / "right" / f"{i}.mp4", 20 + i)
+        draw_video(root / "back" / f"{i}.mp4", 20 + i, speed=-7)
         still(root / "still" / f"{i}.mp4", 20 + i)
     return root
 
@@ -122,15 +124,15 @@ def test_classify_says_unknown(clips: Path) -> None:
     model = default_model()
     bank = build_bank(supports, model=model)
     queries = [clips / name / "3.mp4" for name in ("right", "back", "still")]
-    right, back, stranger = found = classify(queries, bank)
+    right, back, outlier = found = classify(queries, bank)
     assert right.known is not None
     assert back.known is not None
-    assert stranger.known is not None
-    assert min(right.known, back.known) > stranger.known
+    assert outlier.known is not None
+    assert min(right.known, back.known) > outlier.known
     for answer in found:
         assert answer.confidence == pytest.approx(answer.probability * (answer.known or 0))
         assert answer.to_dict()["confidence"] == pytest.approx(answer.confidence, abs=1e-6)
-    between = (min(right.confidence, back.confidence) + stranger.confidence) / 2
+    between = (min(right.confidence, back.confidence) + outlier.confidence) / 2
     rejected = [p.rejected for p in classify(queries, bank, reject_below=between, batch_size=2)]
     assert rejected == [False, False, True]
     supports = SupportSet.encoded(model, bank.descriptors, bank.label_tensor, way=2)

@@ -1,27 +1,19 @@
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
-
 import pytest
 import torch
+from golden import golden_shapes
 from torch import Tensor
 
 from a2m2_zoo.errors import CheckpointError
 from a2m2_zoo.methods.hyrsm import HyRSM, HyRSMConfig, HyRSMPlusPlus, HyRSMPlusPlusConfig
 from a2m2_zoo.zoo.convert.hyrsm import convert_hyrsm, convert_hyrsm_plus_plus
 
-ROOT = Path(__file__).resolve().parents[2]
 DROPPED = ("classification_layer.bias", "classification_layer.weight", "pe.pe")
 
 
 def listed(name: str) -> dict[str, list[int]]:
-    path = Path(os.environ.get("A2M2_GOLDEN", ROOT.parent / "shared" / "golden")) / name
-    if not path.is_file():
-        pytest.skip(f"needs {name}: set A2M2_GOLDEN to the folder of golden tensors")
-    keys = json.loads(path.read_text())
-    return {k: shape for k, (shape, _) in keys.items() if not k.startswith("backbone.")}
+    return {k: shape for k, shape in golden_shapes(name).items() if not k.startswith("backbone.")}
 
 
 def invented(d: int = 16) -> dict[str, Tensor]:
