@@ -7,7 +7,7 @@ else.
 
 from __future__ import annotations
 
-from a2m2_zoo._printable import printable
+from a2m2_zoo._utils.printable import printable
 
 
 class A2M2Error(Exception):

@@ -35,6 +35,7 @@ NEEDED = (
     "a2m2_zoo/weights/NOTICE",
     "a2m2_zoo/weights/a2m2_lite0.safetensors",
     "a2m2_zoo/weights/efficientnet_lite0.safetensors",
+    "a2m2_zoo/weights/blazepose.safetensors",
 )
 URLS = {"Homepage", "Documentation", "Source", "Changelog", "Issues"}
 FIELDS = (

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.segment import Segment
 
-from a2m2_zoo._printable import printable
+from a2m2_zoo._utils.printable import printable
 from a2m2_zoo._utils.streams import Stream
 
 

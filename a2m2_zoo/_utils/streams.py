@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from a2m2_zoo._printable import printable
+from a2m2_zoo._utils.printable import printable
 
 # What may steer the terminal in text of which nobody knows who wrote it: line ends, colours and the step
 # up of the bars of downloads.

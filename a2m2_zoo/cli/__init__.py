@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from a2m2_zoo._printable import printable
+from a2m2_zoo._utils.printable import printable
 from a2m2_zoo._utils.streams import Stream, safe
 from a2m2_zoo.cli import signals
 from a2m2_zoo.errors import A2M2Error, FetchError, SaveError

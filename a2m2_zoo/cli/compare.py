@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from a2m2_zoo._printable import escaped_json
 from a2m2_zoo._utils.files import check_file, is_folder, write_atomically
+from a2m2_zoo._utils.printable import escaped_json
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.errors import A2M2Error, ArgumentError, SaveError
 from a2m2_zoo.hub import DEFAULT_MODEL

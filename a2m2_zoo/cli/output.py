@@ -18,8 +18,8 @@ from rich import box, markup
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from a2m2_zoo._printable import escaped_json, printable
 from a2m2_zoo._utils.console import SafeConsole
+from a2m2_zoo._utils.printable import escaped_json, printable
 from a2m2_zoo._utils.streams import Stream
 from a2m2_zoo.errors import A2M2Error
 

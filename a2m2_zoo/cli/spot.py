@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from a2m2_zoo._printable import printable
+from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.errors import A2M2Error, SaveError, VideoError

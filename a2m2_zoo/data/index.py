@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from a2m2_zoo._printable import printable
 from a2m2_zoo._utils.arguments import remote
+from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.errors import EpisodeError, VideoNotFoundError
 from a2m2_zoo.video.folders import (
     AGAIN,

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from a2m2_zoo._printable import escaped_json
 from a2m2_zoo._utils.bounded_json import parse
+from a2m2_zoo._utils.printable import escaped_json
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.openset import OpenFigures
 

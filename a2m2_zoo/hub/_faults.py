@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from a2m2_zoo._printable import printable
+from a2m2_zoo._utils.printable import printable
 
 if TYPE_CHECKING:
     from a2m2_zoo.hub.source import Source

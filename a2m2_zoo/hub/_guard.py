@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from a2m2_zoo._printable import printable
+from a2m2_zoo._utils.printable import printable
 from a2m2_zoo._version import __version__
 from a2m2_zoo.errors import FetchError
 from a2m2_zoo.hub.checkpoint import MAX_BYTES

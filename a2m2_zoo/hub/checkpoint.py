@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from a2m2_zoo._printable import printable
 from a2m2_zoo._utils.bounded_json import parse
 from a2m2_zoo._utils.files import open_regular, write_atomically
+from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.errors import CheckpointError, SaveError
 from a2m2_zoo.hub._header import Header, read_header
 

@@ -7,8 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from a2m2_zoo._printable import printable
 from a2m2_zoo._utils.files import new_folder, write_atomically
+from a2m2_zoo._utils.printable import printable
 from a2m2_zoo._utils.scratch import is_scratch, sweep
 from a2m2_zoo.errors import ArgumentError, SaveError
 from a2m2_zoo.hub._client import failures, quiet_client, reason

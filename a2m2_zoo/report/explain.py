@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a2m2_zoo._printable import printable
 from a2m2_zoo._utils.files import check_file, write_atomically
+from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.errors import ArgumentError, DependencyError, SaveError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a2m2_zoo._printable import printable
 from a2m2_zoo._utils.files import write_atomically
+from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.errors import ArgumentError, VideoError
 from a2m2_zoo.report.explain import check_ready, matplotlib_pyplot, picture_metadata
 from a2m2_zoo.video import Limits, Preprocess, read_clip

@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from a2m2_zoo._printable import escaped_json
 from a2m2_zoo._utils.files import write_atomically
+from a2m2_zoo._utils.printable import escaped_json
 from a2m2_zoo._version import __version__
 from a2m2_zoo.errors import ArgumentError, SaveError
 from a2m2_zoo.training.distributed import Ranks

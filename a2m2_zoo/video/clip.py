@@ -16,11 +16,14 @@ import numpy as np
 
 from a2m2_zoo._utils.typing import UInt8
 from a2m2_zoo.errors import ArgumentError, VideoError, VideoLimitError
-from a2m2_zoo.video.preprocess import Preprocess
+from a2m2_zoo.video.preprocess import Preprocess, cropped
 from a2m2_zoo.video.sample import time_centres, time_random
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_LONGEST = 4  # times the short side: up to here a clip keeps what is cropped away
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Clip:
         count: Frames of the source, of those that decode as far as that is known.
         source: The source's name, for messages.
         warnings: What the user should know, one sentence each. Empty when all is well.
+        uncropped: The frames before they were cropped, see `wide`.
     """
 
     frames: UInt8[np.ndarray, "t s s 3"] = field(repr=False)
@@ -82,6 +86,16 @@ class Clip:
     count: int
     source: str
     warnings: tuple[str, ...] = ()
+    uncropped: UInt8[np.ndarray, "t h w 3"] | None = field(default=None, repr=False)
+
+    @property
+    def wide(self) -> UInt8[np.ndarray, "t h w 3"]:
+        """The whole pictures: what the crop takes away may hold somebody's arms.
+
+        As large as they were resized for the crop, so a stretched clip is stretched here, too. Only the
+        frames themselves where the source's pictures differ in shape or are very long.
+        """
+        return self.frames if self.uncropped is None else self.uncropped
 
     @property
     def seconds(self) -> float | None:
@@ -163,7 +177,7 @@ class Job:
         count: int,
         losses: Sequence[str],
     ) -> Clip:
-        """Return the finished clip.
+        """Return the finished clip of resized pictures that are not cropped yet.
 
         Raises:
             VideoError: If the source has lost frames and the job is strict.
@@ -171,12 +185,13 @@ class Job:
         if losses and self.strict:
             raise VideoError(f"{self.name}: {losses[0]}: repair it, or read it with strict=False")
         return Clip(
-            frames=np.stack(pictures),
+            frames=np.stack([cropped(picture, self.spec) for picture in pictures]),
             indices=indices,
             times=times,
             count=count,
             source=self.name,
             warnings=(*losses, *self.notes, *_short(indices, count)),
+            uncropped=_uncropped(pictures),
         )
 
 
@@ -191,6 +206,15 @@ def check_size(name: str, width: int, height: int, limits: Limits) -> None:
             f"{name}: {width}x{height} is {math.ceil(width * height / 1e5) / 10:g} megapixels, "
             f"more than {limits.megapixels:g}: shrink the clip or raise Limits.megapixels"
         )
+
+
+def _uncropped(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8] | None:
+    """All pictures as one array, if they have one shape and it costs little to keep them."""
+    height, width = pictures[0].shape[:2]
+    one = all(picture.shape[:2] == (height, width) for picture in pictures)
+    return (
+        np.stack(pictures) if one and max(height, width) <= _LONGEST * min(height, width) else None
+    )
 
 
 def _short(indices: Sequence[int], count: int) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def read_folder(folder: Path, job: Job) -> Clip:
             f"{job.name}: {len(paths)} pictures, more than {job.limits.frames}: "
             "split the folder or raise Limits.frames"
         )
-    resize = Resizer(job.spec)
+    resize = Resizer(job.spec).whole
     indices = _choose(len(paths), job)
     try:
         found = {index: resize(_picture(paths[index], job)) for index in set(indices)}
@@ -97,7 +97,7 @@ def read_array(source: Any, job: Job) -> Clip:
     array = as_frames(source, job.name)
     count, height, width, _ = array.shape
     check_size(job.name, width, height, job.limits)
-    resize = Resizer(job.spec)
+    resize = Resizer(job.spec).whole
     indices = _choose(count, job)
     found = {
         index: resize(av.VideoFrame.from_ndarray(np.ascontiguousarray(array[index]), "rgb24"))

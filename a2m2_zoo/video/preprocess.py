@@ -131,7 +131,10 @@ class Resizer:
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         """Return the frame as a square (size, size, 3) RGB array, turned as it is displayed."""
-        size = self._spec.size
+        return cropped(self.whole(frame), self._spec)
+
+    def whole(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """Return the same before it is cropped: (h, w, 3)."""
         width, height = scaled_size(frame.width, frame.height, self._spec)
         if max(width, height) > _LARGEST * 8:
             raise VideoLimitError(
@@ -148,15 +151,20 @@ class Resizer:
             **self._threads,
         )
         # Turned before it is cropped, for the middle of an odd length is not symmetric.
-        picture = turned(np.asarray(small.to_ndarray(), np.uint8), frame)
-        height, width = picture.shape[:2]
-        if self._spec.crop == "pad":
-            canvas = np.zeros((size, size, 3), np.uint8)
-            top, left = (size - height) // 2, (size - width) // 2
-            canvas[top : top + height, left : left + width] = picture
-            return canvas
-        top, left = (height - size) // 2, (width - size) // 2
-        return picture[top : top + size, left : left + size]
+        return turned(np.asarray(small.to_ndarray(), np.uint8), frame)
+
+
+def cropped(picture: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.uint8]:
+    """Return the square (size, size, 3) that a backbone sees of a resized picture."""
+    size = spec.size
+    height, width = picture.shape[:2]
+    if spec.crop == "pad":
+        canvas = np.zeros((size, size, 3), np.uint8)
+        top, left = (size - height) // 2, (size - width) // 2
+        canvas[top : top + height, left : left + width] = picture
+        return canvas
+    top, left = (height - size) // 2, (width - size) // 2
+    return picture[top : top + size, left : left + size]
 
 
 def resize_frame(frame: av.VideoFrame, spec: Preprocess) -> UInt8[np.ndarray, "s s 3"]:

@@ -96,7 +96,7 @@ def _read(path: Path, job: Job, reader: str, get: Callable[..., Any]) -> Clip:
         raise VideoError(f"{job.name}: {reader} cannot read it: {text}") from None
     job.watch.check()
     check_size(job.name, frames.shape[2], frames.shape[1], job.limits)
-    resize = Resizer(job.spec)
+    resize = Resizer(job.spec).whole
     pictures = [
         resize(av.VideoFrame.from_ndarray(np.ascontiguousarray(f), "rgb24")) for f in frames
     ]

@@ -62,7 +62,7 @@ class _Short:
 
     def __init__(self, decoder: Decoder, table: Table, job: Job) -> None:
         self._decoder, self._table, self._job = decoder, table, job
-        self._resize = Resizer(job.spec)
+        self._resize = Resizer(job.spec).whole
         self._interlaced = False
         self._headed = False
 
@@ -189,7 +189,7 @@ def _read_all(path: str | Path, job: Job, guess: Line | None) -> Clip:
     with closing(container):
         table = list_packets(container, stream, job, probed=True)
         _check_work(len(table.times), job)
-        decoder, resize = Decoder(path, stream, table, job), Resizer(job.spec)
+        decoder, resize = Decoder(path, stream, table, job), Resizer(job.spec).whole
         indices = job.choose(guess.times, guess.duration) if guess else ()
         hoped = {guess.stamps[index]: index for index in indices} if guess else {}
         times, found, interlaced, patched = [], {}, False, 0
@@ -239,7 +239,7 @@ def _again(
     """Decode from the start once more, and return the wanted frames by their number."""
     # With a decoder of its own: one that has been used has the parameters of the last frames.
     container, stream = open_video(path, job, probe=True)
-    found, resize = {}, Resizer(job.spec)
+    found, resize = {}, Resizer(job.spec).whole
     with closing(container):
         for index, frame in enumerate(Decoder(path, stream, table, job).every()):
             if index in wanted:

@@ -16,8 +16,8 @@ import pytest
 from makers import draw_video
 
 from a2m2_zoo import build_bank, load_model
-from a2m2_zoo._printable import escaped_json
 from a2m2_zoo._utils.console import SafeConsole
+from a2m2_zoo._utils.printable import escaped_json
 from a2m2_zoo._utils.streams import Stream
 from a2m2_zoo.cli import main, output
 from a2m2_zoo.cli.spot import subtitles

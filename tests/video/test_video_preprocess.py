@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from skimage.transform import resize as reference_resize
 
 from a2m2_zoo.errors import ArgumentError, VideoLimitError
-from a2m2_zoo.video import Preprocess, normalise, resize_frame
-from a2m2_zoo.video.preprocess import CROPS, INTERPOLATIONS, Resizer, scaled_size
+from a2m2_zoo.video import Limits, Preprocess, normalise, read_clip, resize_frame
+from a2m2_zoo.video.clip import Job, Watch
+from a2m2_zoo.video.preprocess import CROPS, INTERPOLATIONS, Resizer, cropped, scaled_size
 
 
 def smooth(height: int, width: int) -> np.ndarray:
@@ -177,3 +178,25 @@ def test_frames_are_freed_when_they_are_let_go():
         assert alive() == before
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("crop", CROPS)
+def test_a_clip_carries_the_whole_pictures(crop: str) -> None:
+    source = np.random.default_rng(0).integers(0, 255, (4, 48, 80, 3), np.uint8)
+    spec = Preprocess(frames=2, size=32, resize=40, crop=crop)
+    clip = read_clip(source, spec)
+    width, height = scaled_size(80, 48, spec)
+    assert clip.wide.shape == (2, height, width, 3)
+    squares = [cropped(picture, spec) for picture in clip.wide]
+    assert (clip.frames == np.stack(squares)).all()
+
+
+def test_very_long_pictures_and_those_of_many_shapes_carry_the_frames_only() -> None:
+    spec = Preprocess(frames=2, size=32, resize=32)
+    long = read_clip(np.zeros((2, 16, 80, 3), np.uint8), spec)
+    assert long.wide is long.frames
+    mixed = [np.zeros((32, 40, 3), np.uint8), np.zeros((40, 32, 3), np.uint8)]
+    job = Job("mixed", spec, Limits(), Watch("mixed", Limits()))
+    clip = job.clip(mixed, (0, 1), times=(), count=2, losses=())
+    assert clip.wide is clip.frames
+    assert clip.frames.shape == (2, 32, 32, 3)
