@@ -27,8 +27,9 @@ from _receipt import publish, receipt
 
 from a2m2_zoo import load_model
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.methods.base import take
+from a2m2_zoo.methods.base import Descriptors, take
 from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.support_set import SupportSet
 from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.video import Clip, read_clip
 from a2m2_zoo.zoo.export import export_model
@@ -80,15 +81,25 @@ def encoding(model: Model, run: Any, clips: list[Clip], rounds: int) -> Any:
     )
 
 
+def answer(
+    model: Model, known: SupportSet, query: Descriptors, support: Descriptors
+) -> torch.Tensor:
+    """Scores of the classes, as a ``Recognizer`` gives them."""
+    pairs = model.pairs(query, support)
+    assert pairs is not None
+    return known.logits(pairs)
+
+
 def matching(model: Model, run: Any, sides: list[dict[str, torch.Tensor]], rounds: int) -> Any:
     query, support = sides
     count = len(next(iter(support.values())))
     labels = torch.arange(count) % 5
-    one_hot = torch.nn.functional.one_hot(labels, 5).float()
-    inputs = [*query.values(), *support.values(), one_hot]
+    known = SupportSet.of(model, model.pairs(support, support), labels, way=5)
+    rule = [value.float() for value in known.fitted.linear()]
+    inputs = [*query.values(), *support.values(), *rule]
     feed = {i.name: x.numpy() for i, x in zip(run.get_inputs(), inputs, strict=True)}
     return paired(
-        lambda: model.logits(query, support, labels=labels, way=5),
+        lambda: answer(model, known, query, support),
         lambda: run.run(None, feed),
         rounds,
     )

@@ -57,10 +57,33 @@ def encode(clips: list[np.ndarray], side: str) -> dict[str, np.ndarray]:
     return {f"{side}_{name}": value for name, value in zip(names, found, strict=True)}
 
 
+def rule(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (N, W) and constants (W,) that make scores of classes of scores of pairs."""
+    count, way = one_hot.shape
+    if config["rules"]["classes"]["rule"] == "mean":
+        return one_hot / one_hot.sum(0), np.zeros(way)
+    share = 1 / (way * (one_hot @ one_hot.sum(0)))
+    kernel = (pairs + pairs.T) / 2
+    column = kernel @ share
+    mean = share @ column
+    kernel = kernel - column[:, None] - column + mean
+    unit = kernel.trace() / count
+    kernel = kernel / unit
+    penalty = config["rules"]["classes"]["strength"] + max(0, -np.linalg.eigvalsh(kernel)[0])
+    found = np.linalg.solve(kernel + np.diag(penalty / (count * share)), one_hot - 1 / way)
+    return (found - share[:, None] * found.sum(0)) / unit, (mean - column) @ found / unit
+
+
 classes = sorted(path.name for path in supports.iterdir() if path.is_dir())
 clips = [(name, path) for name in classes for path in sorted((supports / name).iterdir())]
 feed = encode([read(query)], "query") | encode([read(path) for _, path in clips], "support")
-feed["one_hot"] = np.array([[name == label for name in classes] for label, _ in clips], np.float32)
+one_hot = np.array([[name == label for name in classes] for label, _ in clips], np.float64)
+nothing = {"weights": one_hot.astype(np.float32), "constants": np.zeros(len(classes), np.float32)}
+among = (
+    feed | nothing | {k.replace("support", "query"): v for k, v in feed.items() if "support" in k}
+)
+weights, constants = rule(matcher.run(["pairs"], among)[0].astype(np.float64))
+feed |= {"weights": weights.astype(np.float32), "constants": constants.astype(np.float32)}
 logits = matcher.run(["logits"], feed)[0][0].astype(np.float64)
 
 shots = sorted((int(shot), scale) for shot, scale in config["scales"].items())

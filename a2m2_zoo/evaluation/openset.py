@@ -7,6 +7,7 @@ Liu et al., "Few-Shot Open-Set Recognition Using Meta-Learning" (CVPR 2020): as 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from a2m2_zoo._utils.typing import Bool, Float, Int
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
-from a2m2_zoo.evaluation.protocol import Progress, gathered, in_tiles, score_draw
+from a2m2_zoo.evaluation.protocol import Progress, episode_pairs, in_tiles, score_draw
 from a2m2_zoo.evaluation.statistics import (
     accuracy_at,
     auroc,
@@ -141,13 +142,15 @@ def pairs_of(
     progress: Progress | None = None,
 ) -> tuple[Float[Tensor, "e q n"], Float[Tensor, "e n n"]]:
     """Scores of queries against supports, and of supports against supports, of every episode."""
+    how: dict[str, Any] = {"workers": workers, "progress": progress}
+    pairs = episode_pairs(method, descriptors, draw, among=True, **how)
 
-    def score(tile: slice) -> Tensor:
-        queries, supports = gathered(method, descriptors, draw, tile)
-        both = {name: torch.cat([queries[name], supports[name]], 1) for name in queries}
-        return method.pairs(both, supports).cpu()
+    def both(tile: slice) -> Tensor:
+        asked, known = pairs(tile)
+        assert known is not None
+        return torch.cat([asked, known], 1)
 
-    found = torch.cat(in_tiles(score, descriptors, draw, workers=workers, progress=progress))
+    found = torch.cat(in_tiles(both, descriptors, draw, **how))
     count = draw.query.shape[1]
     return found[:, :count], found[:, count:]
 
@@ -197,8 +200,7 @@ def evaluate_open(
     supports = SupportSet.of(model, among, draw.labels, way=way)
     known = supports.known(pairs)
     assert known is not None  # the model has a table and its pairs are at hand
-    logits = torch.unflatten(pairs, -1, (way, shot)).mean(-1)
-    best, answer = supports.probabilities(logits).max(-1)
+    best, answer = supports.probabilities(supports.logits(pairs)).max(-1)
     return OpenOutcome(draw, _right(answer, draw), known.numpy(), (known * best).numpy(), True)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod, as_pairwise, take
+from a2m2_zoo.methods.rules import fit_rule
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.support_set import SupportSet
 
@@ -74,28 +74,32 @@ def score_draw(
 ) -> Float[Tensor, "e q w"]:
     """Logits of every episode.
 
-    Where a pair's score does not depend on the other supports and there are fewer pairs of clips than
-    pairs in the episodes, every pair is computed once and the episodes are gathered from that.
-
     Args:
         method: The method that made the descriptors.
         descriptors: Descriptors of all N clips.
         draw: The episodes.
         workers: Threads; as many as there are cores if None. It does not change the result.
-        progress: Called with episodes done and all episodes.
+        progress: Called with episodes done and all episodes; before that, where every pair of clips is
+            scored once, with clips done and all clips.
     """
-    pairwise = _table_method(method, descriptors, draw)
-    if pairwise is not None:
-        pairs = pair_scores(pairwise, descriptors, workers=workers, progress=progress)
-        chosen = pairs[draw.query[:, :, None], draw.support[:, None, :]]
-        return torch.unflatten(chosen, -1, (draw.way, draw.shot)).mean(-1)
+    how: dict[str, Any] = {"workers": workers, "progress": progress}
+    pairwise = as_pairwise(method)
+    if pairwise is None:
 
-    def score(tile: slice) -> Tensor:
-        queries, supports = gathered(method, descriptors, draw, tile)
-        labels = draw.labels.to(_device(method))
-        return method.score(queries, supports, labels=labels, way=draw.way).cpu()
+        def score(tile: slice) -> Tensor:
+            queries, supports = gathered(method, descriptors, draw, tile)
+            labels = draw.labels.to(_device(method))
+            return method.score(queries, supports, labels=labels, way=draw.way).cpu()
 
-    return torch.cat(in_tiles(score, descriptors, draw, workers=workers, progress=progress))
+        return torch.cat(in_tiles(score, descriptors, draw, **how))
+    rule, among = pairwise.rule or "mean", pairwise.rule != "mean"
+    pairs = episode_pairs(pairwise, descriptors, draw, among=among, **how)
+
+    def logits(tile: slice) -> Tensor:
+        asked, known = pairs(tile)
+        return fit_rule(rule, known, draw.labels, way=draw.way).scores(asked)
+
+    return torch.cat(in_tiles(logits, descriptors, draw, **how))
 
 
 @plain()
@@ -127,19 +131,29 @@ def evaluate(
         leave_one_out: Fit the probabilities to the supports, as ``classify`` does. It costs time and
             changes no answer, only the confidence.
         workers: Threads; as many as there are cores if None. It does not change the result.
-        progress: Called with episodes done and all episodes, first for the answers and then, where they
-            are fitted, for the probabilities.
+        progress: Called with episodes done and all episodes; before that, where every pair of clips is
+            scored once, with clips done and all clips.
 
     Raises:
         EpisodeError: Too few classes or clips.
     """
     draw = draw_episodes(labels, way=way, shot=shot, query=query, episodes=episodes, seed=seed)
-    logits = score_draw(model.method, descriptors, draw, workers=workers, progress=progress)
-    scale = SupportSet.of(model, None, draw.labels, way=way).scale
+    how: dict[str, Any] = {"workers": workers, "progress": progress}
     pairwise = as_pairwise(model.method)
     if pairwise is not None and shot > 1 and leave_one_out:
-        fit = partial(_support_scales, model, pairwise, descriptors, draw)
-        scale = torch.cat(in_tiles(fit, descriptors, draw, workers=workers, progress=progress))
+        pairs = episode_pairs(pairwise, descriptors, draw, among=True, **how)
+
+        def both(tile: slice) -> Tensor:
+            asked, among = pairs(tile)
+            supports = SupportSet.of(model, among, draw.labels, way=way)
+            scale = supports.scale[:, None, None].expand(-1, asked.shape[1], 1)
+            return torch.cat([supports.logits(asked), scale], -1)
+
+        found = torch.cat(in_tiles(both, descriptors, draw, **how))
+        logits, scale = found[..., :-1].float(), found[:, 0, -1]
+    else:
+        logits = score_draw(model.method, descriptors, draw, **how)
+        scale = SupportSet.of(model, None, draw.labels, way=way).scale
     confidence, answer = (logits.double() * scale[..., None, None]).softmax(-1).max(-1)
     return Outcome(draw, (answer == draw.truth).numpy(), confidence.numpy(), logits)
 
@@ -164,19 +178,53 @@ def pair_scores(
     return torch.cat(_mapped(rows, range(0, count, _ROWS), count, workers, progress))
 
 
-def _support_scales(
-    model: Model, method: PairwiseMethod, descriptors: Descriptors, draw: Draw, tile: slice
-) -> Tensor:
-    support = gathered(method, descriptors, draw, tile)[1]
-    pairs = method.pairs(support, support).cpu()
-    return SupportSet.of(model, pairs, draw.labels, way=draw.way).scale
+#: A tile of episodes to the scores (E, Q, N) of queries against supports and (E, N, N) among supports.
+Pairs = Callable[[slice], tuple[Tensor, "Tensor | None"]]
 
 
-def _table_method(method: Method, descriptors: Descriptors, draw: Draw) -> PairwiseMethod | None:
-    pairwise = as_pairwise(method)
-    needed = len(draw) * draw.query.shape[1] * draw.support.shape[1]
-    cheaper = _count(descriptors) ** 2 <= needed
-    return pairwise if pairwise is not None and pairwise.context_free and cheaper else None
+def episode_pairs(
+    method: PairwiseMethod,
+    descriptors: Descriptors,
+    draw: Draw,
+    *,
+    among: bool,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Pairs:
+    """Pair scores of the episodes, tile by tile.
+
+    Where a pair's score does not depend on the other supports and there are fewer pairs of clips than
+    pairs in the episodes, every pair is computed once, now, and the episodes are gathered from that.
+
+    Args:
+        method: The method that made the descriptors.
+        descriptors: Descriptors of all clips.
+        draw: The episodes.
+        among: Also score the supports against each other.
+        workers: Threads; as many as there are cores if None.
+        progress: Called with clips done and all clips, if pairs are computed now.
+    """
+    asked = draw.query.shape[1] + (draw.support.shape[1] if among else 0)
+    needed = len(draw) * asked * draw.support.shape[1]
+    if method.context_free and _count(descriptors) ** 2 <= needed:
+        table = pair_scores(method, descriptors, workers=workers, progress=progress)
+
+        def read(tile: slice) -> tuple[Tensor, Tensor | None]:
+            columns = draw.support[tile, None, :]
+            known = table[draw.support[tile, :, None], columns] if among else None
+            return table[draw.query[tile, :, None], columns], known
+
+        return read
+
+    def scored(tile: slice) -> tuple[Tensor, Tensor | None]:
+        queries, supports = gathered(method, descriptors, draw, tile)
+        if not among:
+            return method.pairs(queries, supports).cpu(), None
+        both = {name: torch.cat([queries[name], supports[name]], 1) for name in queries}
+        found = method.pairs(both, supports).cpu()
+        return found[:, : draw.query.shape[1]], found[:, draw.query.shape[1] :]
+
+    return scored
 
 
 def gathered(

@@ -51,7 +51,8 @@ class A2M2Config:
     Attributes:
         m2: Stage of the backbone → the M² block that reads its maps; equal ``dim`` everywhere.
         a2: The alignment.
-        shots: Rule for several supports: ``scores``, ``descriptors`` or ``pooled``.
+        shots: Rule for several supports: ``ridge`` regression over the pair scores, their mean
+            (``scores``), or one of A²'s own, ``descriptors`` or ``pooled``.
         pool: Weight of the cosine between mean-pooled frame features, beside the alignment's weights.
         centring: How many supports it takes until half of their mean descriptor is subtracted from all
             descriptors: with N of them, N / (N + centring). What all supports share tells no class from
@@ -63,7 +64,7 @@ class A2M2Config:
 
     m2: Mapping[str, M2Config]
     a2: A2Config
-    shots: str = "scores"
+    shots: str = "ridge"
     pool: float = 0.0
     frames: int = 8
     centring: float = 0.0
@@ -154,8 +155,9 @@ def _check(values: Mapping[str, Any]) -> None:
     if not isinstance(m2, Mapping) or not 1 <= len(m2) <= _MOST_STAGES:
         said = f"m2 is {short(m2)}" if m2 else "m2 names no stage"
         raise ArgumentError(f"{said}; give 1 to {_MOST_STAGES}")
-    if not isinstance(shots, str) or shots not in RULES:
-        raise ArgumentError(f"shots is {short(shots)}; expected one of {', '.join(RULES)}")
+    if not isinstance(shots, str) or shots not in ("ridge", *RULES):
+        rules = ", ".join(("ridge", *RULES))
+        raise ArgumentError(f"shots is {short(shots)}; expected one of {rules}")
     for name in ("centring", "pool"):
         if not is_number(value := values[name]) or not 0 <= value <= LARGEST_NUMBER:
             raise ArgumentError(
@@ -178,7 +180,7 @@ class A2M2(PairwiseMethod):
         super().__init__()
         self.config = config
         self.stages = tuple(config.m2)
-        self.mean_of_pairs = config.shots == "scores"
+        self.rule = {"scores": "mean", "ridge": "ridge"}.get(config.shots)
         self.context_free = config.centring == 0
         self.blocks = nn.ModuleDict({stage: M2Block(m2) for stage, m2 in config.m2.items()})
         self._seen: Cell | None = None
@@ -245,7 +247,7 @@ class A2M2(PairwiseMethod):
         self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
     ) -> Float[Tensor, "e q w"]:
         """Logits by the configured rule over shots."""
-        if self.mean_of_pairs:
+        if self.rule:
             return super().score(query, support, labels=labels, way=way)
         scores = self.align.score_shots(
             *self._centred(query, support), labels=labels, way=way, rule=self.config.shots

@@ -20,6 +20,7 @@ from torch.nn import functional
 from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo._utils.workers import apart, each
 from a2m2_zoo.backbones import Features
+from a2m2_zoo.methods.rules import fit_rule
 from a2m2_zoo.ops.shots import mean_over_shots
 
 #: What a method keeps of clips: tensors by name. The clip is the first axis of what ``encode`` gives; what
@@ -165,16 +166,23 @@ class Method(nn.Module, ABC):
 
 
 class PairwiseMethod(Method):
-    """A method whose score of a class is the mean over its (query, support) pairs.
+    """A method whose score of a class comes from the scores of its (query, support) pairs.
 
     Attributes:
-        mean_of_pairs: Whether that is the configured rule over shots.
+        rule: How, one of ``methods.rules.RULES``; None where the configured rule reads no pairs.
         context_free: Whether a pair's score depends on that pair alone, not on the other supports; a
             protocol may then compute every pair once for all episodes.
     """
 
-    mean_of_pairs: bool = True
+    rule: str | None = "mean"
     context_free: bool = True
+
+    def episode_logits(self, batch: TrainingBatch) -> Float[Tensor, "e q w"]:
+        """Training learns scores of pairs: a class's is their mean, where answers come by ``ridge``."""
+        if self.rule != "ridge":
+            return super().episode_logits(batch)
+        query, support = batch.by_episode(self.encode(batch.query), self.encode(batch.support))
+        return mean_over_shots(self.pairs(query, support), batch.labels, way=batch.way)
 
     @abstractmethod
     def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "e q n"]:
@@ -188,13 +196,15 @@ class PairwiseMethod(Method):
     def score(
         self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
     ) -> Float[Tensor, "e q w"]:
-        """Mean over the supports of each class of the pair scores."""
-        return mean_over_shots(self.pairs(query, support), labels, way=way)
+        """The pair scores under ``rule``."""
+        among = self.pairs(support, support) if self.rule == "ridge" else None
+        fitted = fit_rule(self.rule or "mean", among, labels, way=way)
+        return fitted.scores(self.pairs(query, support))
 
 
 def as_pairwise(method: Method) -> PairwiseMethod | None:
-    """``method`` if its class score is the mean of its pair scores, else None."""
-    return method if isinstance(method, PairwiseMethod) and method.mean_of_pairs else None
+    """``method`` if its class score comes from its pair scores, else None."""
+    return method if isinstance(method, PairwiseMethod) and method.rule else None
 
 
 def episode_loss(logits: Float[Tensor, "e q w"], batch: TrainingBatch) -> Float[Tensor, ""]:

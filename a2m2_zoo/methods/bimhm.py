@@ -55,7 +55,7 @@ class BiMHM(PairwiseMethod):
     def __init__(self, config: BiMHMConfig) -> None:
         super().__init__()
         self.config = config
-        self.mean_of_pairs = config.shots == "scores"
+        self.rule = "mean" if config.shots == "scores" else None
 
     def encode(self, features: Features) -> Descriptors:
         """The frame vectors (B, T, C)."""
@@ -69,7 +69,7 @@ class BiMHM(PairwiseMethod):
         self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
     ) -> Float[Tensor, "e q w"]:
         """Logits by the configured rule over shots."""
-        if self.mean_of_pairs:
+        if self.rule:
             return super().score(query, support, labels=labels, way=way)
         frames = support["frames"]
         means = mean_over_shots(frames.flatten(2).mT, labels, way=way).mT

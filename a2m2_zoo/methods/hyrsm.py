@@ -87,7 +87,7 @@ class HyRSM(PairwiseMethod):
     def __init__(self, config: HyRSMConfig) -> None:
         super().__init__()
         self.config = config
-        self.mean_of_pairs = config.shots == "videos"
+        self.rule = "mean" if config.shots == "videos" else None
         self.position_dropout = nn.Dropout(config.position_dropout)
         self.temporal = SelfAttention(
             config.channels, heads=config.heads, dropout=config.attention_dropout
@@ -179,7 +179,7 @@ class HyRSM(PairwiseMethod):
         self, query: Descriptors, support: Descriptors, labels: Tensor, way: int
     ) -> tuple[Tensor, ShiftedFrames]:
         """Fused queries, and what they are matched with: the supports, or the means of classes."""
-        if not self.mean_of_pairs:
+        if not self.rule:
             support = {
                 name: mean_over_shots(tensor.movedim(1, -1), labels, way=way).movedim(-1, 1)
                 for name, tensor in support.items()
@@ -188,7 +188,7 @@ class HyRSM(PairwiseMethod):
 
     def _logits(self, query: Tensor, supports: ShiftedFrames, labels: Tensor, way: int) -> Tensor:
         scores = -bimhm_distance(1 - supports.cosine_from(query))
-        return mean_over_shots(scores, labels, way=way) if self.mean_of_pairs else scores
+        return mean_over_shots(scores, labels, way=way) if self.rule else scores
 
     def _fused(self, query: Descriptors, support: Descriptors) -> tuple[Tensor, ShiftedFrames]:
         """Fused frames of the queries (E, Q, T, d) and, for each query, of the supports."""

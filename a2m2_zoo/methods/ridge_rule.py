@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from a2m2_zoo._utils.typing import Float, Int
+from a2m2_zoo._utils.typing import Float
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod
-from a2m2_zoo.ops.ridge import STRENGTH, Ridge
 
 
-class RidgeRule(Method):
+class RidgeRule(PairwiseMethod):
     """A pairwise method whose pair scores are the kernel of a ridge regression over the supports.
 
     Descriptors and pair scores are the method's own; see ``ops.ridge.Ridge`` for the rule and its source.
 
     Args:
         inner: The method.
-        strength: Penalty, in units of the mean diagonal of the centred kernel.
 
     Raises:
         ArgumentError: The method's class score comes from no pair scores.
@@ -31,7 +29,7 @@ class RidgeRule(Method):
     tensor([[0, 0, 1, 1]])
     """
 
-    def __init__(self, inner: Method, *, strength: float = STRENGTH) -> None:
+    def __init__(self, inner: Method) -> None:
         super().__init__()
         if not isinstance(inner, PairwiseMethod):
             raise ArgumentError(
@@ -39,21 +37,17 @@ class RidgeRule(Method):
                 "regression over pair scores cannot replace its rule; give a method with pair scores: "
                 "protonet, bimhm, otam, deepemd or a2m2"
             )
-        self.inner, self.strength = inner, strength
+        self.inner, self.rule = inner, "ridge"
         self.stages, self.config = inner.stages, inner.config
+        self.context_free = inner.context_free
 
     def encode(self, features: Features) -> Descriptors:
         """The method's own descriptors."""
         return self.inner.encode(features)
 
-    def score(
-        self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
-    ) -> Float[Tensor, "e q w"]:
-        """Ridge regression over the pair scores of the supports, asked with those of the queries."""
-        fitted = Ridge.fit(
-            self.inner.pairs(support, support), labels, way=way, strength=self.strength
-        )
-        return fitted.scores(self.inner.pairs(query, support))
+    def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "e q n"]:
+        """The method's own."""
+        return self.inner.pairs(query, support)
 
     def frame_plans(
         self, query: Descriptors, support: Descriptors

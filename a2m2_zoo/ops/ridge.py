@@ -105,7 +105,16 @@ class Ridge:
         Args:
             pairs: Scores of every query against every support.
         """
-        return self.kernel(pairs) @ (self.inverse @ self.targets)
+        return (self.kernel(pairs) @ (self.inverse @ self.targets)).to(pairs.dtype)
+
+    def linear(self) -> tuple[Float[Tensor, "*e n w"], Float[Tensor, "*e w"]]:
+        """Weights and constants: the scores are ``pairs @ weights + constants``."""
+        weights = self.inverse @ self.targets
+        total = weights.sum(-2, keepdim=True)
+        mean = (self.column @ self.shares)[..., None]
+        unit = self.unit[..., None, None]
+        constants = ((mean - self.column)[..., None, :] @ weights) / unit
+        return (weights - self.shares[:, None] * total) / unit, constants[..., 0, :]
 
     def by_the_others(self) -> Float[Tensor, "*e n w"]:
         """Scores of every support's classes by all other supports: exact, without a second fit.

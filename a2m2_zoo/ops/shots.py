@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -41,6 +43,59 @@ def mean_over_shots(
     tensor([[2., 5.]])
     """
     return scores @ _membership(labels, way, scores.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """The mean over each class's pair scores as a rule over supports, as ``ops.ridge.Ridge`` is one.
+
+    Attributes:
+        pairs: (*E, N, N) scores of every support against every support; None where nothing is left out.
+        labels: (N,) class of each support, 0..W-1.
+        way: W.
+    """
+
+    pairs: Float[Tensor, "*e n n"] | None
+    labels: Int[Tensor, " n"]
+    way: int
+
+    @classmethod
+    def fit(
+        cls, pairs: Float[Tensor, "*e n n"] | None, labels: Int[Tensor, " n"], *, way: int
+    ) -> Mean:
+        """Nothing is fitted; pairs are needed for ``by_the_others`` alone.
+
+        Raises:
+            EpisodeError: A label outside 0..W-1, or a class without a support.
+        """
+        check_labels(labels, way=way)
+        return cls(pairs, labels, way)
+
+    def linear(self) -> tuple[Float[Tensor, "n w"], Float[Tensor, " w"]]:
+        """Weights and constants: the scores are ``pairs @ weights + constants``."""
+        weights = _membership(self.labels, self.way, torch.float64)
+        return weights, weights.new_zeros(self.way)
+
+    def scores(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q w"]:
+        """Scores of the classes, see ``mean_over_shots``."""
+        return mean_over_shots(pairs, self.labels, way=self.way)
+
+    def by_the_others(self) -> Float[Tensor, "*e n w"]:
+        """Scores of every support's classes by all other supports.
+
+        A support that is alone in its class has 0 there, which says nothing.
+
+        Raises:
+            ValueError: The supports' pairs are not at hand.
+        """
+        if self.pairs is None:
+            raise ValueError("these supports have no pair scores")
+        pairs = self.pairs.double()
+        member = functional.one_hot(self.labels.long(), self.way).to(pairs)
+        others = member.sum(0) - member  # (n, w): how many are left in each class without support i
+        itself = pairs.diagonal(dim1=-2, dim2=-1)[..., None]
+        found: Tensor = (pairs @ member - itself * member) / others.clamp_min(1)
+        return found
 
 
 def class_prototypes(

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from a2m2_zoo._utils.typing import Float, Int
 
@@ -53,21 +52,6 @@ def between(shots: Iterable[int], shot: float) -> tuple[int, int, float]:
     return below, above, part
 
 
-def leave_one_out_logits(
-    pairs: Float[Tensor, "*e n n"], labels: Int[Tensor, " n"], *, way: int
-) -> tuple[Float[Tensor, "*e m w"], Int[Tensor, " m"]]:
-    """Class logits of every support from the other supports, and its label.
-
-    Supports that are alone in their class are left out: without them their class has no score.
-    """
-    member = functional.one_hot(labels, way).to(pairs.dtype)
-    others = member.sum(0) - member  # (n, w): how many are left in each class without support i
-    itself = pairs.diagonal(dim1=-2, dim2=-1)[..., None]
-    sums = pairs @ member - itself * member
-    scored = others.gather(1, labels[:, None])[:, 0] > 0
-    return (sums / others.clamp_min(1))[..., scored, :], labels[scored]
-
-
 def fitted_scale(
     logits: Float[Tensor, "*e m w"], labels: Int[Tensor, " m"], *, prior: float
 ) -> Float[Tensor, "*e"]:
@@ -85,13 +69,6 @@ def fitted_scale(
     loss = -scaled.log_softmax(-1).gather(-1, truth)[..., 0].sum(-1)
     posterior = loss + 0.5 * (steps / _PRIOR_DEVIATION) ** 2
     return scales[posterior.argmin(-1)]
-
-
-def support_scale(
-    pairs: Float[Tensor, "*e n n"], labels: Int[Tensor, " n"], *, way: int, prior: float
-) -> Float[Tensor, "*e"]:
-    """Factor on the logits that fits the supports' own pair scores, each classified by the others."""
-    return fitted_scale(*leave_one_out_logits(pairs, labels, way=way), prior=prior)
 
 
 def best_scale(logits: Float[Tensor, "m w"], truth: Int[Tensor, " m"]) -> float:

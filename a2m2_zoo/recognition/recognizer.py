@@ -185,10 +185,12 @@ class Recognizer:
             query: Descriptors of Q clips, from ``Model.encode``.
         """
         model, bank, supports = self.model, self.bank, self.supports
-        pairs = None if supports.evidence is None else model.pairs(query, bank.descriptors)
+        pairs = None
+        if supports.evidence is not None or supports.rule == "ridge":
+            pairs = model.pairs(query, bank.descriptors)
         known = None if pairs is None else supports.known(pairs)
         if pairs is not None and model.method.own_text_weight is None:
-            logits = supports.logits(pairs)  # the same means, without scoring every pair again
+            logits = supports.logits(pairs)  # the same, without scoring every pair again
         else:
             text = None if self._cue is None else self._cue.texts
             logits = model.logits(

@@ -7,7 +7,7 @@ Made once, for one episode or for many at a time, and asked for any number of qu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._utils.typing import Float, Int
-from a2m2_zoo.ops.shots import mean_over_shots
-from a2m2_zoo.recognition.calibration import leave_one_out_logits, shipped_scale, support_scale
+from a2m2_zoo.methods.base import as_pairwise
+from a2m2_zoo.methods.rules import Fitted, fit_rule
+from a2m2_zoo.recognition.calibration import fitted_scale, shipped_scale
 from a2m2_zoo.recognition.rejection import Evidence, Table, known_probability, shipped_table
 
 if TYPE_CHECKING:
@@ -30,11 +31,12 @@ class SupportSet:
 
     Attributes:
         pairs: (*E, N, N) scores of every support against every support; None for a method whose class score
-            is no mean of pair scores, or where nothing is to be learned from them.
+            comes from no pair scores, or where nothing is to be learned from them.
         labels: (N,) class of each support, 0..W-1.
         way: W.
         scales: Shots → factor on the logits that came with the model.
         table: The model's weights of rejection; None for a model without.
+        rule: From pair scores to scores of classes, one of ``methods.rules.RULES``.
     """
 
     pairs: Float[Tensor, "*e n n"] | None
@@ -42,6 +44,7 @@ class SupportSet:
     way: int
     scales: Mapping[int, float]
     table: Table | None
+    rule: str = "mean"
 
     @classmethod
     def of(
@@ -53,15 +56,19 @@ class SupportSet:
         way: int,
     ) -> SupportSet:
         """From pair scores that are at hand."""
-        return cls(pairs, labels, way, model.scales, shipped_table(model.weights_hash))
+        method = as_pairwise(model.method)
+        rule = (method and method.rule) or "mean"
+        return cls(pairs, labels, way, model.scales, shipped_table(model.weights_hash), rule)
 
     @classmethod
     def encoded(
         cls, model: Model, support: Descriptors, labels: Int[Tensor, " n"], *, way: int
     ) -> SupportSet:
         """From the descriptors of one episode's supports; their pairs are scored if something needs them."""
-        needed = len(labels) > way or shipped_table(model.weights_hash) is not None
-        return cls.of(model, model.pairs(support, support) if needed else None, labels, way=way)
+        found = cls.of(model, None, labels, way=way)
+        if found.rule == "mean" and len(labels) == way and found.table is None:
+            return found
+        return replace(found, pairs=model.pairs(support, support))
 
     @property
     def shot(self) -> float:
@@ -78,7 +85,12 @@ class SupportSet:
         prior = shipped_scale(self.scales, self.shot)
         if self.pairs is None or len(self.labels) == self.way:
             return torch.tensor(prior, dtype=torch.float64)
-        return support_scale(self.pairs, self.labels, way=self.way, prior=prior)
+        return fitted_scale(*self.by_the_others(), prior=prior)
+
+    @cached_property
+    def fitted(self) -> Fitted:
+        """The rule, fitted to these supports."""
+        return fit_rule(self.rule, self.pairs, self.labels, way=self.way)
 
     @cached_property
     def evidence(self) -> Evidence | None:
@@ -88,8 +100,8 @@ class SupportSet:
         return Evidence.of(self.pairs, self.labels, way=self.way)
 
     def logits(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q w"]:
-        """Class scores of queries, the mean over each class's pairs."""
-        return mean_over_shots(pairs.double(), self.labels, way=self.way)
+        """Class scores of queries, by the rule."""
+        return self.fitted.scores(pairs.double())
 
     def probabilities(self, logits: Float[Tensor, "*e q w"]) -> Float[Tensor, "*e q w"]:
         """Of each class, given that the query is of one of them."""
@@ -108,11 +120,10 @@ class SupportSet:
     def by_the_others(self) -> tuple[Float[Tensor, "*e m w"], Int[Tensor, " m"]]:
         """Class scores of every support from the other supports (leave-one-out), and its label.
 
-        Supports that are alone in their class are left out.
+        Supports that are alone in their class are left out: without them their class has no score.
 
         Raises:
             ValueError: The supports have no pair scores.
         """
-        if self.pairs is None:
-            raise ValueError("these supports have no pair scores")
-        return leave_one_out_logits(self.pairs.double(), self.labels, way=self.way)
+        several = self.labels.bincount(minlength=self.way)[self.labels] > 1
+        return self.fitted.by_the_others()[..., several, :], self.labels[several]

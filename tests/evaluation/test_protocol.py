@@ -14,7 +14,8 @@ from a2m2_zoo.evaluation.protocol import evaluate
 from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import take
-from a2m2_zoo.recognition.calibration import fitted_scale, leave_one_out_logits, shipped_scale
+from a2m2_zoo.methods.rules import fit_rule
+from a2m2_zoo.recognition.calibration import fitted_scale, shipped_scale
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.support_set import SupportSet
 
@@ -43,8 +44,12 @@ def clips(model: Model) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("centring", [5.0, 0.0])
 @pytest.mark.parametrize("shot", [1, 3])
-def test_the_protocol_is_a_loop_over_episodes(model: Model, shot: int, centring: float) -> None:
-    method = A2M2(dataclasses.replace(model.method.config, centring=centring))
+@pytest.mark.parametrize("shots", ["scores", "ridge"])
+def test_the_protocol_is_a_loop_over_episodes(
+    model: Model, shot: int, centring: float, shots: str
+) -> None:
+    changed = {"centring": centring, "shots": shots}
+    method = A2M2(dataclasses.replace(model.method.config, **changed))
     method.load_state_dict(model.method.state_dict())
     ours = dataclasses.replace(model, method=method)
     encoded = clips(ours)
@@ -70,8 +75,8 @@ def test_the_scale_of_many_shots_is_the_leave_one_out_fit(model: Model) -> None:
     labels = torch.tensor([0, 0, 0, 1, 1, 1])
     pairs = model.pairs(encoded, encoded)
     assert pairs is not None
-    scored = leave_one_out_logits(pairs, labels, way=2)
-    expected = fitted_scale(*scored, prior=shipped_scale(model.scales, 3))
+    scored = fit_rule("mean", pairs, labels, way=2).by_the_others()
+    expected = fitted_scale(scored, labels, prior=shipped_scale(model.scales, 3))
     assert float(SupportSet.encoded(model, encoded, labels, way=2).scale) == pytest.approx(
         float(expected)
     )

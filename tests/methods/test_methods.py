@@ -17,7 +17,9 @@ from a2m2_zoo.methods.blocks import A2Config, M2Config
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
 
 M2 = M2Config(channels=6, dim=4, scales=(1, 0), motion="branch")
-CONFIG = A2M2Config(m2={"s14": M2, "s7": M2}, a2=A2Config(groups="scale"), pool=0.5, centring=3.0)
+CONFIG = A2M2Config(
+    m2={"s14": M2, "s7": M2}, a2=A2Config(groups="scale"), shots="scores", pool=0.5, centring=3.0
+)
 
 
 def features(clips: int, *, frames: int = 8, seed: int = 0) -> Features:
@@ -62,7 +64,7 @@ def test_a_still_stretch_has_no_mass_in_the_transport() -> None:
     assert plan[:, 4:7].sum((-2, -1)).max() < 1e-3
 
 
-@pytest.mark.parametrize("shots", ["scores", "descriptors", "pooled"])
+@pytest.mark.parametrize("shots", ["ridge", "scores", "descriptors", "pooled"])
 def test_every_rule_over_shots_prefers_the_class_that_holds_the_query(shots: str) -> None:
     method = A2M2(dataclasses.replace(CONFIG, shots=shots))
     _, support, labels = episode(method)
@@ -73,7 +75,7 @@ def test_every_rule_over_shots_prefers_the_class_that_holds_the_query(shots: str
     moved = {k: v[:, order] for k, v in support.items()}
     shuffled = method.score(query, moved, labels=labels[order], way=3)
     torch.testing.assert_close(logits, shuffled, atol=1e-4, rtol=1e-4)
-    assert (as_pairwise(method) is not None) == (shots == "scores")
+    assert (as_pairwise(method) is not None) == (shots in ("scores", "ridge"))
 
 
 def test_centring_takes_off_the_share_of_the_mean_support() -> None:
@@ -214,7 +216,7 @@ def test_still_and_black_clips_give_finite_scores() -> None:
 
 
 @pytest.mark.parametrize("alignment", ["transport", "diagonal", "global", "bimhm", "otam"])
-@pytest.mark.parametrize("shots", ["scores", "descriptors", "pooled"])
+@pytest.mark.parametrize("shots", ["ridge", "scores", "descriptors", "pooled"])
 def test_many_episodes_at_once_are_one_after_the_other(shots: str, alignment: str) -> None:
     if (shots, alignment) == ("pooled", "otam"):
         return  # refused, see the A2 module's tests

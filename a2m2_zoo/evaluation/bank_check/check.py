@@ -173,7 +173,8 @@ def check_bank(
     elif way < 2 or len(labels) == way:
         notes.append("labels: not enough clips; two classes and two clips of a class are needed")
     else:
-        others = leave_one_out(SupportSet.of(model, pairs.double(), labels, way=way))
+        supports = SupportSet.of(model, pairs.double(), labels, way=way)
+        others = leave_one_out(supports)
         doubtful = others.doubtful()
         for n, answer, best, own in doubtful:
             detail = (
@@ -187,7 +188,7 @@ def check_bank(
                 detail = f"{far:.1f} deviations less like its class than the others of it"
                 findings.append(Finding("unlike its class", titles[n], names[n], detail))
         confusions = others.confusions(bank.class_names)
-        grown = growth(pairs, labels, way=way)
+        grown = growth(pairs, labels, way=way, rule=supports.rule)
     if grown is None:
         smallest = min(bank.counts(), key=bank.counts().__getitem__)
         notes.append(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from a2m2_zoo._utils.typing import Bool, Float, Int
+from a2m2_zoo.methods.rules import fit_rule
 
 #: Clips that the smallest class must have: three points of the curve are the fewest that show a bend.
 NEEDED = 4
@@ -38,7 +40,12 @@ class Growth:
 
 
 def growth(
-    pairs: Float[Tensor, "n n"], labels: Int[Tensor, " n"], *, way: int, seed: int = 0
+    pairs: Float[Tensor, "n n"],
+    labels: Int[Tensor, " n"],
+    *,
+    way: int,
+    rule: str = "mean",
+    seed: int = 0,
 ) -> Growth | None:
     """The curve and where it goes; None where a class has fewer than ``NEEDED`` clips.
 
@@ -49,6 +56,7 @@ def growth(
         pairs: Scores of every support against every support.
         labels: Their classes, 0..W-1.
         way: W.
+        rule: From pair scores to classes, one of ``methods.rules.RULES``.
         seed: Of the draws.
     """
     shot = int(labels.bincount(minlength=way).min())
@@ -57,12 +65,13 @@ def growth(
     shots = sorted({round((shot - 1) ** (i / (_POINTS - 1))) for i in range(_POINTS)})
     random = torch.Generator().manual_seed(seed)
     keys = torch.rand(_DRAWS, len(labels), generator=random)
-    right = torch.stack([_right(pairs, labels, key, shots, way) for key in keys]).double()
+    measure = _right if rule == "mean" else partial(_right_held_out, rule=rule)
+    right = torch.stack([measure(pairs, labels, key, shots, way) for key in keys]).double()
     share = functional.one_hot(labels, way).double()
     share = share / share.sum(0) / way  # (n, w); its row sums weigh every class alike
     weight = share.sum(1)
-    measured = (right.mean(0) @ weight).tolist()
-    now, more = _continued(shots, (right.mean(0) @ weight)[None], shot)
+    measured = (_mean(right, labels) @ weight).tolist()
+    now, more = _continued(shots, (_mean(right, labels) @ weight)[None], shot)
     spread = _resampled(right, labels, weight, random)
     nows, mores = _continued(shots, spread, shot)
     low, high = torch.quantile(
@@ -95,6 +104,32 @@ def _right(
     return torch.stack(found)
 
 
+def _right_held_out(
+    pairs: Tensor, labels: Tensor, key: Tensor, shots: list[int], way: int, *, rule: str
+) -> Float[Tensor, "s n"]:
+    """Whether s supports of each class answer right for each of the others; NaN for the s themselves."""
+    same = labels[:, None] == labels
+    rank = (same & (key < key[:, None])).sum(1)
+    found = []
+    for s in shots:
+        chosen = (rank < s).nonzero()[:, 0]
+        fitted = fit_rule(rule, pairs[chosen][:, chosen], labels[chosen], way=way)
+        right = (fitted.scores(pairs[:, chosen]).argmax(1) == labels).double()
+        found.append(right.index_fill(0, chosen, torch.nan))
+    return torch.stack(found)
+
+
+def _mean(right: Tensor, labels: Tensor) -> Float[Tensor, "s n"]:
+    """Mean over draws; of a support that was in none of them, the mean of its class."""
+    found = right.nanmean(0)
+    if not bool(found.isnan().any()):
+        return found
+    member = functional.one_hot(labels).to(found)
+    seen = ~found.isnan()
+    classes = (found.nan_to_num() @ member) / (seen.to(found) @ member).clamp_min(1)
+    return found.where(seen, classes[:, labels])
+
+
 def _resampled(
     right: Tensor, labels: Tensor, weight: Tensor, random: torch.Generator
 ) -> Float[Tensor, "b s"]:
@@ -104,7 +139,7 @@ def _resampled(
     for _ in range(_RESAMPLES):
         clips = torch.cat([g[torch.randint(len(g), g.shape, generator=random)] for g in groups])
         draws = torch.randint(len(right), (len(right),), generator=random)
-        curves.append(right[draws].mean(0)[:, clips] @ weight[clips])
+        curves.append(_mean(right[draws], labels)[:, clips] @ weight[clips])
     return torch.stack(curves)
 
 

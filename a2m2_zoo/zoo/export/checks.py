@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from a2m2_zoo.errors import ExportError
 from a2m2_zoo.methods.base import take
 from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.support_set import SupportSet
 from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.video import Clip, read_clip
 from a2m2_zoo.zoo.export.runtimes import Run
@@ -93,12 +93,15 @@ class Reference:
                 query = (torch.arange(wanted) + start) % count
                 support = (torch.arange(len(classes)) + start + wanted) % count
                 labels, way = torch.tensor(classes), max(classes) + 1
-                one_hot = functional.one_hot(labels, way).float()
                 sides = (take(own, query), take(own, support))
-                got = run([*sides[0].values(), *sides[1].values(), one_hot])
                 queries, supports = (take(self.descriptors, side) for side in (query, support))
                 pairs = self.model.pairs(queries, supports)
                 assert pairs is not None
+                known = SupportSet.of(
+                    self.model, self.model.pairs(supports, supports), labels, way=way
+                )
+                rule = [value.float() for value in known.fitted.linear()]
+                got = run([*sides[0].values(), *sides[1].values(), *rule])
                 logits = self.model.logits(queries, supports, labels=labels, way=way)
                 for name, value, expected in zip(found, got, (logits, pairs), strict=True):
                     found[name] = max(found[name], _difference(value, expected))

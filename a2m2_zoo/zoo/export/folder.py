@@ -17,6 +17,7 @@ import torch
 from a2m2_zoo._utils.files import folder_to_make, new_folder, sha256_of
 from a2m2_zoo._version import __version__
 from a2m2_zoo.errors import A2M2Error, ArgumentError, ExportError, SaveError
+from a2m2_zoo.methods.rules import STRENGTH
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.video import Clip
 from a2m2_zoo.zoo.export.checks import TOLERANCE, Reference
@@ -41,12 +42,20 @@ _PIXELS = (
     "RGB of full range, turned as displayed, scaled by libswscale with the flags interpolation + "
     "accurate_rnd + bitexact, "
 )
+_CLASSES = {
+    "mean": "weights[i, c] is 1 / (supports of class c) where support i is of c, else 0; constants are 0",
+    "ridge": "run the matcher with the supports as queries, K = (pairs + transposed pairs) / 2. In float64: "
+    "N supports, W classes, s[i] = 1 / (W * supports of i's class); m = K s; M = s m; "
+    "C = (K - m[:, None] - m + M) / u with u the mean of its diagonal; p[i] = (strength + max(0, -least "
+    "eigenvalue of C)) / (N * s[i]); A = inverse(C + diag(p)) (one_hot - 1 / W); weights = (A - s[:, None] * "
+    "sum of A over supports) / u; constants = (M - m) A / u",
+}
 _RULES = {
-    "one_hot": "float32, 1 where a support is of a class; every class has a support",
     "probabilities": "softmax(logits * scale) in float64. One support per class: scale is that of 1 in "
     "scales. More: a prior log-linear in the logarithm of the mean number of supports between the scales, "
     "and of prior * exp(s), s in 97 steps from -log 8 to log 8, the one with the least sum of -log p of each "
-    "support under the others' pairs, plus (s / log 2)^2 / 2",
+    "support by the others, plus (s / log 2)^2 / 2. By the others: of a mean, that without the support's own "
+    "pair; of ridge, one_hot - 1 / W - A / diagonal of the inverse; supports alone in a class are left out",
 }
 
 
@@ -187,9 +196,9 @@ def _explained(step: str) -> Iterator[None]:
 
 
 def _config(model: Model, graphs: list[Graph], made: Exported) -> dict[str, Any]:
-    runtime = RUNTIMES[made.to]
+    runtime, rule = RUNTIMES[made.to], exportable(model).rule or "mean"
     return {
-        "format": 1,
+        "format": 2,
         "model": model.id,
         "method": model.method_name,
         "backbone": model.backbone_name,
@@ -207,6 +216,7 @@ def _config(model: Model, graphs: list[Graph], made: Exported) -> dict[str, Any]
         "rules": {
             "sampling": _SAMPLING[model.preprocess.sampling],
             "pixels": _PIXELS + _CROP[model.preprocess.crop],
+            "classes": {"rule": rule, "strength": STRENGTH, "text": _CLASSES[rule]},
             **_RULES,
         },
         "sha256": made.sha256,

@@ -56,12 +56,16 @@ class Matcher(nn.Module):
         self.method = method
 
     def forward(
-        self, query: Descriptors, support: Descriptors, one_hot: Float[Tensor, "n w"]
+        self,
+        query: Descriptors,
+        support: Descriptors,
+        weights: Float[Tensor, "n w"],
+        constants: Float[Tensor, " w"],
     ) -> tuple[Float[Tensor, "q w"], Float[Tensor, "q n"]]:
-        """Mean score over the supports of each class, and the scores themselves."""
+        """Scores of the classes by a fitted rule over the supports, and the scores of pairs themselves."""
         sides = ({name: value[None] for name, value in side.items()} for side in (query, support))
         pairs = self.method.pairs(*sides)[0]
-        return pairs @ (one_hot / one_hot.sum(0)), pairs
+        return pairs @ weights + constants, pairs
 
 
 def _affine(spec: Preprocess) -> tuple[Tensor, Tensor]:
@@ -79,10 +83,10 @@ def exportable(model: Model) -> PairwiseMethod:
     """
     method = as_pairwise(model.method)
     if model.method_name not in METHODS or method is None:
-        rule = "" if method else " whose class score is no mean over pairs"
+        rule = "" if method else " whose class score comes from no pairs"
         raise ArgumentError(
             f"{model.id} is of method {model.method_name!r}{rule}; what can be exported: "
-            f"{', '.join(METHODS)}, with a class score that is the mean over its supports"
+            f"{', '.join(METHODS)}, with a class score that comes from pair scores"
         )
     if isinstance(method, A2M2) and method.config.a2.solver == "exact":
         raise ArgumentError(
@@ -143,9 +147,10 @@ def record_matcher(model: Model, descriptors: Descriptors) -> Graph:
     inputs: dict[str, Shape] = {
         **{f"query_{name}": ("queries", *value.shape[1:]) for name, value in query.items()},
         **{f"support_{name}": ("supports", *value.shape[1:]) for name, value in support.items()},
-        "one_hot": ("supports", "classes"),
+        "weights": ("supports", "classes"),
+        "constants": ("classes",),
     }
-    example = (query, support, torch.eye(2).repeat(2, 1))
+    example = (query, support, torch.eye(2).repeat(2, 1), torch.zeros(2))
     program, _ = _recorded(matcher, example, _axes("matcher", inputs))
     outputs: dict[str, Shape] = {
         "logits": ("queries", "classes"),
@@ -165,7 +170,7 @@ def _axes(name: str, inputs: dict[str, Shape]) -> tuple[Any, ...]:
         {key.removeprefix(side): axes for key, axes in named.items() if key.startswith(side)}
         for side in ("query_", "support_")
     )
-    return (*sides, named["one_hot"])
+    return (*sides, named["weights"], named["constants"])
 
 
 @torch.no_grad()

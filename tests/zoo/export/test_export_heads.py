@@ -21,6 +21,7 @@ from a2m2_zoo.methods.base import Method, take
 from a2m2_zoo.methods.blocks import A2Config, M2Config
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
 from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.support_set import SupportSet
 from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.video import Preprocess, read_clip
 from a2m2_zoo.zoo import export
@@ -89,9 +90,10 @@ def test_recorded_heads_score_like_the_method(name: str) -> None:
     for queries, classes in ((1, [0]), (3, [0, 1, 1])):
         labels, way = torch.tensor(classes), max(classes) + 1
         sides = take(clips, slice(queries)), take(clips, slice(queries, queries + len(classes)))
-        one_hot = torch.nn.functional.one_hot(labels, way).float()
+        among = model.pairs(sides[1], sides[1])
+        rule = SupportSet.of(model, among, labels, way=way).fitted.linear()
         with torch.inference_mode():
-            logits, pairs = module(*sides, one_hot)
+            logits, pairs = module(*sides, *(value.float() for value in rule))
         expected = model.logits(*sides, labels=labels, way=way)
         torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(pairs, model.pairs(*sides), atol=1e-5, rtol=1e-5)

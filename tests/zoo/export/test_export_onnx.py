@@ -15,6 +15,7 @@ from a2m2_zoo import load_model
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.methods.base import take
 from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.support_set import SupportSet
 from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.video import Clip, read_clip
 
@@ -58,13 +59,16 @@ def check(model: Model, graphs: dict[str, Graph], clips: Sequence[Clip]) -> None
     for queries, classes in ((1, [0, 1]), (3, [0, 1, 2, 0, 2]), (2, [0] * 4)):
         labels, way = torch.tensor(classes), max(classes) + 1
         queries, supports = slice(queries), slice(queries, queries + len(classes))
+        sides = take(expected, queries), take(expected, supports)
+        known = SupportSet.of(model, model.pairs(sides[1], sides[1]), labels, way=way)
+        weights, constants = (value.float().numpy() for value in known.fitted.linear())
         feed = {
             **{f"query_{name}": value[queries] for name, value in found.items()},
             **{f"support_{name}": value[supports] for name, value in found.items()},
-            "one_hot": np.eye(way, dtype=np.float32)[classes],
+            "weights": weights,
+            "constants": constants,
         }
         scores = graphs["matcher"](**feed)
-        sides = take(expected, queries), take(expected, supports)
         logits = model.logits(*sides, labels=labels, way=way).numpy()
         assert scores["logits"].shape == logits.shape
         assert np.abs(scores["logits"] - logits).max() < TOLERANCE
