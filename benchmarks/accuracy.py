@@ -33,6 +33,7 @@ def cached(folder: Path, model: Model, root: Path) -> tuple[FeatureCache, list[P
         backbone_hash=model.backbone_hash,
         preprocess=model.preprocess,
         stages=["s14", "s7"],
+        people=model.method.reads_people,
     )
     for clip, reason in cache.fill(clips).items():
         raise SystemExit(f"{clip}: {reason}")

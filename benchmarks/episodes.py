@@ -122,6 +122,7 @@ def main() -> None:
         backbone_hash=model.backbone_hash,
         preprocess=model.preprocess,
         stages=sorted({stage for baseline in baselines for stage in baseline.method.stages}),
+        people=any(baseline.method.reads_people for baseline in baselines),
     )
     cache.fill(clips)
     draw = draw_episodes(labels, shot=options.shot, episodes=options.episodes, seed=0)

@@ -25,11 +25,21 @@ ALLOWED = {
     "data": BASE | {"video"},
     "backbones": BASE | {"hub"},
     "pose": BASE | {"backbones"},
-    "methods": BASE | {"ops", "backbones"},
-    "features": BASE | {"backbones", "hub", "methods", "video"},
-    "recognition": BASE | {"backbones", "data", "hub", "methods", "ops", "video"},
+    "methods": BASE | {"ops", "backbones", "pose"},
+    "features": BASE | {"backbones", "hub", "methods", "pose", "video"},
+    "recognition": BASE | {"backbones", "data", "hub", "methods", "ops", "pose", "video"},
     "zoo": BASE
-    | {"backbones", "data", "features", "hub", "methods", "recognition", "synthetic", "video"},
+    | {
+        "backbones",
+        "data",
+        "features",
+        "hub",
+        "methods",
+        "pose",
+        "recognition",
+        "synthetic",
+        "video",
+    },
     "evaluation": BASE
     | {"backbones", "data", "features", "hub", "methods", "recognition", "video", "zoo"},
     "training": BASE
@@ -40,6 +50,7 @@ ALLOWED = {
         "features",
         "hub",
         "methods",
+        "pose",
         "recognition",
         "video",
         "zoo",

@@ -217,6 +217,7 @@ def prepared(options: argparse.Namespace) -> Data:
             backbone_hash=model.backbone_hash,
             preprocess=model.preprocess,
             stages=["s14", "s7"],
+            people=model.method.reads_people,
         )
         for clip, reason in cache.fill(clips).items():
             raise SystemExit(f"{clip}: {reason}")

@@ -50,10 +50,12 @@ class Features:
     Attributes:
         maps: Stage name → feature maps (b, t, c, h, w); c, h and w differ from stage to stage.
         pooled: One vector per frame (b, t, c).
+        people: Who was seen where (b, p, t, 33, 3), see ``pose.people_tensor``; None where nobody looked.
     """
 
     maps: dict[str, Float[Tensor, "b t _ _ _"]]
     pooled: Float[Tensor, "b t _"]
+    people: Float[Tensor, "b p t 33 3"] | None = None
 
 
 class Backbone(nn.Module, ABC):

@@ -27,6 +27,7 @@ def classify(
     ],
     supports: options.SupportsOption,
     model: options.ModelOption = DEFAULT_MODEL,
+    pose: options.PoseOption = True,
     top_k: Annotated[
         int | None, typer.Option("--top-k", min=1, help="Keep the k best classes.")
     ] = None,
@@ -69,7 +70,7 @@ def classify(
         check_ready(explain)
     given = [(path, *expand([path])) for path in query]
     clips = [clip for _, some, _ in given for clip in some]
-    recogniser = options.open_model(model, device)
+    recogniser = options.open_model(model, device, pose=pose)
     from a2m2_zoo.recognition.recognizer import Recognizer
 
     bank, broken = read_supports(supports, recogniser, workers=workers, limits=limits)

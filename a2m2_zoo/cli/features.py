@@ -66,6 +66,7 @@ def features(
         preprocess=recogniser.preprocess,
         stages=recogniser.method.stages if stages is None else [s for s in stages.split(",") if s],
         half=half,
+        people=recogniser.method.reads_people,
     )
     with output.progress("encoding", len(clips)) as bar:
         failures = kept.fill(

@@ -85,6 +85,7 @@ def compare(
         backbone_hash=model.backbone_hash,
         preprocess=model.preprocess,
         stages=sorted({stage for baseline in baselines for stage in baseline.method.stages}),
+        people=model.pose and any(baseline.method.reads_people for baseline in baselines),
     )
     unreadable = features.fill(
         list(dict.fromkeys(clip for clips in enough.values() for clip in clips)),

@@ -13,16 +13,17 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._utils.files import write_atomically
-from a2m2_zoo._utils.workers import apart
+from a2m2_zoo._utils.workers import apart, each
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.errors import ArgumentError, CheckpointError, VideoError
 from a2m2_zoo.features.filling import Filling
 from a2m2_zoo.features.identity import Identities
 from a2m2_zoo.features.shards import FORMAT, Shards, make_folder
+from a2m2_zoo.pose import PEOPLE, find_people, people_tensor
 from a2m2_zoo.video import Clip, Limits, Preprocess, normalise, read_clips
 
 _ACCELERATOR_CLIPS = 16
-_POOLED = "pooled vectors"  # with a space, which no stage's name has
+_POOLED, _PEOPLE = "pooled vectors", "their people"  # with a space, which no stage's name has
 _NAMED = 8  # clips that an error lists
 
 
@@ -63,6 +64,7 @@ class FeatureCache:
         preprocess: How clips become frames.
         stages: Maps to keep; the pooled vectors are always kept.
         half: Keep float16 and so half the bytes. Without it features come back bit by bit.
+        people: Also look for people in the clips, and keep them.
 
     Attributes:
         folder: This cache's own folder.
@@ -80,6 +82,7 @@ class FeatureCache:
         preprocess: Preprocess,
         stages: Sequence[str],
         half: bool = False,
+        people: bool = False,
     ) -> None:
         unexpected = [stage for stage in stages if stage not in backbone.stages]
         if isinstance(stages, str) or unexpected:
@@ -92,6 +95,7 @@ class FeatureCache:
                 "a cache needs sampling='centres'"
             )
         self._backbone, self._preprocess, self._half = backbone, preprocess, half
+        self._people = people
         self._stages = [stage for stage in backbone.stages if stage in stages]
         self._dtype = next(backbone.parameters()).dtype
         self._facts = {
@@ -101,6 +105,7 @@ class FeatureCache:
             "stages": sorted(self._stages),
             "half": half,
             "precision": str(self._dtype).removeprefix("torch."),
+            **({"people": PEOPLE} if people else {}),
         }
         key = hashlib.sha256(json.dumps(self._facts, sort_keys=True).encode()).hexdigest()
         self.folder = Path(folder) / key
@@ -211,7 +216,10 @@ class FeatureCache:
                 for name in (*self._stages, _POOLED)
             }
             pooled = rows.pop(_POOLED)
-            yield Features(rows, pooled)
+            people = None
+            if self._people:
+                people = torch.stack([found[identity][_PEOPLE] for identity in wanted])
+            yield Features(rows, pooled, people)
 
     def _check(self, clips: Sequence[Path], identities: list[str]) -> None:
         gone = [
@@ -251,6 +259,9 @@ class FeatureCache:
             name: value.to("cpu", torch.float16 if self._half else value.dtype)
             for name, value in tensors.items()
         }
+        if self._people:
+            seen = list(each(lambda clip: people_tensor(find_people(clip.wide)), clips))
+            kept[_PEOPLE] = torch.stack(seen)
         return [{name: value[i].clone() for name, value in kept.items()} for i in range(len(clips))]
 
     def _describe(self) -> None:

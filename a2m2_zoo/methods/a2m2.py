@@ -40,8 +40,10 @@ from a2m2_zoo.methods.blocks.a2 import RULES
 from a2m2_zoo.ops.shots import class_prototypes
 from a2m2_zoo.ops.vectors import unit_triangles
 from a2m2_zoo.ops.windows import Cell
+from a2m2_zoo.pose.kernel import pose_pairs, pose_presence
 
 _MOST_STAGES = 16
+_UNRELATED = 0.2  # how alike the people of two clips of different actions move
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class A2M2Config:
         a2: The alignment.
         shots: Rule for several supports: ``ridge`` regression over the pair scores, their mean
             (``scores``), or one of A²'s own, ``descriptors`` or ``pooled``.
+        pose: Weight of how alike the people of two clips move, beside the alignment's weights; 0 does not
+            look for people.
         pool: Weight of the cosine between mean-pooled frame features, beside the alignment's weights.
         centring: How many supports it takes until half of their mean descriptor is subtracted from all
             descriptors: with N of them, N / (N + centring). What all supports share tells no class from
@@ -69,6 +73,7 @@ class A2M2Config:
     frames: int = 8
     centring: float = 0.0
     one_cell: bool = False
+    pose: float = 0.0
 
     def __post_init__(self) -> None:
         _check(vars(self))
@@ -79,10 +84,13 @@ class A2M2Config:
             for stage, m2 in self.m2.items()
         )
         rest = f"shots={self.shots}, pool={self.pool:g}, centring={self.centring:g}"
+        rest += f", pose={self.pose:g}" if self.pose else ""
         return f"A2M2Config({'; '.join(blocks)}; {self.a2.alignment} by {self.a2.groups}; {rest})"
 
     def __hash__(self) -> int:
-        return hash((tuple(self.m2.items()), self.a2, self.shots, self.pool, self.centring))
+        return hash(
+            (tuple(self.m2.items()), self.a2, self.shots, self.pool, self.centring, self.pose)
+        )
 
     @classmethod
     def for_backbone(cls, backbone: Backbone, *, frames: int) -> A2M2Config:
@@ -118,8 +126,9 @@ class A2M2Config:
             "pool": self.pool,
             "frames": self.frames,
             "centring": self.centring,
-            # Only where it is set: files from before there was such a field stay what they are.
+            # Only where they are set: files from before there were such fields stay what they are.
             **({"one_cell": True} if self.one_cell else {}),
+            **({"pose": self.pose} if self.pose else {}),
         }
 
     @classmethod
@@ -132,7 +141,7 @@ class A2M2Config:
         if not isinstance(data, Mapping):
             raise ArgumentError(f"an A2M2Config is {short(data)}; expected fields and values")
         expected = {"m2", "a2", "shots", "pool", "frames", "centring"}
-        if wrong := sorted((set(map(str, data)) - {"one_cell"}) ^ expected)[:8]:
+        if wrong := sorted((set(map(str, data)) - {"one_cell", "pose"}) ^ expected)[:8]:
             raise ArgumentError(f"an A2M2Config has the keys {sorted(expected)}; wrong: {wrong}")
         one_cell = data.get("one_cell", False)
         if not isinstance(one_cell, bool):
@@ -146,6 +155,7 @@ class A2M2Config:
             frames=data["frames"],
             centring=data["centring"],
             one_cell=one_cell,
+            pose=data.get("pose", 0.0),
         )
 
 
@@ -158,8 +168,8 @@ def _check(values: Mapping[str, Any]) -> None:
     if not isinstance(shots, str) or shots not in ("ridge", *RULES):
         rules = ", ".join(("ridge", *RULES))
         raise ArgumentError(f"shots is {short(shots)}; expected one of {rules}")
-    for name in ("centring", "pool"):
-        if not is_number(value := values[name]) or not 0 <= value <= LARGEST_NUMBER:
+    for name in ("centring", "pool", "pose"):
+        if not is_number(value := values.get(name, 0.0)) or not 0 <= value <= LARGEST_NUMBER:
             raise ArgumentError(
                 f"{name} is {short(value)}; it must be 0 or more, and at most {LARGEST_NUMBER:g}"
             )
@@ -172,8 +182,8 @@ def _check(values: Mapping[str, Any]) -> None:
 class A2M2(PairwiseMethod):
     """The network without its backbone.
 
-    Descriptors of a clip are ``moments`` (S, D), unit vectors of all stages side by side, and ``pooled``
-    (C,), the unit mean of the frame vectors.
+    Descriptors of a clip are ``moments`` (S, D), unit vectors of all stages side by side, ``pooled`` (C,),
+    the unit mean of the frame vectors, and, where people were looked for, ``people`` (P, T, 33, 3).
     """
 
     def __init__(self, config: A2M2Config) -> None:
@@ -182,6 +192,7 @@ class A2M2(PairwiseMethod):
         self.stages = tuple(config.m2)
         self.rule = {"scores": "mean", "ridge": "ridge"}.get(config.shots)
         self.context_free = config.centring == 0
+        self.reads_people = config.pose > 0
         self.blocks = nn.ModuleDict({stage: M2Block(m2) for stage, m2 in config.m2.items()})
         self._seen: Cell | None = None
         self.layout = self._layout()
@@ -215,9 +226,13 @@ class A2M2(PairwiseMethod):
             assert isinstance(block, M2Block)
             roots += block.roots(features.maps[stage], seen=self._seen)
             centres.append(block.centres(frames, seen=self._seen))
+        seen = (
+            {} if features.people is None or not self.reads_people else {"people": features.people}
+        )
         return {
             "moments": unit_triangles(roots, torch.cat(centres)),
             "pooled": functional.normalize(features.pooled.float().mean(1), dim=-1),
+            **seen,
         }
 
     def episode_logits(self, batch: TrainingBatch) -> Float[Tensor, "e q w"]:
@@ -239,9 +254,12 @@ class A2M2(PairwiseMethod):
         return join_layouts([b.layout(frames, seen=seen) for b in blocks], names=self.stages)
 
     def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "e q n"]:
-        """Aligned similarity of every pair."""
+        """Aligned similarity of every pair, with its shares of appearance and of pose."""
         scores = self.align.scores(*self._centred(query, support))
-        return scores + self._pool_term(query["pooled"], support["pooled"])
+        scores = scores + self._pool_term(query["pooled"], support["pooled"])
+        if self.reads_people and "people" in query and "people" in support:
+            scores = scores + self._pose_term(query["people"], support["people"])
+        return scores
 
     def score(
         self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
@@ -272,6 +290,12 @@ class A2M2(PairwiseMethod):
     def _pool_term(self, query: Tensor, support: Tensor) -> Tensor:
         cosine: Tensor = query @ support.mT
         return self.align.temperature.mul(self.config.pool) * cosine
+
+    def _pose_term(self, query: Tensor, support: Tensor) -> Tensor:
+        """Nothing where either clip shows nobody, and little where little of it does."""
+        shown = pose_presence(query)[..., :, None] * pose_presence(support)[..., None, :]
+        alike = pose_pairs(query, support) - _UNRELATED
+        return self.align.temperature.mul(self.config.pose) * shown * alike
 
     def _centred(self, query: Descriptors, support: Descriptors) -> tuple[Candidates, Candidates]:
         """Candidates of both sides, less what the supports share."""

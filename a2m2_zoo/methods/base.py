@@ -98,12 +98,14 @@ class Method(nn.Module, ABC):
     Attributes:
         stages: Names of the backbone's maps that ``encode`` reads.
         reads_text: Whether ``score`` takes the embedded texts of the classes, as ``text``.
+        reads_people: Whether ``encode`` takes the people of the clips, where somebody looked for them.
         extra: Parts that only the losses need, such as a classifier over the training classes; empty until
             ``prepare_training``, never stored with a model, never paid for when one is used.
     """
 
     stages: tuple[str, ...] = ()
     reads_text: bool = False
+    reads_people: bool = False
 
     #: The frozen dataclass it was built from, with ``to_dict`` and ``from_dict``.
     config: Any
@@ -247,7 +249,8 @@ def encoded_pieces(method: Method, features: Features) -> list[dict[str, Tensor]
     def encode(start: int) -> dict[str, Tensor]:
         chosen = slice(start, start + size)
         maps = {stage: value[chosen].to(held.device) for stage, value in features.maps.items()}
-        found = method.encode(Features(maps, features.pooled[chosen].to(held.device)))
+        people = None if features.people is None else features.people[chosen].to(held.device)
+        found = method.encode(Features(maps, features.pooled[chosen].to(held.device), people))
         return {name: value.cpu() for name, value in found.items()}
 
     return list(each(encode, range(0, len(features.pooled), size)))

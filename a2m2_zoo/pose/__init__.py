@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from a2m2_zoo.pose.blazepose import BlazePose, build_blazepose
 from a2m2_zoo.pose.body import LIMBS, MIRROR, NAMES
-from a2m2_zoo.pose.people import Poses, find_people
+from a2m2_zoo.pose.kernel import people_tensor, pose_pairs, pose_presence
+from a2m2_zoo.pose.people import PEOPLE, Poses, find_people, frames_with_people, nobody
 
 __all__ = [
     "LIMBS",
     "MIRROR",
     "NAMES",
+    "PEOPLE",
     "BlazePose",
     "Poses",
     "build_blazepose",
     "find_people",
+    "frames_with_people",
+    "nobody",
+    "people_tensor",
+    "pose_pairs",
+    "pose_presence",
 ]

@@ -118,7 +118,9 @@ def pose_presence(people: Float[Tensor, "*b p t j 3"]) -> Float[Tensor, "*b"]:
 def _check(people: Tensor, *, axes: int) -> None:
     shape = tuple(people.shape)
     if len(shape) < axes or shape[-2:] != (len(NAMES), 3) or 0 in shape[-4:-2]:
-        names = "(..., clips, people, frames, 33, 3)" if axes == 5 else "(..., people, frames, 33, 3)"
+        names = (
+            "(..., clips, people, frames, 33, 3)" if axes == 5 else "(..., people, frames, 33, 3)"
+        )
         raise ArgumentError(f"people of shape {shape}; give {names}")
     if shape[-4] > _PEOPLE:
         raise ArgumentError(f"{shape[-4]} people in a clip; give {_PEOPLE} at most")
@@ -160,7 +162,10 @@ def _compare(
     times = (torch.linspace(0, 1, frames, dtype=query.dtype) for frames in (t, s))
     early, late = (when.to(query.device) for when in times)
     cost = 1 / _WIDTH + _LAG * (early[:, None, None] - late).abs()
-    shares = [side / side.sum(-1, keepdim=True).clamp_min(1) for side in ((rows > 0).double(), (columns > 0).double())]
+    shares = [
+        side / side.sum(-1, keepdim=True).clamp_min(1)
+        for side in ((rows > 0).double(), (columns > 0).double())
+    ]
     scores = []
     for order in permutations(range(p)):
         together = sum(cosines[:, :, :, i, :, :, j] for i, j in enumerate(order)) / divisor

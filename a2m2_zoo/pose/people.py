@@ -20,11 +20,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from a2m2_zoo._utils.typing import Bool, Float, UInt8
+from a2m2_zoo._utils.typing import Bool, Float, Int, UInt8
 from a2m2_zoo._utils.workers import apart
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.pose.blazepose import LANDMARK_SIDE, LANDMARKS, BlazePose, build_blazepose
 from a2m2_zoo.pose.regions import detect, places, radii, same_person, squares
+
+#: Names the networks and rules by which people are found, for those who keep what was found.
+PEOPLE = "BlazePose lite, 1"
 
 _AGAIN = 3  # frames after which the detector looks for more people
 _LEAST = 0.5  # probability from which on there is a person
@@ -100,6 +103,25 @@ def find_people(
     for t in reversed(range(len(pictures) - 1)):
         search.follow(t, t + 1)
     return search.poses()
+
+
+def nobody(clips: int, frames: int, *, most: int = 2) -> Float[Tensor, "b p t 33 3"]:
+    """What `people_tensor` gives of clips in which no one is seen.
+
+    >>> nobody(3, 8).shape
+    torch.Size([3, 2, 8, 33, 3])
+    """
+    return torch.zeros(clips, most, frames, LANDMARKS, 3)
+
+
+def frames_with_people(people: Float[Tensor, "*b p t j 3"]) -> Int[Tensor, "*b"]:
+    """In how many frames somebody is seen.
+
+    Args:
+        people: As `people_tensor` gives them.
+    """
+    found: Tensor = (people[..., 2] > 0).any(-1).any(-2).sum(-1)
+    return found
 
 
 class _Search:

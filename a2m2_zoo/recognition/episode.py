@@ -139,6 +139,7 @@ class Prediction:
         prompts: Class name → the texts that stood for it; empty where texts had no share.
         known: Probability that the query is of any of the classes, were half of all queries of none; None
             for a model that has no statistics of that, see ``a2m2_zoo.recognition.rejection``.
+        pose_frames: In how many of the frames somebody was seen; None where nobody was looked for.
     """
 
     query: str
@@ -154,6 +155,7 @@ class Prediction:
     text_weight: float = 0.0
     prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     known: float | None = None
+    pose_frames: int | None = None
 
     def __hash__(self) -> int:
         return hash((self.query, self.label, self.model, self.margin))
@@ -184,6 +186,7 @@ class Prediction:
             "rejected": self.rejected,
             "model": self.model,
             "frames": list(self.frames),
+            **({} if self.pose_frames is None else {"pose_frames": self.pose_frames}),
             "seconds": round(self.seconds, 4),
             "warnings": list(self.warnings),
             **(text if self.text_weight else {}),

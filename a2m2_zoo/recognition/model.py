@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,12 +16,13 @@ from torch.nn import functional
 from a2m2_zoo._utils.arguments import kind, path_text, whole
 from a2m2_zoo._utils.cores import threads
 from a2m2_zoo._utils.typing import Float, Int
-from a2m2_zoo._utils.workers import apart
-from a2m2_zoo.backbones import Backbone
+from a2m2_zoo._utils.workers import apart, each
+from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.backbones.base import CPU_FRAMES
 from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, CheckpointError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Descriptors, Method, as_pairwise, concatenate, encoded_pieces
+from a2m2_zoo.pose import find_people, nobody, people_tensor
 from a2m2_zoo.recognition.text import TextTower
 from a2m2_zoo.video import Clip, Preprocess, normalise
 
@@ -49,6 +50,7 @@ class Model:
             manifest names them.
         origin: One of ``ORIGINS``.
         text: The text tower beside the backbone, opened when it is first asked; None where there is none.
+        pose: Whether people are looked for in clips, where the method makes use of them.
     """
 
     id: str
@@ -63,6 +65,7 @@ class Model:
     backbone_file: str | None = None
     origin: str = "trained"
     text: TextTower | None = field(default=None, repr=False, compare=False)
+    pose: bool = True
 
     def __repr__(self) -> str:
         clip = f"{self.preprocess.frames} frames of {self.preprocess.size} x {self.preprocess.size}"
@@ -75,9 +78,9 @@ class Model:
         """Whether it is the same model: equal name, weights and preprocessing, wherever each computes."""
         if not isinstance(other, Model):
             return NotImplemented
-        return (self.id, self.weights_hash, self.preprocess, dict(self.scales)) == (
+        return (self.id, self.weights_hash, self.preprocess, dict(self.scales), self.pose) == (
             *(other.id, other.weights_hash, other.preprocess),
-            dict(other.scales),
+            *(dict(other.scales), other.pose),
         )
 
     def __hash__(self) -> int:
@@ -129,13 +132,33 @@ class Model:
         parts: list[Descriptors] = []
         vectors: list[Tensor] = []
         for start in range(0, len(clips), size):
-            frames = torch.stack([torch.from_numpy(c.frames) for c in clips[start : start + size]])
-            pixels = normalise(frames, self.preprocess)
-            features = self.backbone(pixels, stages=self.method.stages)
+            features = self._features(clips[start : start + size])
             with self._fitting():
                 parts += encoded_pieces(self.method, features)
             vectors.append(functional.normalize(features.pooled.float(), dim=-1).mean(1).cpu())
         return concatenate(parts), torch.cat(vectors)
+
+    @apart
+    @torch.inference_mode()
+    def people(self, clips: Sequence[Clip]) -> Float[Tensor, "b p t 33 3"]:
+        """Who is seen where in clips, on the CPU, each clip by itself; nobody without ``pose``.
+
+        See ``pose.people_tensor``.
+        """
+        if not self.pose:
+            return nobody(len(clips), self.preprocess.frames)
+        return torch.stack(list(each(lambda clip: people_tensor(find_people(clip.wide)), clips)))
+
+    def _features(self, clips: Sequence[Clip]) -> Features:
+        """Of the backbone, and the people where the method reads them: both at once."""
+        frames = torch.stack([torch.from_numpy(clip.frames) for clip in clips])
+        pixels = normalise(frames, self.preprocess)
+        encode: Callable[[], Features] = partial(self.backbone, pixels, stages=self.method.stages)
+        if not self.method.reads_people:
+            return encode()
+        jobs: list[Callable[[], Any]] = [encode, partial(self.people, clips)]
+        features, people = each(lambda job: job(), jobs)
+        return Features(features.maps, features.pooled, people)
 
     @apart
     @torch.inference_mode()

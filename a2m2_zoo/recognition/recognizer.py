@@ -22,6 +22,7 @@ from a2m2_zoo._utils.typing import Float
 from a2m2_zoo._utils.workers import apart
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.methods.base import Descriptors
+from a2m2_zoo.pose import frames_with_people
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.episode import Plan, Prediction, Source
 from a2m2_zoo.recognition.model import Model
@@ -40,6 +41,9 @@ from a2m2_zoo.video.inputs import AnyLimits
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+
+_NOBODY = "nobody was seen in it, as in the supports: the answer goes by the pictures alone"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,8 @@ class Recognizer:
             ``Episode`` or a ``SupportBank``.
         workers: Supports decoded in parallel.
         limits: Bounds on each file of the supports.
+        pose: Whether the people of the supports count, see ``pose.pose_pairs``; queries that were encoded
+            without people go with supports without.
         text: See ``TextOptions``.
 
     Attributes:
@@ -93,6 +99,7 @@ class Recognizer:
         *,
         workers: int | None = None,
         limits: AnyLimits = None,
+        pose: bool = True,
         **text: Unpack[TextOptions],
     ) -> None:
         if not isinstance(model, Model):
@@ -107,7 +114,12 @@ class Recognizer:
         self.model, self.bank = model, bank
         self._labels, self._way = bank.label_tensor, len(bank.class_names)
         self._cue = _cue(model, bank, **text)
-        self.supports = SupportSet.encoded(model, bank.descriptors, self._labels, way=self._way)
+        self._descriptors = dict(bank.descriptors)
+        people = self._descriptors.get("people")
+        self._people = people is not None and pose and bool(frames_with_people(people).any())
+        if not pose:
+            self._descriptors.pop("people", None)
+        self.supports = SupportSet.encoded(model, self._descriptors, self._labels, way=self._way)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -184,17 +196,17 @@ class Recognizer:
         Args:
             query: Descriptors of Q clips, from ``Model.encode``.
         """
-        model, bank, supports = self.model, self.bank, self.supports
+        model, supports = self.model, self.supports
         pairs = None
         if supports.evidence is not None or supports.rule == "ridge":
-            pairs = model.pairs(query, bank.descriptors)
+            pairs = model.pairs(query, self._descriptors)
         known = None if pairs is None else supports.known(pairs)
         if pairs is not None and model.method.own_text_weight is None:
             logits = supports.logits(pairs)  # the same, without scoring every pair again
         else:
             text = None if self._cue is None else self._cue.texts
             logits = model.logits(
-                query, bank.descriptors, labels=self._labels, way=self._way, text=text
+                query, self._descriptors, labels=self._labels, way=self._way, text=text
             ).double()
         return Scores(logits, supports.probabilities(logits), known)
 
@@ -223,7 +235,7 @@ class Recognizer:
     @apart
     def _plans(self, encoded: Descriptors) -> list[dict[str, Plan]]:
         count = len(next(iter(encoded.values())))
-        found = self.model.frame_plans(encoded, self.bank.descriptors)
+        found = self.model.frame_plans(encoded, self._descriptors)
         if found is None:
             return [{} for _ in range(count)]
         return [self._best(transport, cosines) for transport, cosines in zip(*found, strict=True)]
@@ -283,7 +295,10 @@ class _Answers:
             probabilities = own._cue.mixed(probabilities, vectors)
         known = [None] * len(clips) if scores.known is None else scores.known.tolist()
         plans = own._plans(encoded) if self.plans else [{} for _ in clips]
-        rows = zip(clips, probabilities.tolist(), known, plans, strict=True)
+        seen: list[int | None] = [None] * len(clips)
+        if "people" in encoded and own.model.pose:
+            seen = frames_with_people(encoded["people"]).tolist()
+        rows = zip(clips, probabilities.tolist(), known, plans, seen, strict=True)
         return [self._prediction(*row) for row in rows]
 
     def _prediction(
@@ -292,8 +307,10 @@ class _Answers:
         probabilities: list[float],
         known: float | None,
         plans: dict[str, Plan],
+        seen: int | None,
     ) -> Prediction:
         own = self.recognizer
+        missed = (_NOBODY,) if seen == 0 and own._people else ()
         ranked = sorted(zip(own.class_names, probabilities, strict=True), key=lambda item: -item[1])
         best, second = ranked[0][1], ranked[1][1]
         sure = best if known is None else best * known
@@ -306,11 +323,12 @@ class _Answers:
             frames=clip.indices,
             model=own.model.id,
             seconds=0.0,
-            warnings=clip.warnings,
+            warnings=(*clip.warnings, *missed),
             plans=plans,
             text_weight=0.0 if own._cue is None else own._cue.weight,
             prompts={} if own._cue is None else own._cue.prompts,
             known=known,
+            pose_frames=seen,
         )
 
 

@@ -16,10 +16,13 @@ import numpy as np
 from a2m2_zoo._utils.files import check_file, write_atomically
 from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.errors import ArgumentError, DependencyError, SaveError
+from a2m2_zoo.pose import find_people
+from a2m2_zoo.report.skeletons import with_skeletons
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from a2m2_zoo.pose import Poses
     from a2m2_zoo.recognition.bank import SupportBank
     from a2m2_zoo.recognition.episode import Plan, Prediction
     from a2m2_zoo.video import Clip
@@ -77,7 +80,8 @@ def explain(prediction: Prediction, clip: Clip, bank: SupportBank, path: Path) -
     _headline(figure, prediction)
     _bars(figure.add_subplot(outer[0]), prediction)
     shown = [(name, prediction.plans[name]) for name in ranked if name in prediction.plans]
-    _matches(figure.add_subplot(outer[1]), clip, shown, bank)
+    poses = find_people(clip.wide) if prediction.pose_frames else None
+    _matches(figure.add_subplot(outer[1]), clip, shown, bank, poses)
     maps = outer[2].subgridspec(2, 1, hspace=0.45)
     for row, (name, plan) in enumerate(shown):
         _heat(figure.add_subplot(maps[row]), name, plan, _WIN if row == 0 else _NEXT)
@@ -142,9 +146,11 @@ def _bars(axes: Any, prediction: Prediction) -> None:
     axes.axis("off")
 
 
-def _matches(axes: Any, clip: Clip, shown: list[tuple[str, Plan]], bank: SupportBank) -> None:
+def _matches(
+    axes: Any, clip: Clip, shown: list[tuple[str, Plan]], bank: SupportBank, poses: Poses | None
+) -> None:
     """Query in the middle row, winner above, runner-up below, lines for the mass between them."""
-    query = clip.frames
+    query = clip.frames if poses is None else with_skeletons(clip, poses)
     keep = np.unique(
         np.linspace(0, len(query) - 1, min(len(query), _MAX_FRAMES)).round().astype(int)
     )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from a2m2_zoo.pose.people import Poses
+    from a2m2_zoo.video import Clip
 
 # Of Okabe and Ito (2008), told apart with every common kind of colour vision; on white and on black.
 _COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167))
@@ -55,6 +56,17 @@ def draw_skeletons(
             _line(drawn[frame], start, end, colour, alpha=alpha, width=max(1.5, height / 90))
     whole: NDArray[np.uint8] = np.clip(drawn.round(), 0, 255).astype(np.uint8)
     return whole
+
+
+def with_skeletons(clip: Clip, poses: Poses) -> UInt8[np.ndarray, "t s s 3"]:
+    """The frames that the backbone saw with the skeletons that were found in the whole pictures."""
+    wide = draw_skeletons(clip.wide, poses)
+    side = clip.frames.shape[1]
+    height, width = wide.shape[1:3]
+    if min(height, width) < side:  # a picture that was filled up to a square has no skeletons drawn
+        return clip.frames
+    top, left = (height - side) // 2, (width - side) // 2
+    return wide[:, top : top + side, left : left + side]
 
 
 def _line(

@@ -102,7 +102,7 @@ class Stream:
                 f"the bank is {kind(bank)}; expected a SupportBank, as build_bank gives"
             )
         model = as_model(model)
-        self._recognizer = Recognizer(model, bank)
+        self._recognizer = Recognizer(model, bank, pose=False)
         gap = _seconds("gap", gap, most=60)
         stride = _seconds("stride", stride, most=math.inf)
         frames = model.preprocess.frames

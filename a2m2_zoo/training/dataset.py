@@ -208,6 +208,8 @@ def gathered(
     at = 0
     for piece in pieces:
         parts = {**piece.maps, "": piece.pooled}
+        if piece.people is not None:
+            parts[" people"] = piece.people
         if not made:
             one = sum(value[0].numel() for value in parts.values()) * (2 if half else 4)
             mapped = one * clips > _memory() // 2
@@ -220,8 +222,8 @@ def gathered(
         for name, value in parts.items():
             made[name][at : at + len(value)] = value
         at += len(piece.pooled)
-    pooled = made.pop("")
-    return Features(made, pooled)
+    pooled, people = made.pop(""), made.pop(" people", None)
+    return Features(made, pooled, people)
 
 
 def _on_disk(shape: tuple[int, ...], dtype: torch.dtype, folder: Path) -> Tensor:

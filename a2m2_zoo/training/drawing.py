@@ -18,6 +18,7 @@ from a2m2_zoo._utils.cores import set_threads, threads
 from a2m2_zoo.backbones import Backbone, Features, build_backbone
 from a2m2_zoo.errors import ArgumentError, SaveError
 from a2m2_zoo.hub import checkpoint
+from a2m2_zoo.pose import PEOPLE
 from a2m2_zoo.training.dataset import gathered
 from a2m2_zoo.training.generated import Drawn, DrawnClip, Generated, class_name, of_clips
 from a2m2_zoo.training.validation import Validation
@@ -37,12 +38,14 @@ class Block:
         seed: Of the generator.
         clips: In order.
         half: Keep float16.
+        people: Also look for people.
     """
 
     name: str
     seed: int
     clips: tuple[DrawnClip, ...]
     half: bool
+    people: bool
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Drawer:
                 f"{str(path)!r} holds clips drawn with other settings; name another folder, or delete it"
             )
         maps = dict(found.tensors)
-        return Features(maps, maps.pop("pooled"))
+        return Features(maps, maps.pop("pooled"), maps.pop("people", None))
 
     def draw(self, block: Block) -> None:
         """Draw and encode one block, and write it."""
@@ -113,8 +116,10 @@ class Drawer:
                 seed=block.seed,
                 style=clip.style,
                 studio=clip.studio,
+                people=block.people,
             )
-            for name, value in {**made.maps, "pooled": made.pooled}.items():
+            seen = {} if made.people is None else {"people": made.people}
+            for name, value in {**made.maps, "pooled": made.pooled, **seen}.items():
                 parts.setdefault(name, []).append(value.half() if block.half else value)
         tensors = {name: torch.cat(some) for name, some in parts.items()}
         record = self._record(block)
@@ -152,6 +157,7 @@ class Drawer:
             "seed": block.seed,
             "clips": [list(clip) for clip in block.clips],
             "half": block.half,
+            **({"people": PEOPLE} if block.people else {}),
             "backbone": self.sha256,
             "preprocess": self.preprocess.to_dict(),
         }
@@ -172,11 +178,12 @@ def blocks_of(given: Generated) -> tuple[list[Block], Block, Block]:
                 for clip in given.clips_of(label)
             ),
             half=True,
+            people=False,
         )
         for first in range(0, given.classes, given.block)
     ]
     held, fitted = (
-        Block(f"{name}.safetensors", given.held_seed, tuple(clips), half=False)
+        Block(f"{name}.safetensors", given.held_seed, tuple(clips), half=False, people=True)
         for name, clips in (("validation", given.validated), ("calibration", given.fitted))
     )
     return train, held, fitted

@@ -94,7 +94,8 @@ class Validation:
             for start in range(0, len(labels), _PIECE):
                 some = slice(start, start + _PIECE)
                 maps = {stage: value[some].float() for stage, value in features.maps.items()}
-                yield Features(maps, features.pooled[some].float())
+                people = None if features.people is None else features.people[some].float()
+                yield Features(maps, features.pooled[some].float(), people)
 
         return cls(read, labels, tuple(names), tuple(training_names))
 

@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -48,6 +49,7 @@ def load_model(
     offline: bool | None = None,
     sha256: str | None = None,
     manifest: str | os.PathLike[str] | None = None,
+    pose: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Model:
     """Load a recogniser.
@@ -61,6 +63,8 @@ def load_model(
             without it.
         sha256: Hash that the checkpoint must have, of a file, a folder or an ``hf-hub:`` name.
         manifest: Another manifest to look names up in; its files lie in its own folder or on the Hub.
+        pose: Look for people in clips and compare how they move, where the model's head does; without, a
+            clip takes half the time, and answers go by the pictures alone.
         progress: Called with clips done and all clips while the head of a model that is computed from its
             backbone is made, once, on first use; see ``a2m2_zoo.zoo.training_free``.
 
@@ -113,9 +117,11 @@ def load_model(
             raise ArgumentError(
                 f"sha256 is {sha256} where the manifest announces {entry.sha256} for {text}; leave it out"
             )
-        return _listed(entry, listed, place, offline, progress).to(place, dtype)
+        listed_model = _listed(entry, listed, place, offline, progress)
+        return replace(listed_model, pose=pose).to(place, dtype)
     backbone_files = BackboneFiles(listed, offline, beside)
-    return assembled(found, source=text, backbone_files=backbone_files).to(place, dtype)
+    made = assembled(found, source=text, backbone_files=backbone_files)
+    return replace(made, pose=pose).to(place, dtype)
 
 
 def _listed(

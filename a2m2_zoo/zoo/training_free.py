@@ -23,6 +23,7 @@ from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Descriptors, concatenate, encoded_pieces, take
 from a2m2_zoo.methods.blocks import M2Block
+from a2m2_zoo.pose import find_people, people_tensor
 from a2m2_zoo.recognition.calibration import best_scale
 from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.video import Clip, Preprocess, normalise, read_clip
@@ -167,6 +168,7 @@ def drawn_features(
     studio: int | None = None,
     stages: Sequence[str] | None = None,
     grid: int = 7,
+    people: bool = False,
 ) -> Iterator[Features]:
     """Features of generated clips, one entry each, on the CPU, large maps already on the grid of the heads.
 
@@ -179,6 +181,7 @@ def drawn_features(
         studio: Where all are filmed; each somewhere else if None.
         stages: Maps to keep; all if None.
         grid: Side of the maps, unless they are smaller.
+        people: Also look for people.
     """
     for label, instance in clips:
         frames = draw_clip(
@@ -191,7 +194,10 @@ def drawn_features(
             studio=studio,
         )
         clip = read_clip(frames, preprocess)
-        yield _features(backbone, preprocess, clip, stages, grid)
+        found = _features(backbone, preprocess, clip, stages, grid)
+        yield (
+            replace(found, people=people_tensor(find_people(clip.wide))[None]) if people else found
+        )
 
 
 @apart
