@@ -86,7 +86,7 @@ def spot(
         if form is not options.Form.TABLE:
             show(video, [], None, form, error=closed)
         raise typer.Exit(FAILED)
-    recogniser = options.open_model(model, device)
+    recogniser = options.open_model(model, device, pose=False)
     from a2m2_zoo.spotting import iter_spot
 
     bank, broken = read_supports(supports, recogniser, workers=workers, limits=limits)

@@ -44,7 +44,7 @@ def watch(
     from a2m2_zoo.video import Limits
 
     limits = Limits(megapixels=max_megapixels)
-    recogniser = options.open_model(model, device)
+    recogniser = options.open_model(model, device, pose=False)
     from a2m2_zoo.spotting import Stream
     from a2m2_zoo.spotting.sources import open_live, paced
 

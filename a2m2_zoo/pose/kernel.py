@@ -1,14 +1,18 @@
 """How alike the people of two clips move: a kernel between clips by their poses.
 
-A person in a frame is the vector of all limbs as they lie in the picture, stacked and of length one: it knows
+A person in a frame is one vector of length one: all limbs as they lie in the picture, stacked. It knows
 neither where the person stands nor how large, and a limb that points at the camera, whose direction cannot
-be read, weighs as little as it is long. The cosines of two people's vectors are made sharp by an
-exponential, every frame is compared with the best of the other clip, in both directions, where being early
-or late costs something, and of the clip and its mirror image the one more alike counts. With several people
-in a frame their vectors are stacked, in the order that fits best, and one who is missing lowers the cosine.
+be read, weighs as little as it is long. Several people are stacked again, so that one who is missing lowers
+the cosine. Two things are compared, and their similarities added:
 
-Nothing is fitted, and no frame is filled in. The best frames in both directions are HyRSM's set matching
-(Wang et al., CVPR 2022).
+- **Poses.** Every frame with the best of the other clip, in both directions (the set matching of HyRSM, Wang
+  et al., CVPR 2022); being early or late costs something.
+- **Motion.** The covariance of the limbs over the clip, a second-order moment over joints (Hussein et al.,
+  "Human action recognition using a temporal hierarchy of covariance descriptors on 3D joint locations",
+  IJCAI 2013), by the cosine.
+
+Of the clip and its mirror image, and of all orders of the people, the most alike counts. Nothing is fitted,
+and no frame is filled in: those in which nobody is seen weigh nothing.
 """
 
 from __future__ import annotations
@@ -23,27 +27,28 @@ from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.pose.body import LIMBS, MIRROR, NAMES
 from a2m2_zoo.pose.people import Poses
 
-#: What `pose_pairs` says of a clip in which nobody is seen.
+#: What `pose_pairs` says where one of the clips shows nobody.
 NEUTRAL = 0.0
-_WIDTH = 0.15  # what 1 - cosine is divided by
-_LAG = 0.5  # cost of the whole clip's length, in logarithms
-_PEOPLE = 4  # at most: every order is tried
+_WIDTH = 0.3  # what 1 - cosine is divided by; 0.2 to 0.5 are equal within noise
+_LAG = 1.0  # what a frame is divided by, as a logarithm, that is the whole clip early or late
+_MOTION = 0.3  # weight of the motion; the rest is that of the poses
+_STILL = 0.05  # a covariance as small as that is noise: those who stand still are alike
+_PEOPLE = 4  # at most, since every order is tried
 _BUDGET = 2**22  # similarities of frames that are held at once
 
-# Each hand from the hip of its side, too: it is read well even where the elbow is not. The trunk, which
-# hardly ever moves, weighs half.
-_SEGMENTS = (*LIMBS, (15, 23), (16, 24))
-_WEIGHTS = (*(0.5,) * 4, *(1.0,) * 10)
+# Each hand seen from the hip of its side, too: the sum of two limbs, where the noise of the elbow cancels.
+_SEGMENTS = (*LIMBS, (23, 15), (24, 16))
+_WEIGHTS = (*(0.5,) * 4, *(1.0,) * 10)  # the trunk, which hardly turns, weighs half
 
 
 def people_tensor(poses: Poses) -> Float[Tensor, "p t 33 3"]:
-    """Points and visibility of people in one tensor without NaN, as files and kernels take them.
+    """The people of a clip in one tensor without NaN, as files and the kernel take it.
 
     Args:
-        poses: The people of a clip.
+        poses: What `find_people` found.
 
     Returns:
-        x and y in heights of the picture and the visibility, for each of `a2m2_zoo.pose.body.NAMES`; all
+        x and y in heights of the picture, and the visibility, of each of `a2m2_zoo.pose.body.NAMES`. All
         three are exactly 0 where a person is not seen.
     """
     people = torch.cat((poses.points, poses.visibility[..., None]), -1)
@@ -53,15 +58,15 @@ def people_tensor(poses: Poses) -> Float[Tensor, "p t 33 3"]:
 def pose_pairs(
     query: Float[Tensor, "*e q p t j 3"], support: Float[Tensor, "*e n r s j 3"]
 ) -> Float[Tensor, "*e q n"]:
-    """How alike the people of every query and every support of an episode move.
+    """How alike the people of every query and of every support of an episode move.
 
-    The same for all places, sizes and mirror images of a clip, and for any order of its people. Each
-    pair is computed as if alone, up to rounding in float64. Symmetric, and 1 for a clip and itself, but not
-    positive definite.
+    It does not depend on where people are in the picture, how large they are, whether the picture is
+    mirrored and in which order people come; nor on the other clips, up to rounding in float64. Symmetric,
+    and 1 for a clip and itself, but not positive definite.
 
     Args:
-        query: People as `people_tensor` gives them, of Q clips.
-        support: The same of N clips; the numbers of people and frames may differ from the queries'.
+        query: People of Q clips, each as `people_tensor` gives them.
+        support: People of N clips; the numbers of people and frames may differ from the queries'.
 
     Returns:
         0 to 1, larger is more alike; `NEUTRAL` where either clip shows nobody.
@@ -76,70 +81,70 @@ def pose_pairs(
         ((3, 3), True)
     """
     for people in (query, support):
-        _check(people, axes=5)
-    if query.shape[:-5] != support.shape[:-5]:
+        _check(people, names="(..., clips, people, frames, 33, 3)")
+    front = query.shape[:-5]
+    if front != support.shape[:-5]:
         raise ArgumentError(
-            f"queries have axes {tuple(query.shape[:-5])} in front and supports "
-            f"{tuple(support.shape[:-5])}; both must be of the same episodes"
+            f"queries {tuple(query.shape)} and supports {tuple(support.shape)}; give both of the same "
+            "episodes, which are the axes before the last five"
         )
     most = max(query.shape[-4], support.shape[-4])
-    either = torch.stack((_bodies(query, most), _bodies(_mirrored(query), most)), -4)
-    either = either.reshape(-1, *either.shape[-5:])
+    both = torch.stack((_bodies(query, most), _bodies(_mirrored(query), most)), -4)
     others = _bodies(support, most)
-    others = others.reshape(-1, *others.shape[-4:])
-    (e, q), n = either.shape[:2], others.shape[1]
-    held = either[0, 0, ..., 0].numel() * others[0, ..., 0].numel() if e and q and n else 1
-    some = min(max(_BUDGET // held, 1), max(q, 1))
+    both, others = (
+        both.flatten(0, -6) if front else both[None],
+        others.flatten(0, -5) if front else others[None],
+    )
+    (e, q), n = both.shape[:2], others.shape[1]
+    held = max(both.shape[2:-1].numel() * others.shape[1:-1].numel(), 1)  # by one query
+    some = max(min(_BUDGET // held, q), 1)
     episodes = max(_BUDGET // (held * some), 1)
-    found = either.new_zeros(e, q, n)
+    found = both.new_zeros(e, q, n)
     for i in range(0, e, episodes):
         for j in range(0, q, some):
-            here = slice(i, i + episodes), slice(j, j + some)
-            found[here] = _compare(either[here], others[here[0]])
-    return found.view(*query.shape[:-5], q, n).to(torch.promote_types(query.dtype, support.dtype))
+            part = both[i : i + episodes, j : j + some]
+            found[i : i + episodes, j : j + some] = _compare(part, others[i : i + episodes])
+    return found.view(*front, q, n).to(torch.promote_types(query.dtype, support.dtype))
 
 
 def pose_presence(people: Float[Tensor, "*b p t j 3"]) -> Float[Tensor, "*b"]:
     """How much of a clip shows somebody whose limbs can be read, 0 to 1.
 
-    The mean over the frames of how visible the limbs of the best seen person are.
+    The mean over the frames of how visible the limbs of the person seen best are.
 
     Args:
         people: As `people_tensor` gives them.
 
     Raises:
-        ArgumentError: If the shape does not fit.
+        ArgumentError: If the shape does not fit, or there are more than four people.
     """
-    _check(people, axes=4)
+    _check(people, names="(..., people, frames, 33, 3)")
     _, visible = _segments(people)
     return visible.mean(-1).amax(-2).mean(-1).to(people.dtype)
 
 
-def _check(people: Tensor, *, axes: int) -> None:
+def _check(people: Tensor, *, names: str) -> None:
     shape = tuple(people.shape)
-    if len(shape) < axes or shape[-2:] != (len(NAMES), 3) or 0 in shape[-4:-2]:
-        names = (
-            "(..., clips, people, frames, 33, 3)" if axes == 5 else "(..., people, frames, 33, 3)"
-        )
-        raise ArgumentError(f"people of shape {shape}; give {names}")
+    if len(shape) <= names.count(",") - 1 or shape[-2:] != (len(NAMES), 3) or 0 in shape[-4:]:
+        raise ArgumentError(f"people of shape {shape}; give {names}, none of the last four 0")
     if shape[-4] > _PEOPLE:
         raise ArgumentError(f"{shape[-4]} people in a clip; give {_PEOPLE} at most")
 
 
 def _mirrored(people: Tensor) -> Tensor:
-    """The clip in a mirror: left becomes right in the picture and at the body."""
+    """The clip in a mirror: left becomes right in the picture and of the body."""
     return people[..., MIRROR, :] * people.new_tensor((-1.0, 1.0, 1.0))
 
 
 def _segments(people: Tensor) -> tuple[Float[Tensor, "*b l 2"], Float[Tensor, "*b l"]]:
-    """Limbs as vectors in the picture, and how visible both of their ends are, in float64."""
+    """Limbs as vectors in the picture, and how visible both of their ends are."""
     first, last = (people[..., ends, :].double() for ends in zip(*_SEGMENTS, strict=True))
     visible = (first[..., 2] * last[..., 2]).clamp(0, 1).sqrt()
     return (last - first)[..., :2], visible
 
 
-def _bodies(people: Tensor, most: int) -> Float[Tensor, "*b most t d"]:
-    """Each person's limbs in each frame as one vector of length one, or zero; places for `most` people."""
+def _bodies(people: Tensor, most: int) -> Float[Tensor, "*b {most} t d"]:
+    """A vector of length one, or zero, for each person in each frame; places for `most` people."""
     limbs, visible = _segments(people)
     weights = visible * visible.new_tensor(_WEIGHTS)
     stacked = (limbs * weights[..., None]).flatten(-2)
@@ -152,27 +157,60 @@ def _bodies(people: Tensor, most: int) -> Float[Tensor, "*b most t d"]:
 def _compare(
     query: Float[Tensor, "e q m p t d"], support: Float[Tensor, "e n p s d"]
 ) -> Float[Tensor, "e q n"]:
-    """The best of both mirror images (m) and all orders of the people."""
-    (e, q, m, p, t, _), (_, n, _, s, _) = query.shape, support.shape
-    cosines = query.flatten(1, 4) @ support.flatten(1, 3).mT
-    cosines = cosines.view(e, q, m, p, t, n, p, s)
-    rows, columns = (bodies.any(-1).sum(-2) for bodies in (query, support))  # how many are seen
-    counts = rows[..., None, None] * columns[:, None, None, None]
-    divisor = counts.clamp_min(1).sqrt()
-    times = (torch.linspace(0, 1, frames, dtype=query.dtype) for frames in (t, s))
-    early, late = (when.to(query.device) for when in times)
-    cost = 1 / _WIDTH + _LAG * (early[:, None, None] - late).abs()
-    shares = [
-        side / side.sum(-1, keepdim=True).clamp_min(1)
-        for side in ((rows > 0).double(), (columns > 0).double())
+    """The best of both mirror images (m) and of all orders of the people."""
+    found = query.new_zeros(*query.shape[:2], support.shape[1])
+    for order in permutations(range(query.shape[-3])):
+        others = support[:, :, order]
+        alike = (1 - _MOTION) * _poses(query, others) + _MOTION * _motions(query, others)
+        found = torch.maximum(found, alike.amax(2))
+    queries, supports = query[:, :, 0].flatten(2).any(-1), support.flatten(2).any(-1)
+    return found.where(queries[..., None] & supports[:, None], NEUTRAL)
+
+
+def _poses(
+    query: Float[Tensor, "e q m p t d"], support: Float[Tensor, "e n p s d"]
+) -> Float[Tensor, "e q m n"]:
+    """Every frame with the best of the other clip, the mean of both directions."""
+    first, second = _together(query), _together(support)
+    cosines = torch.einsum("eqmtd,ensd->eqmtns", first, second)
+    times, others = (torch.linspace(0, 1, side.shape[-2]).to(side) for side in (query, support))
+    late = (times[:, None, None] - others).abs()
+    alike = ((cosines - 1) / _WIDTH - _LAG * late).exp()
+    rows, columns = (side.any(-1).double() for side in (first, second))  # where somebody is seen
+    alike = alike * rows[..., None, None] * columns[:, None, None, None]
+    forth = alike.amax(-1).sum(-2) / rows.sum(-1, keepdim=True).clamp_min(1)
+    back = alike.amax(-3).sum(-1) / columns.sum(-1).clamp_min(1)[:, None, None]
+    return (forth + back) / 2
+
+
+def _together(bodies: Float[Tensor, "*b p t d"]) -> Float[Tensor, "*b t pd"]:
+    """Everybody in a frame as one vector of length one, or zero where nobody is seen."""
+    count = bodies.any(-1).sum(-2).clamp_min(1).to(bodies)
+    return bodies.transpose(-3, -2).flatten(-2) / count.sqrt()[..., None]
+
+
+def _motions(
+    query: Float[Tensor, "e q m p t d"], support: Float[Tensor, "e n p s d"]
+) -> Float[Tensor, "e q m n"]:
+    """Covariances over the clip, person by person; those who are seen longer weigh more.
+
+    The inner product of two covariances is the mean square of the inner products of centred frames. A
+    constant is stacked to each: without it noise would decide what those who stand still resemble.
+    """
+    first, second = _centred(query), _centred(support)
+    products = torch.einsum("eqmptd,enpsd->eqmnpts", first, second).square().sum((-2, -1))
+    norms = [
+        (side @ side.mT).square().sum((-2, -1)).add(_STILL**2).sqrt() for side in (first, second)
     ]
-    scores = []
-    for order in permutations(range(p)):
-        together = sum(cosines[:, :, :, i, :, :, j] for i, j in enumerate(order)) / divisor
-        alike = (together / _WIDTH - cost).exp().where(counts > 0, 0.0)
-        forth = (alike.amax(-1) * shares[0][..., None]).sum(-2)
-        back = (alike.amax(-3) * shares[1][:, None, None]).sum(-1)
-        scores.append(((forth + back) / 2).amax(2))
-    found = torch.stack(scores).amax(0)
-    nobody = (rows.sum((-2, -1)) == 0)[..., None] | (columns.sum(-1) == 0)[:, None]
-    return found.where(~nobody, NEUTRAL)
+    shares = [side.any(-1).double().mean(-1) for side in (query, support)]
+    weights = [(share / share.sum(-1, keepdim=True).clamp_min(1e-9)).sqrt() for share in shares]
+    left, right = (weight / norm for weight, norm in zip(weights, norms, strict=True))
+    cosines = torch.einsum("eqmnp,eqmp,enp->eqmn", products + _STILL**2, left, right)
+    return ((cosines - 1) / _WIDTH).exp()
+
+
+def _centred(bodies: Float[Tensor, "*b p t d"]) -> Float[Tensor, "*b p t d"]:
+    """Each person less the own mean over time, divided by the root of the number of frames."""
+    seen = bodies.any(-1, keepdim=True).double()
+    count = seen.sum(-2, keepdim=True).clamp_min(1)
+    return (bodies - bodies.sum(-2, keepdim=True) / count) * seen / count.sqrt()
