@@ -64,6 +64,7 @@ def rule(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return one_hot / one_hot.sum(0), np.zeros(way)
     share = 1 / (way * (one_hot @ one_hot.sum(0)))
     kernel = (pairs + pairs.T) / 2
+    np.fill_diagonal(kernel, kernel.diagonal().max())
     column = kernel @ share
     mean = share @ column
     kernel = kernel - column[:, None] - column + mean

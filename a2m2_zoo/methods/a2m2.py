@@ -43,7 +43,7 @@ from a2m2_zoo.ops.windows import Cell
 from a2m2_zoo.pose.kernel import pose_pairs, pose_presence
 
 _MOST_STAGES = 16
-_UNRELATED = 0.2  # how alike the people of two clips of different actions move
+_UNRELATED = 0.3  # how alike the people of two clips of different actions move
 
 
 @dataclass(frozen=True)

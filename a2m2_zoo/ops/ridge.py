@@ -58,7 +58,9 @@ class Ridge:
         """From the scores of every support against every support.
 
         Scores need not be a positive definite kernel: they are made symmetric, centred over the supports, and
-        the penalty grows by their most negative eigenvalue. Differentiable in ``pairs``.
+        the penalty grows by their most negative eigenvalue. Every support counts as equally like itself, as
+        much as the one that is most: one of which a part is not known (nobody was seen in it) is otherwise
+        taken to lie nearer to everything. Differentiable in ``pairs``.
 
         Args:
             pairs: Any unit and offset; larger is more alike.
@@ -78,6 +80,9 @@ class Ridge:
         shares = 1 / (way * counts)
         kernel = pairs.double()
         kernel = (kernel + kernel.mT) / 2
+        itself = torch.eye(len(labels), dtype=torch.bool, device=kernel.device)
+        most = kernel.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None]
+        kernel = most.where(itself, kernel)
         column = kernel @ shares
         mean = (column @ shares)[..., None, None]
         kernel = kernel - column[..., :, None] - column[..., None, :] + mean

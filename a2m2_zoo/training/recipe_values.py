@@ -232,7 +232,7 @@ def _lite() -> Values:
             "generated.held_episodes": 300,
             # Training takes off what the supports share, since it hides what is easy; of answers, ridge
             # regression takes care.
-            "after.centring": 0.0, "after.pool": 0.0, "after.pose": 0.75,
+            "after.centring": 0.0, "after.pool": 0.0, "after.pose": 1.0,
         },
     )  # fmt: skip
 

@@ -14,10 +14,11 @@ from a2m2_zoo.ops.ridge import Ridge
 
 
 def gram(labels: Tensor, *, seed: int = 0, size: int = 6) -> tuple[Tensor, Tensor]:
-    """A kernel of supports and of three queries against them."""
+    """A kernel of supports and of three queries against them: cosines."""
     rng = torch.Generator().manual_seed(seed)
     x = torch.randn(len(labels), size, generator=rng, dtype=torch.float64)
     q = torch.randn(3, size, generator=rng, dtype=torch.float64)
+    x, q = (torch.nn.functional.normalize(side, dim=-1) for side in (x, q))
     return x @ x.mT, q @ x.mT
 
 
@@ -26,6 +27,7 @@ def test_it_is_ridge_regression_on_centred_features() -> None:
     labels = torch.tensor([0, 0, 1, 1, 2, 2])
     rng = np.random.default_rng(0)
     x, q = rng.normal(size=(6, 4)), rng.normal(size=(5, 4))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
     fitted = Ridge.fit(torch.from_numpy(x @ x.T), labels, way=3, strength=0.2)
     mean = x.mean(0)
     unit = ((x - mean) ** 2).sum(1).mean()
@@ -45,6 +47,14 @@ def test_leaving_out_equals_a_second_fit(labels: list[int]) -> None:
         rest = [j for j in range(len(labels)) if j != i]
         alpha = torch.linalg.solve(system[rest][:, rest], fitted.targets[rest])
         torch.testing.assert_close(found[i], kernel[i, rest] @ alpha)
+
+
+def test_every_support_counts_as_equally_like_itself() -> None:
+    labels = torch.tensor([0, 0, 1, 1])
+    pairs, asked = gram(labels)
+    less = pairs - torch.tensor([0.0, 0.3, 0.9, 0.1], dtype=torch.float64).diag()
+    whole, part = (Ridge.fit(kernel, labels, way=2).scores(asked) for kernel in (pairs, less))
+    torch.testing.assert_close(whole, part)
 
 
 def test_many_episodes_at_once_are_each_by_itself() -> None:
@@ -108,7 +118,7 @@ def test_odd_supports_give_finite_scores(kind: str) -> None:
 def test_gradients() -> None:
     labels = torch.tensor([0, 0, 1, 1])
     pairs, asked = gram(labels)
-    pairs = pairs + torch.eye(4)
+    pairs = pairs + torch.tensor([1.0, 1.1, 1.2, 1.5]).diag()  # the most alike itself is one alone
     inputs = (pairs.requires_grad_(), asked.requires_grad_())
     assert torch.autograd.gradcheck(
         lambda k, q: Ridge.fit((k + k.mT) / 2, labels, way=2).scores(q), inputs
