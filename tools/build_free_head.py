@@ -86,8 +86,7 @@ CONFIG = A2M2Config(
         learn_temperature=False,
         weights=(1.0,) * 4,
     ),
-    pool=0.2,
-    centring=5.0,
+    pose=1.0,
 )
 
 
@@ -98,11 +97,14 @@ def features(
     *,
     style: str | None = None,
     studio: int | None = None,
+    people: bool = False,
 ) -> tuple[list[Features], Tensor]:
     """Features of generated clips, one entry each, large maps already on the grid the head reads."""
     pairs = [(c, i) for c in classes for i in range(clips)]
     label = f"classes {classes.start} to {classes.stop - 1}, {style or 'all styles'}"
-    drawn = drawn_features(backbone, PREPROCESS, pairs, seed=SEED, style=style, studio=studio)
+    drawn = drawn_features(
+        backbone, PREPROCESS, pairs, seed=SEED, style=style, studio=studio, people=people
+    )
     found = list(track(drawn, description=label, total=len(pairs)))
     return found, torch.arange(len(classes)).repeat_interleave(clips)
 
@@ -139,7 +141,7 @@ def build() -> list[Model]:
     """Both models, calibrated."""
     backbone = build_backbone("lite").eval()
     found, _ = features(backbone, *STATISTICS)
-    held = [features(backbone, *CALIBRATION, style=a, studio=b) for a, b in STUDIOS]
+    held = [features(backbone, *CALIBRATION, style=a, studio=b, people=True) for a, b in STUDIOS]
     head = A2M2(CONFIG).eval()
     for stage, block in head.blocks.items():
         set_statistics(block, torch.cat([item.maps[stage] for item in found]))

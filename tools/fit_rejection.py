@@ -26,7 +26,8 @@ from a2m2_zoo.evaluation.statistics import auroc
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import package_file
 from a2m2_zoo.methods.base import as_pairwise, concatenate, encoded_pieces
-from a2m2_zoo.recognition.rejection import FEATURES, Evidence, fit_table_row
+from a2m2_zoo.recognition.rejection import FEATURES, fit_table_row
+from a2m2_zoo.recognition.support_set import SupportSet
 
 MODELS = ("a2m2-lite0", "a2m2-lite0-free", "protonet-lite0")
 CLASSES = (range(5200, 5440, 4), 12)  # one of each family of sisters, clips of each
@@ -39,15 +40,16 @@ def drawn(work: Path) -> tuple[Features, Tensor]:
     """Features of the generated clips, kept on disk."""
     path = work / "rejection.safetensors"
     if not path.exists():
-        found, _ = features(build_backbone("lite").eval(), *CLASSES, style="scene")
+        found, _ = features(build_backbone("lite").eval(), *CLASSES, style="scene", people=True)
         tensors = {
             stage: torch.cat([item.maps[stage] for item in found]) for stage in found[0].maps
         }
         tensors["pooled"] = torch.cat([item.pooled for item in found])
+        tensors["people"] = torch.cat([item.people for item in found if item.people is not None])
         checkpoint.save(path, tensors, kind="features", record={"classes": str(CLASSES[0])})
     maps = checkpoint.load(path, kind="features").tensors
-    pooled = maps.pop("pooled")
-    return Features(maps, pooled), torch.arange(len(CLASSES[0])).repeat_interleave(CLASSES[1])
+    found = Features(maps, maps.pop("pooled"), maps.pop("people"))
+    return found, torch.arange(len(CLASSES[0])).repeat_interleave(CLASSES[1])
 
 
 def fitted(name: str, found: Features, labels: Tensor) -> dict[str, Any]:
@@ -63,8 +65,8 @@ def fitted(name: str, found: Features, labels: Tensor) -> dict[str, Any]:
         for way, episodes in WAYS.items():
             draw = draw_open(labels, way=way, shot=shot, query=2, episodes=episodes, seed=SEED)
             queries, supports = pairs_of(method, descriptors, draw)
-            evidence = Evidence.of(supports, draw.labels, way=way)
-            rows.append(evidence.features(queries).flatten(0, 1))
+            known = SupportSet.of(model, supports, draw.labels, way=way)
+            rows.append(known.features(queries).flatten(0, 1))
             truth.append((draw.truth < way).double().repeat(episodes))
         table[shot] = fit_table_row(torch.cat(rows), torch.cat(truth))
         weights = torch.tensor(table[shot], dtype=torch.float64)

@@ -97,7 +97,7 @@ class A2M2Config:
         """The windows of the embedded models: every frame and every motion of the two deepest stages.
 
         Each is one candidate, of the whole picture and of its quarters. Projections are linear, which
-        needs no training.
+        needs no training. Pose weighs as much as one of the groups.
         """
         steps = min(2, frames - 1)
         m2 = {
@@ -115,7 +115,7 @@ class A2M2Config:
             for stage, channels in list(backbone.stages.items())[-2:]
         }
         a2 = A2Config(groups="window", power=2.0, time_cost=0.45, epsilon=0.03, temperature=10.0)
-        return cls(m2=m2, a2=a2, pool=0.05, frames=frames, centring=5.0)
+        return cls(m2=m2, a2=a2, frames=frames, pose=1 / (2 * len(m2)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

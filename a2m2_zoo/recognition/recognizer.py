@@ -197,9 +197,7 @@ class Recognizer:
             query: Descriptors of Q clips, from ``Model.encode``.
         """
         model, supports = self.model, self.supports
-        pairs = None
-        if supports.evidence is not None or supports.rule == "ridge":
-            pairs = model.pairs(query, self._descriptors)
+        pairs = None if supports.pairs is None else model.pairs(query, self._descriptors)
         known = None if pairs is None else supports.known(pairs)
         if pairs is not None and model.method.own_text_weight is None:
             logits = supports.logits(pairs)  # the same, without scoring every pair again

@@ -13,7 +13,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,16 +20,18 @@ from torch.nn import functional
 
 from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo.hub.manifest import package_file
+from a2m2_zoo.ops.ridge import Ridge
 from a2m2_zoo.recognition.calibration import between
 
-if TYPE_CHECKING:
-    pass
-
-#: What the logistic regression sees, see ``Evidence.features``. The last two need classes of two supports.
-FEATURES = ("above_other_classes", "margin", "above_own", "nearest")
+#: What the logistic regression sees, see ``Evidence.features`` and ``ridge_features``: with one support per
+#: class, and what is added with more.
+FEATURES = {
+    "mean": (("above_other_classes", "margin"), ("above_own", "nearest")),
+    "ridge": (("score", "lead", "variance"), ("above_others", "above_classmates")),
+}
 _FILE = "weights/rejection.json"
 
-#: Shots → intercept and one weight for each of ``FEATURES`` (the first two with one shot).
+#: Shots → intercept and one weight for each feature, those of ``mean`` first, whatever the rule.
 Table = Mapping[int, tuple[float, ...]]
 
 
@@ -110,18 +111,45 @@ class Evidence:
         return torch.stack(found, -1)
 
 
+def ridge_features(
+    fitted: Ridge, labels: Int[Tensor, " n"], pairs: Float[Tensor, "*e q n"], *, several: bool
+) -> Float[Tensor, "*e q f"]:
+    """What ridge regression adds.
+
+    ``score``: the best class's. ``lead``: that less the second best. ``variance``: how little the supports
+    say of the query. ``above_others``: ``score`` less what supports reach with their own class by the other
+    supports. ``above_classmates``: the same, of the best class alone.
+
+    Args:
+        fitted: To the supports.
+        labels: Their classes.
+        pairs: Scores of every query against every support.
+        several: Whether classes have more than one support; without, there are the first three alone.
+    """
+    scores = fitted.scores(pairs.double())
+    first, second = scores.topk(2, -1).values.unbind(-1)
+    found = [first, first - second, fitted.variance(pairs)]
+    if several:
+        others = fitted.by_the_others()
+        index = labels.expand(others.shape[:-1])[..., None]
+        own = others.gather(-1, index)[..., 0]
+        member = functional.one_hot(labels, scores.shape[-1]).to(own)
+        classes = own @ (member / member.sum(0))
+        reached = classes[..., None, :].expand_as(scores).gather(-1, scores.argmax(-1)[..., None])
+        found += [first - own.mean(-1, keepdim=True), first - reached[..., 0]]
+    return torch.stack(found, -1)
+
+
 def known_probability(
-    evidence: Evidence, pairs: Float[Tensor, "*e q n"], table: Table
+    features: Float[Tensor, "*e q f"], table: Table, *, shot: float
 ) -> Float[Tensor, "*e q"]:
     """Probability that a query is of any of the classes, were half of all queries.
 
     Args:
-        evidence: Of the supports.
-        pairs: Scores of every query against every support, by the method that gave the evidence its.
+        features: Of the queries, as the table was fitted to.
         table: The weights, see ``shipped_table``.
+        shot: Supports per class, the mean where classes differ.
     """
-    features = evidence.features(pairs)
-    shot = 1.0 if evidence.own is None else max(evidence.shot, 2.0)
     weights = _weights(table, shot).to(features)
     return (features @ weights[1:] + weights[0]).sigmoid()
 

@@ -17,8 +17,15 @@ from torch import Tensor
 from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo.methods.base import as_pairwise
 from a2m2_zoo.methods.rules import Fitted, fit_rule
+from a2m2_zoo.ops.ridge import Ridge
 from a2m2_zoo.recognition.calibration import fitted_scale, shipped_scale
-from a2m2_zoo.recognition.rejection import Evidence, Table, known_probability, shipped_table
+from a2m2_zoo.recognition.rejection import (
+    Evidence,
+    Table,
+    known_probability,
+    ridge_features,
+    shipped_table,
+)
 
 if TYPE_CHECKING:
     from a2m2_zoo.methods.base import Descriptors
@@ -93,10 +100,14 @@ class SupportSet:
         return fit_rule(self.rule, self.pairs, self.labels, way=self.way)
 
     @cached_property
-    def evidence(self) -> Evidence | None:
-        """What tells a query of none of the classes; None for a model that has no weights for it."""
-        if self.pairs is None or self.table is None:
-            return None
+    def evidence(self) -> Evidence:
+        """What the supports' own scores are, to compare a query's with.
+
+        Raises:
+            ValueError: The supports have no pair scores.
+        """
+        if self.pairs is None:
+            raise ValueError("these supports have no pair scores")
         return Evidence.of(self.pairs, self.labels, way=self.way)
 
     def logits(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q w"]:
@@ -113,9 +124,26 @@ class SupportSet:
         Args:
             pairs: Scores of every query against every support.
         """
-        if self.evidence is None or self.table is None:
+        if self.pairs is None or self.table is None:
             return None
-        return known_probability(self.evidence, pairs, self.table)
+        shot = max(self.shot, 2.0) if len(self.labels) > self.way else 1.0
+        return known_probability(self.features(pairs), self.table, shot=shot)
+
+    def features(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q f"]:
+        """What says of queries whether they are of any of the classes.
+
+        Args:
+            pairs: Scores of every query against every support.
+
+        Raises:
+            ValueError: The supports have no pair scores.
+        """
+        found = self.evidence.features(pairs)
+        if not isinstance(self.fitted, Ridge):
+            return found
+        several = len(self.labels) > self.way
+        more = ridge_features(self.fitted, self.labels, pairs, several=several)
+        return torch.cat([found, more], -1)
 
     def by_the_others(self) -> tuple[Float[Tensor, "*e m w"], Int[Tensor, " m"]]:
         """Class scores of every support from the other supports (leave-one-out), and its label.

@@ -96,11 +96,19 @@ def training_free(
     head = apart(A2M2)(config_for(backbone, preprocess.frames)).eval()
     done = 0
 
-    def drawn(classes: range, clips: int, studio: int | None) -> Iterator[Features]:
+    def drawn(
+        classes: range, clips: int, studio: int | None, *, people: bool = False
+    ) -> Iterator[Features]:
         nonlocal done
         pairs = [(c, i) for c in classes for i in range(clips)]
         for made in drawn_features(
-            backbone, preprocess, pairs, seed=seed, studio=studio, stages=head.stages
+            backbone,
+            preprocess,
+            pairs,
+            seed=seed,
+            studio=studio,
+            stages=head.stages,
+            people=people,
         ):
             yield made
             done += 1
@@ -117,7 +125,7 @@ def training_free(
     parts = []
     for studio in _STUDIOS:
         encoded: list[Descriptors] = []
-        for made in drawn(held, amounts.clips, studio):
+        for made in drawn(held, amounts.clips, studio, people=head.reads_people):
             encoded += encoded_pieces(head, made)
         parts.append(concatenate(encoded))
     shots = [shot for shot in (1, 2, 5, 10) if shot < amounts.clips]

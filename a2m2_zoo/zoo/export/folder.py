@@ -44,11 +44,11 @@ _PIXELS = (
 )
 _CLASSES = {
     "mean": "weights[i, c] is 1 / (supports of class c) where support i is of c, else 0; constants are 0",
-    "ridge": "run the matcher with the supports as queries, K = (pairs + transposed pairs) / 2, "
-    "its diagonal set to its largest value. In float64: N supports, W classes, s[i] = 1 / (W * supports of i's class); m = K s; M = s m; "
-    "C = (K - m[:, None] - m + M) / u with u the mean of its diagonal; p[i] = (strength + max(0, -least "
-    "eigenvalue of C)) / (N * s[i]); A = inverse(C + diag(p)) (one_hot - 1 / W); weights = (A - s[:, None] * "
-    "sum of A over supports) / u; constants = (M - m) A / u",
+    "ridge": "run the matcher with the supports as queries, K = (pairs + transposed pairs) / 2, its "
+    "diagonal set to its largest value. In float64: N supports, W classes, s[i] = 1 / (W * supports of i's "
+    "class); m = K s; M = s m; C = (K - m[:, None] - m + M) / u with u the mean of its diagonal; p[i] = "
+    "(strength + max(0, -least eigenvalue of C)) / (N * s[i]); A = inverse(C + diag(p)) (one_hot - 1 / W); "
+    "weights = (A - s[:, None] * sum of A over supports) / u; constants = (M - m) A / u",
 }
 _RULES = {
     "probabilities": "softmax(logits * scale) in float64. One support per class: scale is that of 1 in "
