@@ -9,11 +9,13 @@ from makers import draw_video, still
 from a2m2_zoo import build_bank, classify, load_model
 from a2m2_zoo.api import default_model
 from a2m2_zoo.hub.manifest import read_manifest
+from a2m2_zoo.ops.ridge import Ridge
 from a2m2_zoo.recognition.rejection import (
     FEATURES,
     Evidence,
     fit_table_row,
     known_probability,
+    ridge_features,
     shipped_table,
 )
 from a2m2_zoo.recognition.support_set import SupportSet
@@ -61,7 +63,7 @@ def test_what_all_scores_share_says_nothing() -> None:
     once = Evidence.of(pairs, LABELS, way=3).features(queries)
     again = Evidence.of(pairs + 7, LABELS, way=3).features(queries + 7)
     torch.testing.assert_close(once, again)
-    assert once.shape == (2, 3, len(FEATURES))
+    assert once.shape == (2, 3, sum(map(len, FEATURES["mean"])))
 
 
 def test_a_support_does_not_vouch_for_itself() -> None:
@@ -80,6 +82,29 @@ def test_one_support_each_leaves_two_features() -> None:
     assert evidence.features(torch.randn(5, 4)).shape == (5, 2)
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_ridge_features_against_plain_loops(several: bool) -> None:
+    torch.manual_seed(5)
+    labels = LABELS if several else torch.arange(6)
+    way = 3 if several else 6
+    pairs, queries = torch.randn(6, 6).double(), torch.randn(4, 6).double()
+    fitted = Ridge.fit(pairs, labels, way=way)
+    found = ridge_features(fitted, labels, queries, several=several)
+    scores, spread = fitted.scores(queries), fitted.variance(queries)
+    others = fitted.by_the_others()
+    reached = [float(others[n, label]) for n, label in enumerate(labels.tolist())]
+    for q in range(4):
+        order = scores[q].argsort(descending=True).tolist()
+        best, answer = float(scores[q, order[0]]), order[0]
+        expected = [best, best - float(scores[q, order[1]]), float(spread[q])]
+        if several:
+            mates = [
+                r for r, label in zip(reached, labels.tolist(), strict=True) if label == answer
+            ]
+            expected += [best - sum(reached) / 6, best - sum(mates) / len(mates)]
+        assert found[q].tolist() == pytest.approx(expected, abs=1e-9)
+
+
 def test_the_fit_recovers_the_weights_that_made_its_data() -> None:
     torch.manual_seed(3)
     x = torch.randn(40_000, 2).double() * torch.tensor([1.0, 20.0])
@@ -90,10 +115,8 @@ def test_the_fit_recovers_the_weights_that_made_its_data() -> None:
 def test_weights_between_the_fitted_shots() -> None:
     rows = {1: (9.0, 0.0, 0.0), 2: (1.0, *4 * (0.0,)), 8: (3.0, *4 * (0.0,))}
     for shot, expected in ((1, 9.0), (2, 1.0), (4, 2.0), (8, 3.0), (16, 3.0)):
-        labels = torch.arange(3).repeat_interleave(shot)
-        torch.manual_seed(4)
-        evidence = Evidence.of(torch.randn(3 * shot, 3 * shot), labels, way=3)
-        found = known_probability(evidence, torch.randn(2, 3 * shot), rows)
+        features = torch.randn(2, 2 if shot == 1 else 4, dtype=torch.float64)
+        found = known_probability(features, rows, shot=shot)
         assert torch.logit(found).tolist() == pytest.approx([expected] * 2, abs=1e-6)
 
 
@@ -103,10 +126,10 @@ def test_the_embedded_models_have_weights_of_their_own() -> None:
     for name in embedded:
         table = shipped_table(load_model(name).weights_hash)
         assert table is not None, f"{name} changed; run tools/fit_rejection.py"
-        assert {k: len(row) for k, row in table.items()} == {1: 3, 2: 5, 5: 5, 10: 5}
-        for row in table.values():
-            if name != "protonet-lite0":  # which tells next to nothing from its scores
-                assert sum(row[1:]) > 0.1  # the higher its scores, the more probably known
+        rules = ["mean"] if name == "protonet-lite0" else ["mean", "ridge"]
+        few = 1 + sum(len(FEATURES[rule][0]) for rule in rules)
+        many = few + sum(len(FEATURES[rule][1]) for rule in rules)
+        assert {k: len(row) for k, row in table.items()} == {1: few, 2: many, 5: many, 10: many}
 
 
 @pytest.fixture(scope="module")
