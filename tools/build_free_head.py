@@ -23,13 +23,15 @@ from torch import Tensor
 
 from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Backbone, Features, build_backbone
-from a2m2_zoo.evaluation.protocol import evaluate
+from a2m2_zoo.evaluation.episodes import draw_episodes
+from a2m2_zoo.evaluation.openset import pairs_of
 from a2m2_zoo.hub.manifest import package_file, parse_manifest
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
-from a2m2_zoo.methods.base import Method, concatenate
+from a2m2_zoo.methods.base import Method, as_pairwise, concatenate
 from a2m2_zoo.methods.blocks import A2Config, M2Config
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
-from a2m2_zoo.recognition.calibration import best_scale
+from a2m2_zoo.methods.rules import fit_rule
+from a2m2_zoo.recognition.calibration import best_scales
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.synthetic import STYLES
 from a2m2_zoo.video import Preprocess
@@ -114,27 +116,25 @@ def calibrated(model: Model, held: list[tuple[list[Features], Tensor]]) -> Model
 
     Half of them are filmed in one studio each, half anywhere: nobody knows how alike a user's clips are.
     """
-    scales = {}
+    method = as_pairwise(model.method)
+    assert method is not None
+    scales, others = {}, {}
     for shot in SHOTS:
-        logits, accuracy = [], []
+        pairs = []
         for items, labels in held:
             with torch.inference_mode():
-                encoded = concatenate([model.method.encode(item) for item in items])
-            outcome = evaluate(
-                model,
-                encoded,
-                labels,
-                shot=shot,
-                episodes=EPISODES,
-                seed=SEED,
-                leave_one_out=False,
-            )
-            logits.append(outcome.logits.flatten(0, 1))
-            accuracy.append(f"{outcome.accuracy[0]:.1f}")
-        truth = torch.arange(5).repeat(EPISODES * len(held))
-        scales[shot] = best_scale(torch.cat(logits), truth)
+                encoded = concatenate([method.encode(item) for item in items])
+            draw = draw_episodes(labels, shot=shot, episodes=EPISODES, seed=SEED)
+            pairs.append(pairs_of(method, encoded, draw))
+        asked, among = (torch.cat(part) for part in zip(*pairs, strict=True))
+        fitted = fit_rule(method.rule or "mean", among, draw.labels, way=5)
+        scales[shot], other = best_scales(fitted, asked, draw.labels, draw.truth)
+        if other is not None:
+            others[shot] = other
+        right = (fitted.scores(asked).argmax(-1) == draw.truth).double().mean(1)
+        accuracy = [f"{100 * float(part.mean()):.1f}" for part in right.split(EPISODES)]
         print(f"{model.id}, {shot}-shot: {', '.join(accuracy)} % held out, scale {scales[shot]}")
-    return replace(model, scales=scales)
+    return replace(model, scales=scales, loo_scales=others)
 
 
 def build() -> list[Model]:

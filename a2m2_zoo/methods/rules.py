@@ -10,10 +10,13 @@ from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo.ops.ridge import STRENGTH, Ridge
 from a2m2_zoo.ops.shots import Mean
 
-__all__ = ["RULES", "STRENGTH", "Fitted", "fit_rule"]
+__all__ = ["RULES", "SPREAD", "STRENGTH", "Fitted", "fit_rule"]
 
 #: A rule that knows its supports.
 Fitted: TypeAlias = Mean | Ridge
+
+#: Power of the supports' spread in the scores of ``ridge``, see ``Ridge.fit``; 1 to 2 calibrate as well.
+SPREAD = 1.5
 
 RULES: dict[str, type[Mean | Ridge]] = {"mean": Mean, "ridge": Ridge}
 
@@ -39,4 +42,4 @@ def fit_rule(
     if rule == "mean":
         return Mean.fit(among, labels, way=way)
     assert among is not None  # the other rules are fitted to how alike the supports are
-    return Ridge.fit(among, labels, way=way)
+    return Ridge.fit(among, labels, way=way, spread=SPREAD)

@@ -39,6 +39,7 @@ class Ridge:
         penalty: (*E, N) of each support.
         inverse: (*E, N, N) of the centred, divided kernel with the penalty on its diagonal.
         targets: (N, W) one-hot labels less their mean.
+        factor: (*E,) of all scores, see ``fit``.
     """
 
     shares: Float[Tensor, " n"]
@@ -47,6 +48,7 @@ class Ridge:
     penalty: Float[Tensor, "*e n"]
     inverse: Float[Tensor, "*e n n"]
     targets: Float[Tensor, "n w"]
+    factor: Float[Tensor, "*e"]
 
     @classmethod
     def fit(
@@ -56,6 +58,7 @@ class Ridge:
         *,
         way: int,
         strength: float = STRENGTH,
+        spread: float = 0.0,
     ) -> Ridge:
         """From the scores of every support against every support.
 
@@ -69,6 +72,10 @@ class Ridge:
             labels: Class of each support, 0..W-1, each at least once; numbers may differ.
             way: W.
             strength: Penalty, in units of the mean diagonal of the centred scores.
+            spread: Power of how far the supports lie apart, as a share of what lies between a clip and one
+                it has nothing in common with, by which scores are multiplied: supports that are all alike
+                hardly tell whose a query is. It changes no answer, and needs scores whose 0 says "nothing
+                in common"; where a support's score with itself is not above 0, nothing is multiplied.
 
         Raises:
             EpisodeError: A label outside 0..W-1, or a class without a support.
@@ -94,7 +101,9 @@ class Ridge:
         # Errors of a class with few supports count as much as those of a class with many.
         penalty = (strength + negative) * (way * counts / len(labels))
         inverse = torch.linalg.inv(kernel + torch.diag_embed(penalty))
-        return cls(shares, column, unit, penalty, inverse, one - 1 / way)
+        apart = (unit / most[..., 0, 0].clamp_min(_SMALLEST)).clamp_max(1)
+        factor = (apart**spread).where(most[..., 0, 0] > 0, 1.0)
+        return cls(shares, column, unit, penalty, inverse, one - 1 / way, factor)
 
     def kernel(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q n"]:
         """Scores of queries against the supports, centred and divided as the supports' own."""
@@ -107,16 +116,19 @@ class Ridge:
         return found
 
     def scores(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q w"]:
-        """Scores of the classes: near 1 - 1/W for the right one and -1/W for others; 0 says nothing.
+        """Scores of the classes: near 1 - 1/W for the right one and -1/W for others, times ``factor``.
+
+        0 says nothing.
 
         Args:
             pairs: Scores of every query against every support.
         """
-        return (self.kernel(pairs) @ (self.inverse @ self.targets)).to(pairs.dtype)
+        found = self.kernel(pairs) @ (self.inverse @ self.targets)
+        return (found * self.factor[..., None, None]).to(pairs.dtype)
 
     def linear(self) -> tuple[Float[Tensor, "*e n w"], Float[Tensor, "*e w"]]:
         """Weights and constants: the scores are ``pairs @ weights + constants``."""
-        weights = self.inverse @ self.targets
+        weights = self.inverse @ self.targets * self.factor[..., None, None]
         total = weights.sum(-2, keepdim=True)
         mean = (self.column @ self.shares)[..., None]
         unit = self.unit[..., None, None]
@@ -131,7 +143,7 @@ class Ridge:
         """
         weights = self.inverse @ self.targets
         own = self.inverse.diagonal(dim1=-2, dim2=-1) - self.shares / self.penalty
-        return self.targets - weights / own[..., None]
+        return (self.targets - weights / own[..., None]) * self.factor[..., None, None]
 
     def variance(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q"]:
         """How little the supports say of each query, 0 to 1: 1 for one unlike all of them.

@@ -15,7 +15,11 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._utils.typing import Float, Int
+from a2m2_zoo.methods.rules import Fitted
+from a2m2_zoo.ops.ridge import Ridge
 
+#: Clips of a camera differ more from each other than generated ones, which scales are fitted to.
+CAUTION = 0.85
 #: Width of the prior on the logarithm of the temperature: a factor of two is one deviation.
 _PRIOR_DEVIATION = math.log(2.0)
 
@@ -69,6 +73,34 @@ def fitted_scale(
     loss = -scaled.log_softmax(-1).gather(-1, truth)[..., 0].sum(-1)
     posterior = loss + 0.5 * (steps / _PRIOR_DEVIATION) ** 2
     return scales[posterior.argmin(-1)]
+
+
+def best_scales(
+    fitted: Fitted,
+    asked: Float[Tensor, "e q n"],
+    labels: Int[Tensor, " n"],
+    truth: Int[Tensor, " q"],
+) -> tuple[float, float | None]:
+    """The factors that fit episodes best: on scores of queries, and of supports by the others.
+
+    Args:
+        fitted: A rule, fitted to the supports of E episodes.
+        asked: Scores of every query against every support.
+        labels: Class of each support; all classes have as many.
+        truth: Class of each query.
+
+    Returns:
+        The first times `CAUTION` where the rule is ridge regression; the second is None with one support
+        per class.
+    """
+    scores = fitted.scores(asked.double())
+    scale = best_scale(scores.flatten(0, 1), truth.repeat(len(scores)))
+    if isinstance(fitted, Ridge):
+        scale = float(f"{CAUTION * scale:.4g}")
+    others = fitted.by_the_others() if len(labels) > scores.shape[-1] else None
+    if others is None:
+        return scale, None
+    return scale, best_scale(others.flatten(0, 1), labels.repeat(len(others)))
 
 
 def best_scale(logits: Float[Tensor, "m w"], truth: Int[Tensor, " m"]) -> float:

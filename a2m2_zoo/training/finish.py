@@ -13,10 +13,12 @@ from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.errors import EpisodeError
 from a2m2_zoo.evaluation.episodes import draw_episodes
+from a2m2_zoo.evaluation.openset import pairs_of
 from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.methods.base import Method
-from a2m2_zoo.recognition.calibration import best_scale
+from a2m2_zoo.methods.base import Method, as_pairwise
+from a2m2_zoo.methods.rules import fit_rule
+from a2m2_zoo.recognition.calibration import best_scale, best_scales
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.validation import Validation
@@ -51,6 +53,7 @@ def save_model(
     backbone_file: BackboneOrigin | None,
     preprocess: Preprocess,
     scales: Mapping[int, float],
+    loo_scales: Mapping[int, float] | None = None,
 ) -> Model:
     """Write a trained head, and its backbone where the manifest has none such, as a model.
 
@@ -63,6 +66,7 @@ def save_model(
         backbone_file: Where its weights come from; None if they were tuned.
         preprocess: How clips become frames.
         scales: From ``calibrated``.
+        loo_scales: From there, too.
 
     Raises:
         SaveError: It could not be written.
@@ -86,6 +90,7 @@ def save_model(
         method=method,
         preprocess=preprocess,
         scales=scales,
+        loo_scales=loo_scales or {},
         backbone_file=beside,
         origin="trained",
     )
@@ -116,8 +121,11 @@ class Calibration:
 @torch.inference_mode()
 def calibrated(
     method: Method, backbone: Backbone | None, given: Calibration, config: TrainingConfig
-) -> dict[int, float]:
-    """Shots → factor on the logits with the best probabilities on classes that were not trained on.
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Shots → factor with the best probabilities on classes that were not trained on.
+
+    The first are of queries, the second of supports classified by the others: none where a class's score does
+    not come from scores of pairs.
 
     Args:
         method: The trained head, in evaluation mode.
@@ -127,7 +135,9 @@ def calibrated(
     """
     validation = given.clips
     clips = validation.descriptors(method, backbone)
-    scales = {}
+    scales: dict[int, float] = {}
+    others: dict[int, float] = {}
+    pairwise = as_pairwise(method)
     for shot in sorted({*_SHOTS, *config.validate_shots}):
         try:
             draw = draw_episodes(
@@ -139,7 +149,13 @@ def calibrated(
             )
         except EpisodeError:  # too few clips for so many shots; those of fewer stand in
             continue
-        logits = score_draw(method, clips, draw).flatten(0, 1)
-        truth = draw.truth.repeat(len(draw))
-        scales[shot] = best_scale(logits, truth)
-    return scales
+        if pairwise is None:
+            logits = score_draw(method, clips, draw).flatten(0, 1)
+            scales[shot] = best_scale(logits, draw.truth.repeat(len(draw)))
+            continue
+        asked, among = pairs_of(pairwise, clips, draw)
+        fitted = fit_rule(pairwise.rule or "mean", among, draw.labels, way=draw.way)
+        scales[shot], other = best_scales(fitted, asked, draw.labels, draw.truth)
+        if other is not None:
+            others[shot] = other
+    return scales, others

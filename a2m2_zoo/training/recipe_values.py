@@ -223,7 +223,7 @@ def _lite() -> Values:
             "training.weight_decay": 0.0, "training.clip": 1.0, "training.patience": 0,
             "training.validate_every": 200, "training.validate_episodes": 400,
             "method.m2.*.dim": 32, "method.m2.*.reduce": "context",
-            "method.a2.temperature": 1.0, "method.a2.learn_temperature": True,
+            "method.a2.temperature": 3.83, "method.a2.learn_temperature": True,
             "method.a2.weights": [1.0] * 4, "method.pool": 0.2, "method.centring": 5.0,
             "distortion.moved": 0.3, "distortion.domain": 0.3,
             "generated.seed": 21, "generated.classes": 1600, "generated.studio": 8,

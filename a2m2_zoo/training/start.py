@@ -19,10 +19,8 @@ from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.fetch import fetch
 from a2m2_zoo.hub.manifest import read_manifest
 from a2m2_zoo.methods import METHODS, build_method
-from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import Method
 from a2m2_zoo.methods.blocks._config import C
-from a2m2_zoo.recognition.calibration import shipped_scale
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.training.augment import Augment
 from a2m2_zoo.training.config import TrainingConfig
@@ -179,7 +177,7 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
     if parts["method"]:
         head = _seeded(found.method, _changed(head.config, parts["method"]), seed)
     if found.start is not None:
-        _begin(head, found.start, config.shot)
+        _begin(head, found.start)
     if weights is not None:
         backbone_file = BackboneOrigin(found.backbone, sha256_of(weights), weights)
     else:
@@ -201,8 +199,8 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
     )
 
 
-def _begin(head: Method, name: str, shot: int) -> None:
-    """Give a head the weights of a model's, and what else it has to learn a start that changes no answer."""
+def _begin(head: Method, name: str) -> None:
+    """Give a head the weights of a model's; what else it has keeps its start."""
     model = load_model(name, device="cpu")
     try:
         head.load_state_dict({**head.weights(), **model.method.weights()})
@@ -210,9 +208,6 @@ def _begin(head: Method, name: str, shot: int) -> None:
         raise ArgumentError(
             f"the weights of {name!r} do not fit its method with these settings; leave some of them out"
         ) from error
-    if isinstance(head, A2M2) and head.config.a2.learn_temperature:
-        with torch.no_grad():
-            head.align.log_temperature += torch.tensor(shipped_scale(model.scales, shot)).log()
 
 
 @dataclass(frozen=True)

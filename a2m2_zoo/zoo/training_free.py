@@ -23,8 +23,9 @@ from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Descriptors, concatenate, encoded_pieces, take
 from a2m2_zoo.methods.blocks import M2Block
+from a2m2_zoo.methods.rules import fit_rule
 from a2m2_zoo.pose import find_people, people_tensor
-from a2m2_zoo.recognition.calibration import best_scale
+from a2m2_zoo.recognition.calibration import best_scales
 from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.video import Clip, Preprocess, normalise, read_clip
 
@@ -74,7 +75,7 @@ def training_free(
     amounts: Amounts | None = None,
     seed: int = SEED,
     progress: Progress | None = None,
-) -> tuple[A2M2, dict[int, float]]:
+) -> tuple[A2M2, dict[int, float], dict[int, float]]:
     """Compute an A²M² head for a backbone.
 
     Args:
@@ -86,7 +87,8 @@ def training_free(
         progress: Called after every clip.
 
     Returns:
-        The head and, by number of supports, the factors on its logits.
+        The head and, by number of supports, the factors on its logits and on those of supports that are
+        classified by the others.
 
     Raises:
         ArgumentError: The backbone has no feature maps or is in training mode.
@@ -129,7 +131,9 @@ def training_free(
             encoded += encoded_pieces(head, made)
         parts.append(concatenate(encoded))
     shots = [shot for shot in (1, 2, 5, 10) if shot < amounts.clips]
-    return head, {shot: _scale(head, parts, amounts, shot, seed) for shot in shots}
+    found = {shot: _scales(head, parts, amounts, shot, seed) for shot in shots}
+    scales = {shot: scale for shot, (scale, _) in found.items()}
+    return head, scales, {shot: other for shot, (_, other) in found.items() if other is not None}
 
 
 def check(backbone: Backbone) -> None:
@@ -256,10 +260,10 @@ def set_statistics(block: M2Block, maps: Float[Tensor, "b t c h w"]) -> None:
 
 @apart
 @torch.inference_mode()
-def _scale(
+def _scales(
     head: A2M2, parts: list[dict[str, Tensor]], amounts: Amounts, shot: int, seed: int
-) -> float:
-    """The factor on the logits under which episodes of generated classes are most probable."""
+) -> tuple[float, float | None]:
+    """The factors under which episodes of generated classes are most probable."""
     way = min(5, amounts.classes)
     plan = EpisodePlan((amounts.clips,) * amounts.classes, way=way, shot=shot, query=1, seed=seed)
     drawn = plan.episodes(0, amounts.episodes)
@@ -268,11 +272,16 @@ def _scale(
         (first + torch.from_numpy(found)).flatten(1) for found in (drawn.support, drawn.query)
     )
     labels = torch.arange(way).repeat_interleave(shot)
-    logits = [
-        head.score(take(part, query[tile]), take(part, support[tile]), labels=labels, way=way)
-        for part in parts
-        for tile in (slice(i, i + _TILE) for i in range(0, amounts.episodes, _TILE))
-    ]
-    return best_scale(
-        torch.cat(logits).flatten(0, 1), torch.arange(way).repeat(amounts.episodes * len(parts))
-    )
+    tiles = [slice(i, i + _TILE) for i in range(0, amounts.episodes, _TILE)]
+
+    def pairs(first: Tensor) -> Tensor:
+        return torch.cat(
+            [
+                head.pairs(take(part, first[tile]), take(part, support[tile]))
+                for part in parts
+                for tile in tiles
+            ]
+        )
+
+    fitted = fit_rule(head.rule or "mean", pairs(support), labels, way=way)
+    return best_scales(fitted, pairs(query), labels, torch.arange(way))
