@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-_NOBODY = "nobody was seen in it, as in the supports: the answer goes by the pictures alone"
+_NOBODY = (
+    "nobody was seen in it, while the supports show people: the answer goes by the pictures alone"
+)
 
 
 @dataclass(frozen=True, eq=False)
