@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167))
 _HIDDEN = 0.5  # below this visibility a limb is drawn faintly
 _FAINT = 0.45
-_FAR = 20  # pictures away from the first pixel; nobody is found there
+_FAR = 20  # pictures away from the first; nobody is found there
 
 
 def draw_skeletons(
@@ -102,12 +102,12 @@ def _drawn(
     sides = (side or frames.shape[1], side or frames.shape[2])
     top, left = (_start(own, length) for own, length in zip(sides, whole, strict=True))
     drawn = frames.astype(np.float32)
+    # What a strange file says may be anywhere, and no number.
+    near = (np.abs(people[..., :2]) < _FAR).all((-2, -1))
+    people = np.where(near[..., None, None], people, 0)
     points = people[..., :2] * whole[0] + (left, top) - 0.5  # the middle of the first pixel is 0
     seen = people[..., 2]
-    near = (np.abs(points) < _FAR * max(sides)).all(
-        (-2, -1)
-    )  # what a strange file says may be anywhere
-    for person, frame in np.argwhere((seen > 0).any(-1) & near):
+    for person, frame in np.argwhere((seen > 0).any(-1)):
         body, sure = points[person, frame].astype(np.float32), seen[person, frame]
         colour = np.array(_COLOURS[person % len(_COLOURS)], np.float32)
         lines = [(body[a], body[b], min(sure[a], sure[b])) for a, b in LIMBS]
