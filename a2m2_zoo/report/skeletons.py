@@ -103,8 +103,8 @@ def _drawn(
     top, left = (_start(own, length) for own, length in zip(sides, whole, strict=True))
     drawn = frames.astype(np.float32)
     # What a strange file says may be anywhere, and no number.
-    near = (np.abs(people[..., :2]) < _FAR).all((-2, -1))
-    people = np.where(near[..., None, None], people, 0)
+    near = (np.abs(people[..., :2]) < _FAR).all((-2, -1), keepdims=True)
+    people = np.where(near, people, 0)
     points = people[..., :2] * whole[0] + (left, top) - 0.5  # the middle of the first pixel is 0
     seen = people[..., 2]
     for person, frame in np.argwhere((seen > 0).any(-1)):
