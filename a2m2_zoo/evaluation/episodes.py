@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from a2m2_zoo._utils.typing import Int
 from a2m2_zoo.data.plans import EpisodePlan
-from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.errors import ArgumentError, EpisodeError
+
+_ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,9 @@ def draw_episodes(
     query: int = 1,
     episodes: int = 10_000,
     seed: int = 0,
+    sources: Int[Tensor, " n"] | None = None,
 ) -> Draw:
-    """Which clips each episode holds: a pure function of the labels, the sizes and the seed.
+    """Which clips each episode holds: a pure function of the labels, the sizes, the seed and the sources.
 
     Args:
         labels: Class of each clip, 0..C-1, each at least ``shot + query`` times.
@@ -62,15 +66,19 @@ def draw_episodes(
         query: Queries per class.
         episodes: How many.
         seed: Any integer.
+        sources: Number of the recording or the person that each clip is of. No source then stands on both
+            sides of an episode: what clips of one recording share is no action. The official plan without.
 
     Raises:
-        EpisodeError: Too few classes or clips.
+        EpisodeError: Too few classes or clips, or too few sources to keep both sides apart.
         ArgumentError: A size is below one.
     """
     if episodes < 1:
         raise ArgumentError(f"episodes is {episodes}; expected 1 or more")
     counts = labels.bincount()
     plan = EpisodePlan(tuple(counts.tolist()), way=way, shot=shot, query=query, seed=seed)
+    if sources is not None:
+        return _apart(labels, sources, plan, episodes)
     drawn = plan.episodes(0, episodes)
     classes = torch.from_numpy(drawn.classes)
     order = labels.argsort(stable=True)
@@ -81,4 +89,44 @@ def draw_episodes(
         order[first + torch.from_numpy(drawn.query)].flatten(1),
         torch.arange(way).repeat_interleave(shot),
         torch.arange(way).repeat_interleave(query),
+    )
+
+
+def _apart(
+    labels: Int[Tensor, " n"], sources: Int[Tensor, " n"], plan: EpisodePlan, episodes: int
+) -> Draw:
+    """Episodes of the plan's sizes whose queries and supports share no source."""
+    if len(sources) != len(labels):
+        raise ArgumentError(f"{len(labels)} clips have {len(sources)} sources; give one for each")
+    of_clip = sources.numpy()
+    members = [np.flatnonzero(labels.numpy() == c) for c in range(len(plan.counts))]
+    found = [_one_apart(of_clip, members, plan, episode) for episode in range(episodes)]
+    classes, support, query = (
+        torch.from_numpy(np.stack(part)) for part in zip(*found, strict=True)
+    )
+    return Draw(
+        classes,
+        support,
+        query,
+        torch.arange(plan.way).repeat_interleave(plan.shot),
+        torch.arange(plan.way).repeat_interleave(plan.query),
+    )
+
+
+def _one_apart(
+    sources: np.ndarray, members: list[np.ndarray], plan: EpisodePlan, episode: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    for attempt in range(_ATTEMPTS):
+        rng = np.random.default_rng((abs(plan.seed), episode, attempt))
+        classes = rng.permutation(len(members))[: plan.way]
+        shuffled = [rng.permutation(members[c]) for c in classes]
+        query = np.concatenate([some[: plan.query] for some in shuffled])
+        taken = set(sources[query].tolist())
+        rest = [[clip for clip in some if sources[clip] not in taken] for some in shuffled]
+        if min(map(len, rest)) >= plan.shot:
+            support = np.concatenate([some[: plan.shot] for some in rest])
+            return classes, support, query
+    raise EpisodeError(
+        f"in {_ATTEMPTS} tries no episode had {plan.shot} supports of every class that share no source with "
+        "the queries; give clips of more sources, or ask for fewer shots"
     )

@@ -113,6 +113,7 @@ def evaluate(
     query: int = 1,
     episodes: int = 10_000,
     seed: int = 0,
+    sources: Int[Tensor, " n"] | None = None,
     leave_one_out: bool = True,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -128,6 +129,7 @@ def evaluate(
         query: Queries per class.
         episodes: How many.
         seed: Of the plan of episodes.
+        sources: Of each clip, see ``draw_episodes``.
         leave_one_out: Fit the probabilities to the supports, as ``classify`` does. It costs time and
             changes no answer, only the confidence.
         workers: Threads; as many as there are cores if None. It does not change the result.
@@ -137,7 +139,8 @@ def evaluate(
     Raises:
         EpisodeError: Too few classes or clips.
     """
-    draw = draw_episodes(labels, way=way, shot=shot, query=query, episodes=episodes, seed=seed)
+    sizes: dict[str, Any] = {"way": way, "shot": shot, "query": query, "episodes": episodes}
+    draw = draw_episodes(labels, **sizes, seed=seed, sources=sources)
     how: dict[str, Any] = {"workers": workers, "progress": progress}
     pairwise = as_pairwise(model.method)
     if pairwise is not None and shot > 1 and leave_one_out:

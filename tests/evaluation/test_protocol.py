@@ -10,6 +10,7 @@ import torch
 from a2m2_zoo import load_model
 from a2m2_zoo.data.plans import EpisodePlan
 from a2m2_zoo.errors import EpisodeError
+from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.protocol import evaluate
 from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
 from a2m2_zoo.methods.a2m2 import A2M2
@@ -68,6 +69,20 @@ def test_the_protocol_is_a_loop_over_episodes(
         top, answer = (logits.double() * scale).softmax(-1).max(-1)
         assert outcome.right[e].tolist() == (answer == torch.arange(3)).tolist()
         np.testing.assert_allclose(outcome.confidence[e], top.numpy(), atol=1e-3)
+
+
+def test_no_source_stands_on_both_sides() -> None:
+    labels = torch.arange(4).repeat_interleave(6)
+    sources = torch.arange(6).repeat(4)  # one clip of each class in each of six recordings
+    draw = draw_episodes(labels, way=3, shot=2, query=1, episodes=50, seed=4, sources=sources)
+    for e in range(50):
+        assert labels[draw.query[e]].tolist() == draw.classes[e].tolist()
+        assert labels[draw.support[e]].tolist() == draw.classes[e].repeat_interleave(2).tolist()
+        assert not set(sources[draw.query[e]].tolist()) & set(sources[draw.support[e]].tolist())
+    again = draw_episodes(labels, way=3, shot=2, query=1, episodes=20, seed=4, sources=sources)
+    assert torch.equal(again.support, draw.support[:20])
+    with pytest.raises(EpisodeError, match="share no source"):
+        draw_episodes(labels, way=3, shot=2, episodes=1, sources=torch.zeros_like(sources))
 
 
 def test_the_scale_of_many_shots_is_the_leave_one_out_fit(model: Model) -> None:
