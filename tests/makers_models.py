@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from a2m2_zoo import load_model
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.video import Preprocess
@@ -35,11 +31,3 @@ def tiny_model(folder: Path, name: str = "tiny") -> Path:
     )
     model.save(folder / "model.safetensors")
     return folder
-
-
-def pose_model(**options: Any) -> Model:
-    """The default model as one that looks for people."""
-    model = load_model(**options)
-    method = A2M2(replace(model.method.config, pose=0.25))
-    method.load_state_dict(model.method.weights())
-    return replace(model, method=method.eval())

@@ -12,7 +12,6 @@ from pathlib import Path
 import makers
 import pytest
 import torch
-from makers_models import pose_model
 from safetensors.torch import save_file
 
 from a2m2_zoo import SupportBank, build_bank, load_model
@@ -90,8 +89,8 @@ def test_classes_answer_picture_and_nothing_left_behind(session: Session, shared
     assert not Path(query["path"]).exists()
 
 
-def test_people_are_counted_and_a_saved_bank_still_shows_them(tmp_path: Path) -> None:
-    engine = Engine(pose_model(device="cpu"), tmp_path / "engine", limits=AppLimits())
+def test_people_are_counted_and_a_saved_bank_still_shows_them(model: Model, tmp_path: Path) -> None:
+    engine = Engine(model, tmp_path / "engine", limits=AppLimits())
     session = Session(engine)
 
     def person(path: Path, *, action: str, i: int) -> Path:

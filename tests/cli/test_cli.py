@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from makers import BROKEN, draw_video, three_classes
-from makers_models import pose_model
 
 from a2m2_zoo import SupportBank, build_bank, load_model
 from a2m2_zoo._utils.console import SafeConsole
@@ -331,8 +330,6 @@ def test_ctrl_c_keeps_the_answers_so_far(data: Path, bank: Path) -> None:
 def test_where_people_are_looked_for_it_is_said_whether_they_were_seen(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = tmp_path / "pose.safetensors"
-    pose_model().save(model)
     for name in ("kick", "jump"):
         drawn = draw_named(name, 0, seed=3, frames=8, size=224, style="scene")
         (tmp_path / "supports" / name).mkdir(parents=True)
@@ -341,7 +338,6 @@ def test_where_people_are_looked_for_it_is_said_whether_they_were_seen(
     write_video(person, draw_named("kick", 2, seed=3, frames=8, size=224, style="scene"))
     nobody = draw_video(tmp_path / "nobody.mp4")
     call = ["classify", str(person), str(nobody), "--supports", str(tmp_path / "supports")]
-    call += ["--model", str(model)]
     assert main([*call, "--json"]) == 0
     seen, not_seen = json.loads(capsys.readouterr().out)
     assert 0 < seen["pose_frames"] <= 8

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from makers_models import pose_model
 
 from a2m2_zoo import Prediction, Recognizer, load_model
 from a2m2_zoo.errors import ArgumentError
@@ -63,7 +62,7 @@ def test_scores_do_not_depend_on_the_caller(
 @pytest.fixture(scope="module")
 def seeing() -> Recognizer:
     """As ``recognizer``, with people looked for; the supports show one."""
-    return Recognizer(pose_model(), {name: [person(name, 0)] for name in NAMES})
+    return Recognizer(load_model(), {name: [person(name, 0)] for name in NAMES})
 
 
 def person(name: str, i: int) -> np.ndarray:
@@ -87,9 +86,7 @@ def test_people_are_counted_and_kept_where_pictures_are_asked_for(seeing: Recogn
     assert plain.to_dict()["pose_frames"] == plain.pose_frames
 
 
-def test_a_query_without_people_says_so_where_supports_have_some(
-    seeing: Recognizer, recognizer: Recognizer
-) -> None:
+def test_a_query_without_people_says_so_where_supports_have_some(seeing: Recognizer) -> None:
     empty = np.full((8, 64, 64, 3), 90, np.uint8)
     answer = seeing(empty)
     assert answer.pose_frames == 0
@@ -97,7 +94,8 @@ def test_a_query_without_people_says_so_where_supports_have_some(
     assert "nobody was seen in it, while the supports show people" in said
     alike = Recognizer(seeing.model, {name: [empty, empty + i] for i, name in enumerate(NAMES)})
     assert alike(empty).warnings == ()
-    other = recognizer(empty)
+    blind = load_model(pose=False)
+    other = Recognizer(blind, {name: [person(name, 0)] for name in NAMES})(empty)
     assert other.pose_frames is None
     assert "pose_frames" not in other.to_dict()
     assert other.warnings == ()

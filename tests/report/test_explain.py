@@ -8,7 +8,6 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from makers_models import pose_model
 
 from a2m2_zoo import Prediction, Recognizer, SupportBank, build_bank, classify, load_model
 from a2m2_zoo.errors import ArgumentError, DependencyError, SaveError
@@ -86,7 +85,7 @@ def people() -> tuple[Prediction, Clip, SupportBank]:
         drawn = draw_named(name, i, seed=3, frames=8, size=224, style="scene")
         return np.pad(drawn, ((0, 0), (0, 0), (90, 30), (0, 0)), mode="edge")
 
-    recognizer = Recognizer(pose_model(), {n: [wide(n, 0)] for n in ("kick", "jump")})
+    recognizer = Recognizer(load_model(), {n: [wide(n, 0)] for n in ("kick", "jump")})
     clip = read_clip(wide("kick", 2), recognizer.model.preprocess)
     return recognizer(wide("kick", 2), plans=True), clip, recognizer.bank
 
