@@ -36,6 +36,7 @@ class Ridge:
         shares: (N,) weight of each support in means; every class weighs the same.
         column: (*E, N) weighted mean of the kernel over supports, of each support.
         unit: (*E,) mean diagonal of the centred kernel, by which it is divided.
+        penalty: (*E, N) of each support.
         inverse: (*E, N, N) of the centred, divided kernel with the penalty on its diagonal.
         targets: (N, W) one-hot labels less their mean.
     """
@@ -43,6 +44,7 @@ class Ridge:
     shares: Float[Tensor, " n"]
     column: Float[Tensor, "*e n"]
     unit: Float[Tensor, "*e"]
+    penalty: Float[Tensor, "*e n"]
     inverse: Float[Tensor, "*e n n"]
     targets: Float[Tensor, "n w"]
 
@@ -92,7 +94,7 @@ class Ridge:
         # Errors of a class with few supports count as much as those of a class with many.
         penalty = (strength + negative) * (way * counts / len(labels))
         inverse = torch.linalg.inv(kernel + torch.diag_embed(penalty))
-        return cls(shares, column, unit, inverse, one - 1 / way)
+        return cls(shares, column, unit, penalty, inverse, one - 1 / way)
 
     def kernel(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q n"]:
         """Scores of queries against the supports, centred and divided as the supports' own."""
@@ -124,11 +126,12 @@ class Ridge:
     def by_the_others(self) -> Float[Tensor, "*e n w"]:
         """Scores of every support's classes by all other supports: exact, without a second fit.
 
-        Centring and penalty stay those of all supports.
+        The mean over the supports is that of the others, too: centring is an intercept that has no penalty,
+        whose share in the hat matrix is a support's own. The unit and the penalties stay those of all.
         """
         weights = self.inverse @ self.targets
-        own = self.inverse.diagonal(dim1=-2, dim2=-1)[..., None]
-        return self.targets - weights / own
+        own = self.inverse.diagonal(dim1=-2, dim2=-1) - self.shares / self.penalty
+        return self.targets - weights / own[..., None]
 
     def variance(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q"]:
         """How little the supports say of each query, 0 to 1: 1 for one unlike all of them.

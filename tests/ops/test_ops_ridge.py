@@ -42,11 +42,16 @@ def test_leaving_out_equals_a_second_fit(labels: list[int]) -> None:
     pairs, _ = gram(truth, seed=3)
     fitted = Ridge.fit(pairs, truth, way=3)
     found = fitted.by_the_others()
-    kernel, system = fitted.kernel(pairs), torch.linalg.inv(fitted.inverse)
+    kernel = pairs / fitted.unit  # not centred: the intercept b below does that, by itself
     for i in range(len(labels)):
         rest = [j for j in range(len(labels)) if j != i]
-        alpha = torch.linalg.solve(system[rest][:, rest], fitted.targets[rest])
-        torch.testing.assert_close(found[i], kernel[i, rest] @ alpha)
+        # Stationary: (K + P) a + b = y, and no penalty on b: the a sum to zero.
+        ones = torch.ones(len(rest), 1, dtype=torch.float64)
+        system = torch.cat([kernel[rest][:, rest] + fitted.penalty[rest].diag(), ones], 1)
+        system = torch.cat([system, torch.cat([ones.mT, torch.zeros(1, 1)], 1)])
+        right = torch.cat([fitted.targets[rest], torch.zeros(1, 3)])
+        solved = torch.linalg.solve(system, right)
+        torch.testing.assert_close(found[i], kernel[i, rest] @ solved[:-1] + solved[-1])
 
 
 def test_every_support_counts_as_equally_like_itself() -> None:
