@@ -47,7 +47,7 @@ def test_json_answers_have_the_announced_form(
     (answer,) = json.loads(capsys.readouterr().out)
     assert list(answer) == [
         "query", "label", "scores", "margin", "known", "confidence", "rejected", "model", "frames",
-        "seconds", "warnings",
+        "pose_frames", "seconds", "warnings",
     ]  # fmt: skip
     product = answer["known"] * answer["scores"]["right"]
     # Six decimals are printed: half of the last one for each of the three.
