@@ -68,6 +68,7 @@ def bank(supports: int = 3, *, classes: int = 2, model: str = "m") -> SupportBan
         model=model,
         weights_hash="0" * 64,
         durations=(1.5,) * supports,
+        shapes=((3, 5),) * supports,
     )
 
 
@@ -81,6 +82,7 @@ def bank_parts(made: SupportBank) -> tuple[dict[str, torch.Tensor], dict[str, An
         "model": made.model,
         "weights_hash": made.weights_hash,
         "durations": list(made.durations),
+        "shapes": [list(shape) for shape in made.shapes],
     }
     return {**tensors, "thumbnails": made.thumbnails}, record
 

@@ -84,7 +84,9 @@ class Query:
             with gr.Column(scale=1, min_width=260):
                 self.said = gr.HTML(elem_id="query-said")
                 self.answer = gr.HTML(ANSWER, elem_id="answer")
-        self.why = _picture(gr, "why", "The frames that were matched, and the transport plans")
+        self.why = _picture(
+            gr, "why", "The frames that were matched, who was seen in them, and the transport plans"
+        )
         self.outputs = [self.said, self.answer, self.why]
 
 

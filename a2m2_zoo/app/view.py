@@ -61,12 +61,14 @@ CSS = """
 .a-bars li:first-child i { background: var(--a-blue); } .a-bars li:first-child { font-weight: 700; }
 .a-bars .v { text-align: right; font-variant-numeric: tabular-nums; }
 .a-bars bdi { overflow-wrap: anywhere; }
+.a-grounds { display: grid; grid-template-columns: max-content 1fr; gap: .15rem .9rem; margin: .6rem 0 0; }
+.a-grounds dt { color: var(--a-soft); } .a-grounds dd { margin: 0; }
 .a-table { border-collapse: collapse; border: 0 !important; width: 100%; font-variant-numeric: tabular-nums; }
 .a-table th, .a-table td { text-align: right; padding: .3rem .6rem; border: 0;
   border-bottom: 1px solid var(--a-line); }
 .a-table th:nth-child(3), .a-table td:nth-child(3) { text-align: left; }
 .a-table tr { border: 0 !important; } .a-table tr.none td { color: var(--a-soft); }
-.a-bars + .a-empty, .a-bars + .a-note { margin-top: .5rem; }
+.a-bars + .a-empty, .a-bars + .a-note, .a-grounds + .a-note { margin-top: .5rem; }
 .a-picture img { background: #fff; padding-top: 1.9rem; }
 .video-container > .wrap { flex: 1 1 0; min-height: 0; }
 /* Messages of the page's frame are not to hide the answer. */
@@ -156,7 +158,20 @@ def answer(prediction: Prediction, truth: str = "") -> str:
     hidden = len(prediction.probabilities) - len(rows)
     rest = f'<p class="a-empty">and {hidden} less probable classes</p>' if hidden > 0 else ""
     notes = "".join(note(warning) for warning in prediction.warnings)
-    return f'{head}</div><ol class="a-bars">{"".join(rows)}</ol>{rest}{notes}'
+    return f'{head}</div><ol class="a-bars">{"".join(rows)}</ol>{rest}{_grounds(prediction)}{notes}'
+
+
+def _grounds(prediction: Prediction) -> str:
+    """What else the answer says of the clip; nothing for a model that says no more."""
+    said = {}
+    if prediction.known is not None:
+        said["Any of these classes"] = _percent(prediction.known)
+    if prediction.pose_frames is not None:
+        seen, count = prediction.pose_frames, len(prediction.frames)
+        said["People"] = f"seen in {seen} of {count} frames" if seen else "nobody seen"
+        said["People"] += ", drawn in the picture below" if seen and prediction.plans else ""
+    rows = "".join(f"<dt>{esc(what)}</dt><dd>{esc(value)}</dd>" for what, value in said.items())
+    return rows and f'<dl class="a-grounds">{rows}</dl>'
 
 
 def segments(found: Sequence[Segment]) -> str:

@@ -190,13 +190,15 @@ def progress(label: str, total: int) -> Iterator[Progress]:
 def predictions_table(
     predictions: Sequence[Prediction], truths: Sequence[str] | None = None
 ) -> Table:
-    """One row per query; with ``truths`` a column that says whether the answer is right."""
-    notes = any(p.warnings for p in predictions)
+    """One row per query, and below what to know of some; with ``truths``, whether the answer is right."""
     open_set = any(p.known is not None for p in predictions)
     columns = ["query", *(["truth"] if truths else []), "answer", "probability", "margin"]
     columns[-1:-1] = ["confidence"] if open_set else []
-    columns += ["runner-up", *(["note"] if notes else [])]
-    made = table(*columns, right=("probability", "confidence", "margin"))
+    made = table(*columns, "runner-up", right=("probability", "confidence", "margin"))
+    notes = [(p.query, "; ".join(p.warnings)) for p in predictions if p.warnings]
+    if notes:  # not in a column, which would leave the others no room
+        made.caption = "\n".join(escape(f"{_short(query)}: {said}") for query, said in notes)
+        made.caption_justify, made.caption_style = "left", ""
     for i, p in enumerate(predictions):
         ranked = list(p.probabilities.items())
         runner_up = f"{escape(ranked[1][0])} {ranked[1][1]:.2f}" if len(ranked) > 1 else ""
@@ -212,7 +214,6 @@ def predictions_table(
             *([f"{p.confidence:.2f}"] if open_set else []),
             f"{p.margin:.2f}",
             runner_up,
-            *([escape("; ".join(p.warnings))] if notes else []),
         )
     return made
 

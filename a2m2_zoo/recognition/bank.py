@@ -21,14 +21,12 @@ from a2m2_zoo.data.index import check_class_names
 from a2m2_zoo.errors import ArgumentError, BankError, CheckpointError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Descriptors, concatenate, take
+from a2m2_zoo.recognition.bank_record import clock, durations_of, labels_of, shapes_of, texts_of
 from a2m2_zoo.recognition.thumbnails import thumbnails_of
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.model import Model
     from a2m2_zoo.video import Clip
-
-_LONGEST_NAME = 5000  # characters of a class or a file
-_LONGEST = 1e9  # seconds
 
 
 class UncheckedBankWarning(UserWarning):
@@ -49,6 +47,8 @@ class SupportBank:
         weights_hash: Hash of that model's weights.
         durations: Seconds of each support, None where a clip has no clock; empty in banks of versions that
             did not keep them.
+        shapes: Height and width in pixels of each support's whole pictures, as they were before the crop
+            and as people were looked for in them; empty in banks of versions that did not keep them.
     """
 
     class_names: tuple[str, ...]
@@ -59,6 +59,7 @@ class SupportBank:
     model: str
     weights_hash: str
     durations: tuple[float | None, ...] = ()
+    shapes: tuple[tuple[int, int], ...] = ()
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name!r}: {count}" for name, count in self.counts().items())
@@ -68,7 +69,7 @@ class SupportBank:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SupportBank):
             return NotImplemented
-        names = ("class_names", "labels", "sources", "model", "weights_hash", "durations")
+        names = ("class_names", "labels", "sources", "model", "weights_hash", "durations", "shapes")
         mine, theirs = ({**bank.descriptors, "": bank.thumbnails} for bank in (self, other))
         return (
             all(getattr(self, name) == getattr(other, name) for name in names)
@@ -90,13 +91,15 @@ class SupportBank:
         given: list[str] = []
         sources: list[str] = []
         durations: list[float | None] = []
+        shapes: list[tuple[int, int]] = []
         thumbnails: list[Tensor] = []
         parts: list[Descriptors] = []
         coming = iter(clips)
         while batch := list(islice(coming, model.default_batch_size)):
             given += [name for name, _ in batch]
             sources += [clip.source for _, clip in batch]
-            durations += [_clock(clip.seconds) for _, clip in batch]
+            durations += [clock(clip.seconds) for _, clip in batch]
+            shapes += [clip.wide.shape[1:3] for _, clip in batch]
             thumbnails += [torch.from_numpy(thumbnails_of(clip)) for _, clip in batch]
             parts.append(model.encode([clip for _, clip in batch]))
         if not given:
@@ -112,6 +115,7 @@ class SupportBank:
             model=model.id,
             weights_hash=model.weights_hash,
             durations=tuple(durations),
+            shapes=tuple(shapes),
         )
 
     @property
@@ -166,6 +170,7 @@ class SupportBank:
             model=self.model,
             weights_hash=self.weights_hash,
             durations=self._clock() + other._clock(),
+            shapes=self.shapes + other.shapes if self.shapes and other.shapes else (),
         )
 
     @apart
@@ -198,6 +203,7 @@ class SupportBank:
             model=self.model,
             weights_hash=self.weights_hash,
             durations=tuple(self._clock()[n] for n in keep),
+            shapes=tuple(self.shapes[n] for n in keep if self.shapes),
         )
 
     def _clock(self) -> tuple[float | None, ...]:
@@ -220,6 +226,7 @@ class SupportBank:
             "model": self.model,
             "weights_hash": self.weights_hash,
             "durations": list(self.durations),
+            "shapes": list(map(list, self.shapes)),
         }
         checkpoint.save(path, tensors, kind="bank", record=record)
         return Path(path)
@@ -288,24 +295,26 @@ class SupportBank:
     def _parsed(cls, record: dict[str, Any], tensors: dict[str, Tensor]) -> SupportBank:
         thumbnails = tensors["thumbnails"]
         bank = cls(
-            class_names=_texts(record["class_names"], "class names"),
-            labels=_labels(record["labels"]),
+            class_names=texts_of(record["class_names"], "class names"),
+            labels=labels_of(record["labels"]),
             descriptors={
                 key.removeprefix("descriptor."): value
                 for key, value in tensors.items()
                 if key.startswith("descriptor.")
             },
             thumbnails=thumbnails,
-            sources=_texts(record["sources"], "sources"),
-            model=_texts([record["model"]], "model")[0],
-            weights_hash=_texts([record["weights_hash"]], "weights_hash")[0],
-            durations=_durations(record.get("durations", [])),
+            sources=texts_of(record["sources"], "sources"),
+            model=texts_of([record["model"]], "model")[0],
+            weights_hash=texts_of([record["weights_hash"]], "weights_hash")[0],
+            durations=durations_of(record.get("durations", [])),
+            shapes=shapes_of(record.get("shapes", [])),
         )
         n = len(bank.labels)
         if sorted(set(bank.labels)) != list(range(len(bank.class_names))):
             raise ValueError("its labels do not match its classes")
         sizes = {len(bank.sources), *(len(t) for t in (thumbnails, *bank.descriptors.values()))}
-        if sizes != {n} or not bank.descriptors or len(bank.durations) not in (0, n):
+        kept = {len(bank.durations), len(bank.shapes)}
+        if sizes != {n} or not bank.descriptors or kept - {0, n}:
             raise ValueError("its tensors do not match its labels")
         if (
             thumbnails.dtype != torch.uint8
@@ -318,31 +327,3 @@ class SupportBank:
             raise ValueError("its descriptors are not vectors")
         check_class_names(bank.class_names)
         return bank
-
-
-def _texts(values: Any, what: str) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise TypeError(f"its {what} are not texts")
-    if any(len(value) > _LONGEST_NAME for value in values):
-        raise ValueError(f"its {what} are longer than {_LONGEST_NAME} characters")
-    return tuple(values)
-
-
-def _labels(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, list) or not all(type(value) is int for value in values):
-        raise TypeError("its labels are not whole numbers")
-    return tuple(values)
-
-
-def _durations(values: Any) -> tuple[float | None, ...]:
-    if not isinstance(values, list) or not all(
-        value is None or (type(value) in (int, float) and 0 <= value <= _LONGEST)
-        for value in values
-    ):
-        raise TypeError("its durations are not seconds")
-    return tuple(None if value is None else float(value) for value in values)
-
-
-def _clock(seconds: float | None) -> float | None:
-    """The length of a clip; None where its file says what cannot be."""
-    return seconds if seconds is not None and 0 <= seconds <= _LONGEST else None

@@ -140,6 +140,7 @@ class Prediction:
         known: Probability that the query is of any of the classes, were half of all queries of none; None
             for a model that has no statistics of that, see ``a2m2_zoo.recognition.rejection``.
         pose_frames: In how many of the frames somebody was seen; None where nobody was looked for.
+        people: Who was seen where, see `a2m2_zoo.pose.people_tensor`; only beside ``plans``.
     """
 
     query: str
@@ -156,6 +157,7 @@ class Prediction:
     prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     known: float | None = None
     pose_frames: int | None = None
+    people: Float[np.ndarray, "p t 33 3"] | None = field(default=None, repr=False, compare=False)
 
     def __hash__(self) -> int:
         return hash((self.query, self.label, self.model, self.margin))
@@ -171,7 +173,7 @@ class Prediction:
         return self.probability if self.known is None else self.probability * self.known
 
     def to_dict(self) -> dict[str, Any]:
-        """The prediction as plain JSON values, without the plans; the text's part where it had one."""
+        """The prediction as plain JSON values, without plans and people; the text's part where it had one."""
         text = {
             "text_weight": self.text_weight,
             "prompts": {n: list(self.prompts[n]) for n in self.probabilities if n in self.prompts},

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from a2m2_zoo._utils.arguments import kind, real, whole
@@ -40,10 +41,14 @@ from a2m2_zoo.video import Clip, read_clip, read_clips
 from a2m2_zoo.video.inputs import AnyLimits
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
 
-_NOBODY = "nobody was seen in it, as in the supports: the answer goes by the pictures alone"
+_NOBODY = (
+    "nobody was seen in it, while the supports show people: the answer goes by the pictures alone"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,14 +226,28 @@ class Recognizer:
         Raises:
             VideoError: It cannot be read.
         """
+        return self._plans(self._encoded(query, limits))[0]
+
+    def with_plans(self, prediction: Prediction, query: Source | Clip) -> Prediction:
+        """The prediction of a clip with what pictures show of it: how its frames were matched, and people.
+
+        See ``plans``.
+        """
+        encoded = self._encoded(query)
+        return replace(prediction, plans=self._plans(encoded)[0], people=self._seen(encoded)[0])
+
+    def _encoded(self, query: Source | Clip, limits: AnyLimits = None) -> Descriptors:
         clip = query
         if not isinstance(clip, Clip):
             clip = read_clip(clip, self.model.preprocess, limits=limits)
-        return self._plans(self.model.encode([clip]))[0]
+        return self.model.encode([clip])
 
-    def with_plans(self, prediction: Prediction, query: Source | Clip) -> Prediction:
-        """The prediction of a clip with how its frames were matched, as pictures show it; see ``plans``."""
-        return replace(prediction, plans=self.plans(query))
+    def _seen(self, encoded: Descriptors) -> list[NDArray[np.float32] | None]:
+        """The people of each clip, where they were looked for."""
+        count, people = len(next(iter(encoded.values()))), encoded.get("people")
+        if people is None or not self.model.pose:
+            return [None] * count
+        return [clip.numpy().copy() for clip in people.float()]
 
     @apart
     def _plans(self, encoded: Descriptors) -> list[dict[str, Plan]]:
@@ -293,10 +312,7 @@ class _Answers:
             probabilities = own._cue.mixed(probabilities, vectors)
         known = [None] * len(clips) if scores.known is None else scores.known.tolist()
         plans = own._plans(encoded) if self.plans else [{} for _ in clips]
-        seen: list[int | None] = [None] * len(clips)
-        if "people" in encoded and own.model.pose:
-            seen = frames_with_people(encoded["people"]).tolist()
-        rows = zip(clips, probabilities.tolist(), known, plans, seen, strict=True)
+        rows = zip(*(clips, probabilities.tolist(), known, plans, own._seen(encoded)), strict=True)
         return [self._prediction(*row) for row in rows]
 
     def _prediction(
@@ -305,9 +321,10 @@ class _Answers:
         probabilities: list[float],
         known: float | None,
         plans: dict[str, Plan],
-        seen: int | None,
+        people: NDArray[np.float32] | None,
     ) -> Prediction:
         own = self.recognizer
+        seen = None if people is None else int(frames_with_people(torch.from_numpy(people)))
         missed = (_NOBODY,) if seen == 0 and own._people else ()
         ranked = sorted(zip(own.class_names, probabilities, strict=True), key=lambda item: -item[1])
         best, second = ranked[0][1], ranked[1][1]
@@ -327,6 +344,7 @@ class _Answers:
             prompts={} if own._cue is None else own._cue.prompts,
             known=known,
             pose_frames=seen,
+            people=people if self.plans else None,
         )
 
 

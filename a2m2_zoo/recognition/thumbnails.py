@@ -17,7 +17,12 @@ _LARGEST = 80  # pixels
 def thumbnails_of(clip: Clip) -> UInt8[np.ndarray, "t h w 3"]:
     """The clip's frames shrunk by a whole factor, each pixel the mean of a block."""
     t, height, width, _ = clip.frames.shape
-    factor = -(-max(height, width) // _LARGEST)
+    factor = shrunk_by(max(height, width))
     h, w = height // factor, width // factor
     blocks = clip.frames[:, : h * factor, : w * factor].reshape(t, h, factor, w, factor, 3)
     return np.asarray(blocks.mean(axis=(2, 4), dtype=np.float32).round(), dtype=np.uint8)
+
+
+def shrunk_by(side: int) -> int:
+    """By which whole factor frames whose longer side has so many pixels are shrunk."""
+    return -(-side // _LARGEST)

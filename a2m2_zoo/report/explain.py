@@ -16,13 +16,12 @@ import numpy as np
 from a2m2_zoo._utils.files import check_file, write_atomically
 from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.errors import ArgumentError, DependencyError, SaveError
-from a2m2_zoo.pose import find_people
-from a2m2_zoo.report.skeletons import with_skeletons
+from a2m2_zoo.pose import find_people, frames_with_people, people_tensor
+from a2m2_zoo.report.skeletons import thumbnails_with_skeletons, with_skeletons
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from numpy.typing import NDArray
 
-    from a2m2_zoo.pose import Poses
     from a2m2_zoo.recognition.bank import SupportBank
     from a2m2_zoo.recognition.episode import Plan, Prediction
     from a2m2_zoo.video import Clip
@@ -80,8 +79,7 @@ def explain(prediction: Prediction, clip: Clip, bank: SupportBank, path: Path) -
     _headline(figure, prediction)
     _bars(figure.add_subplot(outer[0]), prediction)
     shown = [(name, prediction.plans[name]) for name in ranked if name in prediction.plans]
-    poses = find_people(clip.wide) if prediction.pose_frames else None
-    _matches(figure.add_subplot(outer[1]), clip, shown, bank, poses)
+    _matches(figure.add_subplot(outer[1]), clip, shown, bank, _people(prediction, clip))
     maps = outer[2].subgridspec(2, 1, hspace=0.45)
     for row, (name, plan) in enumerate(shown):
         _heat(figure.add_subplot(maps[row]), name, plan, _WIN if row == 0 else _NEXT)
@@ -121,13 +119,32 @@ def picture_metadata(path: Path) -> dict[str, Any] | None:
     return {"Software": None} if path.suffix.lower() == ".png" else None
 
 
+def seen_in(frames: int, of: int) -> str:
+    """In how many frames somebody was seen, in words.
+
+    >>> seen_in(7, 8)
+    'people seen in 7 of 8 frames'
+    """
+    return f"people seen in {frames} of {of} frames" if frames else "nobody seen"
+
+
+def _people(prediction: Prediction, clip: Clip) -> NDArray[np.float32] | None:
+    """Who was seen in the query; None where nobody was looked for."""
+    if prediction.pose_frames is None or prediction.people is not None:
+        return prediction.people
+    return people_tensor(find_people(clip.wide)).numpy()
+
+
 def _headline(figure: Any, prediction: Prediction) -> None:
     verdict = f"{_short(prediction.label, 36)}, probability {prediction.probability:.2f}"
     if prediction.rejected:
         verdict = f"unknown (best guess {verdict})"
     name = _short(Path(prediction.query).name, 40)
     figure.text(0.015, 0.95, verdict, fontsize=19, color=_INK, weight="bold", va="center")
-    note = f"{name}   ·   {prediction.model}   ·   margin {prediction.margin:.2f}"
+    notes = [name, prediction.model, f"margin {prediction.margin:.2f}"]
+    if prediction.pose_frames is not None:
+        notes.insert(1, seen_in(prediction.pose_frames, len(prediction.frames)))
+    note = "   ·   ".join(notes)
     figure.text(0.985, 0.95, note, fontsize=11, color="#5b6470", ha="right", va="center")
     if prediction.warnings:
         text = "; ".join(prediction.warnings)
@@ -147,10 +164,16 @@ def _bars(axes: Any, prediction: Prediction) -> None:
 
 
 def _matches(
-    axes: Any, clip: Clip, shown: list[tuple[str, Plan]], bank: SupportBank, poses: Poses | None
+    axes: Any,
+    clip: Clip,
+    shown: list[tuple[str, Plan]],
+    bank: SupportBank,
+    people: NDArray[np.float32] | None,
 ) -> None:
     """Query in the middle row, winner above, runner-up below, lines for the mass between them."""
-    query = clip.frames if poses is None else with_skeletons(clip, poses)
+    query, side = clip.frames, clip.frames.shape[1]
+    if people is not None:
+        query = with_skeletons(clip, people)
     keep = np.unique(
         np.linspace(0, len(query) - 1, min(len(query), _MAX_FRAMES)).round().astype(int)
     )
@@ -159,11 +182,17 @@ def _matches(
     _strip(axes, query[keep], places, rows["query"], _INK)
     for (name, plan), key, colour in zip(shown, ("win", "next"), (_WIN, _NEXT), strict=False):
         frames = bank.thumbnails[plan.support].numpy()
+        if people is not None:
+            frames = thumbnails_with_skeletons(bank, plan.support, side=side)
         _strip(axes, frames[keep], places, rows[key], colour)
         sign = 1 if key == "win" else -1
         _lines(axes, plan.transport[np.ix_(keep, keep)], places, sign, colour)
         who = "winner" if key == "win" else "runner-up"
-        text = f"{who}: {_short(name, 30)}   ({_short(Path(bank.sources[plan.support]).name, 40)})"
+        notes = [_short(Path(bank.sources[plan.support]).name, 40)]
+        if people is not None and "people" in bank.descriptors:
+            support = frames_with_people(bank.descriptors["people"][plan.support])
+            notes.append(seen_in(int(support), len(frames)))
+        text = f"{who}: {_short(name, 30)}   ({', '.join(notes)})"
         axes.text(
             0.04,
             rows[key] + sign * 0.62,
@@ -190,7 +219,7 @@ def _matches(
 
 
 def _strip(
-    axes: Any, frames: npt.NDArray[np.uint8], places: npt.NDArray[Any], row: float, colour: str
+    axes: Any, frames: NDArray[np.uint8], places: NDArray[Any], row: float, colour: str
 ) -> None:
     half = 0.47
     for frame, x in zip(frames, places, strict=True):
@@ -206,7 +235,7 @@ def _strip(
 
 
 def _lines(
-    axes: Any, transport: npt.NDArray[Any], places: npt.NDArray[Any], sign: int, colour: str
+    axes: Any, transport: NDArray[Any], places: NDArray[Any], sign: int, colour: str
 ) -> None:
     total = transport.max()
     if total <= 0:

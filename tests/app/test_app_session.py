@@ -29,6 +29,7 @@ from a2m2_zoo.errors import (
 )
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.synthetic import draw_named, write_video
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +87,37 @@ def test_classes_answer_picture_and_nothing_left_behind(session: Session, shared
     session.close()
     assert not folder.exists()
     assert not Path(query["path"]).exists()
+
+
+def test_people_are_counted_and_a_saved_bank_still_shows_them(model: Model, tmp_path: Path) -> None:
+    engine = Engine(model, tmp_path / "engine", limits=AppLimits())
+    session = Session(engine)
+
+    def person(path: Path, *, action: str, i: int) -> Path:
+        write_video(path, draw_named(action, i, seed=3, frames=8, size=224, style="scene"))
+        return path
+
+    for action in ("kick", "jump"):
+        session.add(action, [sent(engine, f"{action}.mp4", person, action=action, i=0)])
+    query = sent(engine, "which.mp4", person, action="kick", i=2)
+    first = session.classify(query)
+    assert first.prediction.pose_frames
+    assert first.picture is not None
+    shown = first.picture.read_bytes()
+    saved = session.save()
+    assert saved is not None
+    sent_back = arrived(engine, saved)
+    session.clear()
+    session.load(sent_back)
+    again = session.classify(query)
+    assert again.picture is not None
+    assert again.picture.read_bytes() == shown
+    assert session.bank is not None
+    session.bank = replace(session.bank, shapes=())  # as of an earlier version
+    bare = session.classify(query)
+    assert bare.picture is not None
+    assert bare.picture.read_bytes() != shown
+    session.close()
 
 
 def test_a_class_grows_and_goes(session: Session, shared: Engine) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from a2m2_zoo import Prediction, SupportBank
 from a2m2_zoo.app import view
+from a2m2_zoo.recognition.episode import Plan
 from a2m2_zoo.spotting import UNKNOWN, Segment
 
 EVIL = '<img src=x onerror="alert(1)">"\'&\u202e'
@@ -91,6 +92,17 @@ def test_an_answer_says_how_sure_it_is() -> None:
     assert "Unknown" in view.answer(prediction(rejected=True))
     many = {f"c{i}": 1 / 14 for i in range(14)}
     assert "and 4 less probable" in view.answer(prediction(label="c0", probabilities=many))
+
+
+def test_an_answer_says_what_it_stands_on() -> None:
+    assert "a-grounds" not in view.answer(prediction())
+    seen = view.answer(prediction(known=0.75, pose_frames=1))
+    assert "<dt>Any of these classes</dt><dd>75%</dd>" in seen
+    assert "<dt>People</dt><dd>seen in 1 of 2 frames</dd>" in seen
+    plan = Plan(0, np.eye(2) / 2, np.eye(2))
+    drawn = view.answer(prediction(pose_frames=2, plans={EVIL: plan}))
+    assert "seen in 2 of 2 frames, drawn in the picture below" in drawn
+    assert "nobody seen</dd>" in view.answer(prediction(pose_frames=0, plans={EVIL: plan}))
 
 
 def test_segments_are_a_table_in_order() -> None:

@@ -14,10 +14,12 @@ import pytest
 from makers import BROKEN, draw_video, three_classes
 
 from a2m2_zoo import SupportBank, build_bank, load_model
-from a2m2_zoo.cli import main
+from a2m2_zoo._utils.console import SafeConsole
+from a2m2_zoo.cli import main, output
 from a2m2_zoo.cli.bank import add, create
 from a2m2_zoo.cli.classify import classify
 from a2m2_zoo.cli.episode import episode
+from a2m2_zoo.synthetic import draw_named, write_video
 from a2m2_zoo.video import Limits
 
 
@@ -45,7 +47,7 @@ def test_json_answers_have_the_announced_form(
     (answer,) = json.loads(capsys.readouterr().out)
     assert list(answer) == [
         "query", "label", "scores", "margin", "known", "confidence", "rejected", "model", "frames",
-        "seconds", "warnings",
+        "pose_frames", "seconds", "warnings",
     ]  # fmt: skip
     product = answer["known"] * answer["scores"]["right"]
     # Six decimals are printed: half of the last one for each of the three.
@@ -297,6 +299,7 @@ from a2m2_zoo.cli import main
 from a2m2_zoo.cli.bank import add, create
 from a2m2_zoo.cli.classify import classify
 from a2m2_zoo.cli.episode import episode
+from a2m2_zoo.synthetic import draw_named, write_video
 from a2m2_zoo.video import Limits
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -322,3 +325,34 @@ def test_ctrl_c_keeps_the_answers_so_far(data: Path, bank: Path) -> None:
     assert run.returncode == 130, run.stderr
     assert len(json.loads(run.stdout)) == 3
     assert lines(run.stderr) == ["a2m2: interrupted; 37 clip(s) have no answer"]
+
+
+def test_where_people_are_looked_for_it_is_said_whether_they_were_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("kick", "jump"):
+        drawn = draw_named(name, 0, seed=3, frames=8, size=224, style="scene")
+        (tmp_path / "supports" / name).mkdir(parents=True)
+        write_video(tmp_path / "supports" / name / "a.mp4", drawn)
+    person = tmp_path / "person.mp4"
+    write_video(person, draw_named("kick", 2, seed=3, frames=8, size=224, style="scene"))
+    nobody = draw_video(tmp_path / "nobody.mp4")
+    call = ["classify", str(person), str(nobody), "--supports", str(tmp_path / "supports")]
+    assert main([*call, "--json"]) == 0
+    seen, not_seen = json.loads(capsys.readouterr().out)
+    assert 0 < seen["pose_frames"] <= 8
+    assert not_seen["pose_frames"] == 0
+    assert seen["warnings"] == []
+    assert main([*call, "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [int(row["pose_frames"]) for row in rows] == [seen["pose_frames"], 0]
+    monkeypatch.setattr(output, "stdout", lambda: SafeConsole(width=80, soft_wrap=False))
+    monkeypatch.chdir(tmp_path)
+    assert main([*call[:1], "person.mp4", "nobody.mp4", *call[3:]]) == 0
+    text = capsys.readouterr().out
+    assert "nobody.mp4: nobody was seen in it, while the supports" in text
+    assert "person.mp4:" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert len(lines(text)) <= 8  # the note leaves the columns their room
+    assert main([*call, "--no-pose"]) == 0
+    assert "nobody was seen" not in capsys.readouterr().out

@@ -87,6 +87,16 @@ RECORDS: dict[str, Any] = {
     "class_names": [[1, 2], ["a"], "ab", [["a"], ["b"]], ["a" * 10_000, "b"], {"a": 0, "b": 1}],
     "sources": [[1, 2, 3], [], [None] * 3, "abc"],
     "durations": [[1e300] * 3, [-1.0] * 3, [INF] * 3, ["1"] * 3, [[]] * 3, [10**17] * 3, 3, {}],
+    "shapes": [
+        [[3]] * 3,
+        [[3, 5]],
+        [[0, 5]] * 3,
+        [[3, 1 << 40]] * 3,
+        [[3.0, 5]] * 3,
+        [3] * 3,
+        "ab",
+        {},
+    ],
     "model": [7, None, ["m"], "m" * 10_000],
     "weights_hash": [7, None, {"a": 1}],
 }
@@ -207,3 +217,13 @@ def test_a_model_that_gives_no_numbers_says_so() -> None:
     found = {name: torch.full_like(value, NAN) for name, value in sound.items()}
     with pytest.raises(CheckpointError, match="scores that are not finite"):
         model.pairs(found, found)
+
+
+def test_shapes_of_pictures_are_kept_where_all_are_known(tmp_path: Path) -> None:
+    one, two = bank(2), bank(3)
+    assert one.add(two).shapes == ((3, 5),) * 5
+    assert two.remove("class 1").shapes == ((3, 5),) * 2
+    tensors, record = bank_parts(two)
+    del record["shapes"]  # as it was before there were such
+    earlier = SupportBank.load(forged(tmp_path / "b.safetensors", record, tensors, kind="bank"))
+    assert earlier.shapes == earlier.remove("class 1").shapes == one.add(earlier).shapes == ()

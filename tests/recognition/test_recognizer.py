@@ -57,3 +57,45 @@ def test_scores_do_not_depend_on_the_caller(
     assert scores.known is not None
     assert plain.known is not None
     assert scores.known.equal(plain.known)
+
+
+@pytest.fixture(scope="module")
+def seeing() -> Recognizer:
+    """As ``recognizer``, with people looked for; the supports show one."""
+    return Recognizer(load_model(), {name: [person(name, 0)] for name in NAMES})
+
+
+def person(name: str, i: int) -> np.ndarray:
+    return draw_named(name, i, seed=3, frames=8, size=224, style="scene")
+
+
+def test_people_are_counted_and_kept_where_pictures_are_asked_for(seeing: Recognizer) -> None:
+    query = person("kick", 2)
+    plain, drawn = seeing(query), seeing(query, plans=True)
+    assert plain.people is None
+    assert drawn.people is not None
+    assert drawn.people.shape == (2, 8, 33, 3)
+    assert int((drawn.people[..., 2] > 0).any((0, 2)).sum()) == drawn.pose_frames
+    assert 0 < drawn.pose_frames == plain.pose_frames <= 8
+    assert plain.warnings == ()
+    shown = seeing.with_plans(plain, query)
+    assert shown == drawn
+    assert shown.people is not None
+    assert np.array_equal(shown.people, drawn.people)
+    assert "people" not in drawn.to_dict()
+    assert plain.to_dict()["pose_frames"] == plain.pose_frames
+
+
+def test_a_query_without_people_says_so_where_supports_have_some(seeing: Recognizer) -> None:
+    empty = np.full((8, 64, 64, 3), 90, np.uint8)
+    answer = seeing(empty)
+    assert answer.pose_frames == 0
+    (said,) = answer.warnings
+    assert "nobody was seen in it, while the supports show people" in said
+    alike = Recognizer(seeing.model, {name: [empty, empty + i] for i, name in enumerate(NAMES)})
+    assert alike(empty).warnings == ()
+    blind = load_model(pose=False)
+    other = Recognizer(blind, {name: [person(name, 0)] for name in NAMES})(empty)
+    assert other.pose_frames is None
+    assert "pose_frames" not in other.to_dict()
+    assert other.warnings == ()

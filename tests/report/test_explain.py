@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 
-from a2m2_zoo import SupportBank, build_bank, classify, load_model
+from a2m2_zoo import Prediction, Recognizer, SupportBank, build_bank, classify, load_model
 from a2m2_zoo.errors import ArgumentError, DependencyError, SaveError
 from a2m2_zoo.recognition.model import Model
-from a2m2_zoo.report.explain import check_ready, explain
+from a2m2_zoo.report import explain as module
+from a2m2_zoo.report.explain import check_ready, explain, matplotlib_pyplot
 from a2m2_zoo.synthetic import draw_named
-from a2m2_zoo.video import read_clip
+from a2m2_zoo.video import Clip, read_clip
 
 # Names that a careless picture would stumble over: mathematics, length, another script.
 NAMES = {"wave": "a $cost$ of _waving_", "kick": "x" * 90, "jump": "跳ぶ"}
@@ -72,3 +75,70 @@ def test_what_would_fail_later_is_refused_early(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(DependencyError, match=r"a2m2_zoo\[pictures\]"):
         check_ready(tmp_path / "why.png")
+
+
+@pytest.fixture(scope="module")
+def people() -> tuple[Prediction, Clip, SupportBank]:
+    """An answer about drawn people in whom the networks believe, in wide pictures."""
+
+    def wide(name: str, i: int) -> np.ndarray:
+        drawn = draw_named(name, i, seed=3, frames=8, size=224, style="scene")
+        return np.pad(drawn, ((0, 0), (0, 0), (90, 30), (0, 0)), mode="edge")
+
+    recognizer = Recognizer(load_model(), {n: [wide(n, 0)] for n in ("kick", "jump")})
+    clip = read_clip(wide("kick", 2), recognizer.model.preprocess)
+    return recognizer(wide("kick", 2), plans=True), clip, recognizer.bank
+
+
+def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is written in pictures from now on."""
+    said: list[str] = []
+    text = matplotlib_pyplot().Figure.text
+
+    def written(figure: Any, x: float, y: float, words: str, **how: Any) -> Any:
+        said.append(words)
+        return text(figure, x, y, words, **how)
+
+    monkeypatch.setattr(matplotlib_pyplot().Figure, "text", written)
+    return said
+
+
+def test_skeletons_are_drawn_in_all_three_rows_and_nobody_is_looked_for_again(
+    people: tuple[Prediction, Clip, SupportBank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prediction, clip, bank = people
+    assert prediction.people is not None
+    assert prediction.pose_frames
+    monkeypatch.delattr(module, "find_people")
+    said = texts(monkeypatch)
+    drawn = picture(explain(prediction, clip, bank, tmp_path / "all.png")).astype(int)
+    assert f"people seen in {prediction.pose_frames} of 8 frames" in said[1]
+    bare = replace(bank, shapes=())  # as of an earlier version
+    query = picture(explain(prediction, clip, bare, tmp_path / "query.png"))
+    none = replace(prediction, people=None, pose_frames=None)
+    plain = picture(explain(none, clip, bank, tmp_path / "plain.png"))
+    assert "seen" not in said[-1]
+    rows = [slice(134, 262), slice(377, 505), slice(621, 749)]  # winner, query, runner-up
+    for one, other, shown in ((drawn, query, [1, 0, 1]), (query, plain, [0, 1, 0])):
+        changed = np.abs(one - other.astype(int)).max(-1) > 40
+        assert [int(changed[row, 330:1420].sum() > 500) for row in rows] == shown
+
+
+def test_without_the_people_at_hand_they_are_looked_for(
+    people: tuple[Prediction, Clip, SupportBank], tmp_path: Path
+) -> None:
+    prediction, clip, bank = people
+    first = explain(prediction, clip, bank, tmp_path / "first.png")
+    again = explain(replace(prediction, people=None), clip, bank, tmp_path / "again.png")
+    assert first.read_bytes() == again.read_bytes()
+
+
+def test_nobody_is_said_to_be_seen_where_nobody_is(
+    people: tuple[Prediction, Clip, SupportBank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prediction, clip, bank = people
+    assert prediction.people is not None
+    said = texts(monkeypatch)
+    nobody = replace(prediction, people=prediction.people * 0, pose_frames=0)
+    explain(nobody, clip, bank, tmp_path / "nobody.png")
+    assert "nobody seen" in said[1]

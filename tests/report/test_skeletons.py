@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from a2m2_zoo import SupportBank
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.pose import Poses
-from a2m2_zoo.report.skeletons import draw_skeletons
+from a2m2_zoo.pose import LIMBS, Poses, people_tensor
+from a2m2_zoo.recognition.thumbnails import thumbnails_of
+from a2m2_zoo.report.skeletons import (
+    draw_skeletons,
+    thumbnails_with_skeletons,
+    with_skeletons,
+)
+from a2m2_zoo.video import Clip, Preprocess, read_clip
+from a2m2_zoo.video.preprocess import cropped
 
 
 def poses(points: torch.Tensor, visibility: float = 1.0) -> Poses:
@@ -53,3 +63,82 @@ def test_the_hidden_are_faint() -> None:
 def test_frames_of_another_clip_are_refused() -> None:
     with pytest.raises(ArgumentError, match="2 frames, but poses of 1"):
         draw_skeletons(np.zeros((2, 40, 40, 3), np.uint8), poses(upright(0.5)[None, None]))
+
+
+SHAPES = [(120, 200), (200, 120), (121, 90), (90, 90), (40, 400)]
+SPECS = [
+    Preprocess(frames=2, size=60, resize=60),
+    Preprocess(frames=2, size=50, resize=61),
+    *(Preprocess(frames=2, size=60, crop=crop) for crop in ("stretch", "pad")),
+    Preprocess(frames=2, size=50, resize=61, crop="stretch-center"),
+]
+
+
+def grey(shape: tuple[int, int], spec: Preprocess) -> tuple[Clip, Poses]:
+    """A clip in which nothing is, and a body in the middle of its pictures."""
+    clip = read_clip(np.full((2, *shape, 3), 128, np.uint8), spec)
+    middle = clip.wide.shape[2] / clip.wide.shape[1] / 2
+    points = torch.stack((upright(middle - 0.1), upright(middle + 0.1)))
+    points[..., 0] += torch.linspace(-0.05, 0.05, 33)
+    return clip, poses(points[None])
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.crop}-{spec.size}-{spec.resize}")
+def test_the_crop_shows_what_the_whole_picture_shows(
+    shape: tuple[int, int], spec: Preprocess
+) -> None:
+    clip, found = grey(shape, spec)
+    drawn = with_skeletons(clip, people_tensor(found).numpy())
+    whole = draw_skeletons(clip.wide, found)
+    if clip.uncropped is not None:
+        whole = np.stack([cropped(picture, spec) for picture in whole])
+    inside = (clip.frames > 100).all(-1)  # what is filled up with black may be drawn over, too
+    assert (drawn != clip.frames).any()
+    # Pictures are so low here that lines are equally wide in both; floats may round to another grey.
+    assert (np.abs(drawn.astype(int) - whole)[inside] <= 1).all()
+
+
+def bank_of(clip: Clip, found: Poses) -> SupportBank:
+    return SupportBank(
+        class_names=("a",),
+        labels=(0,),
+        descriptors={"people": people_tensor(found)[None]},
+        thumbnails=torch.from_numpy(thumbnails_of(clip))[None],
+        sources=("a.mp4",),
+        model="m",
+        weights_hash="0",
+        shapes=(clip.wide.shape[1:3],),
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("size", [90, 224, 60])
+def test_small_pictures_show_what_large_ones_do(shape: tuple[int, int], size: int) -> None:
+    clip, found = grey(shape, Preprocess(frames=2, size=size, resize=size))
+    large = with_skeletons(clip, people_tensor(found).numpy())
+    small = thumbnails_with_skeletons(bank_of(clip, found), 0, side=size)
+    side = small.shape[1]
+    assert size - 3 < side <= size
+    assert (small != 128).any()
+    assert np.array_equal(small, large[:, :side, :side])
+
+
+def test_where_the_place_is_not_known_no_skeleton_is_drawn() -> None:
+    clip, found = grey((120, 200), Preprocess(frames=2, size=90, resize=90))
+    bank = bank_of(clip, found)
+    people = bank.descriptors["people"]
+    strange = (
+        replace(bank, shapes=()),
+        replace(bank, descriptors={}),
+        replace(bank, descriptors={"people": people[:, :, :1]}),
+        replace(bank, descriptors={"people": people[..., : len(LIMBS), :]}),
+        replace(bank, descriptors={"people": people[..., :2]}),
+        *(
+            replace(bank, descriptors={"people": people + torch.tensor([value, 0, 0])})
+            for value in (float("inf"), float("nan"), 1e38, -1e9)
+        ),
+    )
+    for other in strange:
+        assert (thumbnails_with_skeletons(other, 0, side=90) == 128).all()
+    assert (thumbnails_with_skeletons(bank, 0, side=500) == 128).all()
