@@ -31,7 +31,7 @@ from a2m2_zoo.methods.base import Method, as_pairwise, concatenate
 from a2m2_zoo.methods.blocks import A2Config, M2Config
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
 from a2m2_zoo.methods.rules import fit_rule
-from a2m2_zoo.recognition.calibration import best_scales
+from a2m2_zoo.recognition.calibration import scale_of
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.synthetic import STYLES
 from a2m2_zoo.video import Preprocess
@@ -118,7 +118,7 @@ def calibrated(model: Model, held: list[tuple[list[Features], Tensor]]) -> Model
     """
     method = as_pairwise(model.method)
     assert method is not None
-    scales, others = {}, {}
+    scales = {}
     for shot in SHOTS:
         pairs = []
         for items, labels in held:
@@ -128,13 +128,11 @@ def calibrated(model: Model, held: list[tuple[list[Features], Tensor]]) -> Model
             pairs.append(pairs_of(method, encoded, draw))
         asked, among = (torch.cat(part) for part in zip(*pairs, strict=True))
         fitted = fit_rule(method.rule or "mean", among, draw.labels, way=5)
-        scales[shot], other = best_scales(fitted, asked, draw.labels, draw.truth)
-        if other is not None:
-            others[shot] = other
+        scales[shot] = scale_of(fitted, asked, draw.truth)
         right = (fitted.scores(asked).argmax(-1) == draw.truth).double().mean(1)
         accuracy = [f"{100 * float(part.mean()):.1f}" for part in right.split(EPISODES)]
         print(f"{model.id}, {shot}-shot: {', '.join(accuracy)} % held out, scale {scales[shot]}")
-    return replace(model, scales=scales, loo_scales=others)
+    return replace(model, scales=scales)
 
 
 def build() -> list[Model]:

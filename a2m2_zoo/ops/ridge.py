@@ -139,11 +139,16 @@ class Ridge:
         """Scores of every support's classes by all other supports: exact, without a second fit.
 
         The mean over the supports is that of the others, too: centring is an intercept that has no penalty,
-        whose share in the hat matrix is a support's own. The unit and the penalties stay those of all.
+        whose share in the hat matrix is a support's own. A class that has lost a support still counts as
+        much as another, in the intercept at least. The unit and the penalties stay those of all.
         """
         weights = self.inverse @ self.targets
         own = self.inverse.diagonal(dim1=-2, dim2=-1) - self.shares / self.penalty
-        return (self.targets - weights / own[..., None]) * self.factor[..., None, None]
+        one, way = self.targets + 1 / self.targets.shape[1], self.targets.shape[1]
+        lost = self.shares[:, None]
+        left = (1 / way - one * lost) / (1 - lost)  # the classes' shares without each support
+        found = self.targets - weights / own[..., None] + 1 / way - left
+        return found * self.factor[..., None, None]
 
     def variance(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q"]:
         """How little the supports say of each query, 0 to 1: 1 for one unlike all of them.

@@ -75,32 +75,17 @@ def fitted_scale(
     return scales[posterior.argmin(-1)]
 
 
-def best_scales(
-    fitted: Fitted,
-    asked: Float[Tensor, "e q n"],
-    labels: Int[Tensor, " n"],
-    truth: Int[Tensor, " q"],
-) -> tuple[float, float | None]:
-    """The factors that fit episodes best: on scores of queries, and of supports by the others.
+def scale_of(fitted: Fitted, asked: Float[Tensor, "e q n"], truth: Int[Tensor, " q"]) -> float:
+    """The factor that fits episodes best, times `CAUTION` where the rule is ridge regression.
 
     Args:
         fitted: A rule, fitted to the supports of E episodes.
         asked: Scores of every query against every support.
-        labels: Class of each support; all classes have as many.
         truth: Class of each query.
-
-    Returns:
-        The first times `CAUTION` where the rule is ridge regression; the second is None with one support
-        per class.
     """
     scores = fitted.scores(asked.double())
     scale = best_scale(scores.flatten(0, 1), truth.repeat(len(scores)))
-    if isinstance(fitted, Ridge):
-        scale = float(f"{CAUTION * scale:.4g}")
-    others = fitted.by_the_others() if len(labels) > scores.shape[-1] else None
-    if others is None:
-        return scale, None
-    return scale, best_scale(others.flatten(0, 1), labels.repeat(len(others)))
+    return float(f"{CAUTION * scale:.4g}") if isinstance(fitted, Ridge) else scale
 
 
 def best_scale(logits: Float[Tensor, "m w"], truth: Int[Tensor, " m"]) -> float:

@@ -46,7 +46,6 @@ class Model:
         method: Maps to descriptors, descriptors to scores.
         preprocess: How clips become frames.
         scales: Shots → factor on the logits, fitted on generated classes.
-        loo_scales: Shots → the same of supports classified by the others; empty where that is not known.
         backbone_file: Name of the file with the backbone's weights, beside the checkpoint; None where the
             manifest names them.
         origin: One of ``ORIGINS``.
@@ -67,7 +66,6 @@ class Model:
     origin: str = "trained"
     text: TextTower | None = field(default=None, repr=False, compare=False)
     pose: bool = True
-    loo_scales: Mapping[int, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         clip = f"{self.preprocess.frames} frames of {self.preprocess.size} x {self.preprocess.size}"
@@ -81,9 +79,8 @@ class Model:
         if not isinstance(other, Model):
             return NotImplemented
         names = ("id", "weights_hash", "preprocess", "pose")
-        tables = ("scales", "loo_scales")
-        return all(getattr(self, n) == getattr(other, n) for n in names) and all(
-            dict(getattr(self, n)) == dict(getattr(other, n)) for n in tables
+        return dict(self.scales) == dict(other.scales) and all(
+            getattr(self, name) == getattr(other, name) for name in names
         )
 
     def __hash__(self) -> int:
@@ -227,11 +224,6 @@ class Model:
             "config": self.method.config.to_dict(),
             "preprocess": self.preprocess.to_dict(),
             "scales": {str(shot): value for shot, value in self.scales.items()},
-            **(
-                {"loo_scales": {str(shot): value for shot, value in self.loo_scales.items()}}
-                if self.loo_scales
-                else {}
-            ),
             **({} if self.origin == "training-free" else {"origin": self.origin}),
         }
 

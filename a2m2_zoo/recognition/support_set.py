@@ -7,7 +7,7 @@ Made once, for one episode or for many at a time, and asked for any number of qu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,6 @@ class SupportSet:
         labels: (N,) class of each support, 0..W-1.
         way: W.
         scales: Shots → factor on the logits that came with the model.
-        loo_scales: Shots → factor on the logits of supports classified by the others, that came with it.
         table: The model's weights of rejection; None for a model without.
         rule: From pair scores to scores of classes, one of ``methods.rules.RULES``.
     """
@@ -53,7 +52,6 @@ class SupportSet:
     scales: Mapping[int, float]
     table: Table | None
     rule: str = "mean"
-    loo_scales: Mapping[int, float] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -67,8 +65,7 @@ class SupportSet:
         """From pair scores that are at hand."""
         method = as_pairwise(model.method)
         rule = (method and method.rule) or "mean"
-        table = shipped_table(model.weights_hash)
-        return cls(pairs, labels, way, model.scales, table, rule, model.loo_scales)
+        return cls(pairs, labels, way, model.scales, shipped_table(model.weights_hash), rule)
 
     @classmethod
     def encoded(
@@ -90,14 +87,12 @@ class SupportSet:
         """Factor that turns logits into calibrated log-odds.
 
         With one support per class it is the one that came with the model; with more, it is fitted to every
-        support classified by the others. Those have one support less of their own class than of the rest,
-        and so too low scores; by how much the factor then differs, on generated classes, came with the model.
+        support classified by the others.
         """
         prior = shipped_scale(self.scales, self.shot)
         if self.pairs is None or len(self.labels) == self.way:
             return torch.tensor(prior, dtype=torch.float64)
-        others = shipped_scale(self.loo_scales, self.shot) if self.loo_scales else prior
-        return fitted_scale(*self.by_the_others(), prior=others) * (prior / others)
+        return fitted_scale(*self.by_the_others(), prior=prior)
 
     @cached_property
     def fitted(self) -> Fitted:

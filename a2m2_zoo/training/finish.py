@@ -18,7 +18,7 @@ from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Method, as_pairwise
 from a2m2_zoo.methods.rules import fit_rule
-from a2m2_zoo.recognition.calibration import best_scale, best_scales
+from a2m2_zoo.recognition.calibration import best_scale, scale_of
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.validation import Validation
@@ -53,7 +53,6 @@ def save_model(
     backbone_file: BackboneOrigin | None,
     preprocess: Preprocess,
     scales: Mapping[int, float],
-    loo_scales: Mapping[int, float] | None = None,
 ) -> Model:
     """Write a trained head, and its backbone where the manifest has none such, as a model.
 
@@ -66,7 +65,6 @@ def save_model(
         backbone_file: Where its weights come from; None if they were tuned.
         preprocess: How clips become frames.
         scales: From ``calibrated``.
-        loo_scales: From there, too.
 
     Raises:
         SaveError: It could not be written.
@@ -90,7 +88,6 @@ def save_model(
         method=method,
         preprocess=preprocess,
         scales=scales,
-        loo_scales=loo_scales or {},
         backbone_file=beside,
         origin="trained",
     )
@@ -121,11 +118,8 @@ class Calibration:
 @torch.inference_mode()
 def calibrated(
     method: Method, backbone: Backbone | None, given: Calibration, config: TrainingConfig
-) -> tuple[dict[int, float], dict[int, float]]:
-    """Shots → factor with the best probabilities on classes that were not trained on.
-
-    The first are of queries, the second of supports classified by the others: none where a class's score does
-    not come from scores of pairs.
+) -> dict[int, float]:
+    """Shots → factor on the logits with the best probabilities on classes that were not trained on.
 
     Args:
         method: The trained head, in evaluation mode.
@@ -136,7 +130,6 @@ def calibrated(
     validation = given.clips
     clips = validation.descriptors(method, backbone)
     scales: dict[int, float] = {}
-    others: dict[int, float] = {}
     pairwise = as_pairwise(method)
     for shot in sorted({*_SHOTS, *config.validate_shots}):
         try:
@@ -155,7 +148,5 @@ def calibrated(
             continue
         asked, among = pairs_of(pairwise, clips, draw)
         fitted = fit_rule(pairwise.rule or "mean", among, draw.labels, way=draw.way)
-        scales[shot], other = best_scales(fitted, asked, draw.labels, draw.truth)
-        if other is not None:
-            others[shot] = other
-    return scales, others
+        scales[shot] = scale_of(fitted, asked, draw.truth)
+    return scales

@@ -123,12 +123,9 @@ class Session:
             )
             if result.stopped != "interrupted" and ranks.first:
                 scales, method = dict(start.scales), start.finished()
-                others: dict[int, float] = {}
                 if material.calibration is not None:
                     self.tell("calibrating", 0, 1)
-                    scales, others = calibrated(
-                        method, start.backbone, material.calibration, config
-                    )
+                    scales = calibrated(method, start.backbone, material.calibration, config)
                 save_model(
                     self.out,
                     method,
@@ -138,7 +135,6 @@ class Session:
                     backbone_file=None if tuned else start.backbone_file,
                     preprocess=start.preprocess,
                     scales=scales,
-                    loo_scales=others,
                 )
         return result
 

@@ -78,9 +78,7 @@ def computed_model(
     kept = default_cache() / "heads" if folder is None else folder
     file = kept / f"{backbone_sha256[:16]}-{key[:16]}.safetensors"
 
-    def model(
-        head: A2M2, scales: Mapping[int, float], others: Mapping[int, float], sha256: str
-    ) -> Model:
+    def model(head: A2M2, scales: Mapping[int, float], sha256: str) -> Model:
         return Model(
             id=name,
             weights_hash=hashlib.sha256(f"{sha256}{backbone_sha256}".encode()).hexdigest(),
@@ -91,7 +89,6 @@ def computed_model(
             method=head.eval(),
             preprocess=preprocess,
             scales=scales,
-            loo_scales=others,
             origin="training-free",
             text=text,
         )
@@ -100,15 +97,13 @@ def computed_model(
     if found is not None:
         head = apart(A2M2)(config)
         apart(head.load_state_dict)(found.tensors)
-        kept_scales, kept_others = (
-            {int(k): v for k, v in found.record.get(name, {}).items()}
-            for name in ("scales", "loo_scales")
+        return model(
+            head, {int(k): v for k, v in found.record["scales"].items()}, found.plain_sha256
         )
-        return model(head, kept_scales, kept_others, found.plain_sha256)
-    head, scales, others = training_free(
+    head, scales = training_free(
         backbone, preprocess=preprocess, amounts=amounts, progress=progress
     )
-    record = model(head, scales, others, "").record()
+    record = model(head, scales, "").record()
     tensors = head.weights()
     record["computed"] = {"key": key, "digest": _digest(record, tensors)}
     data = checkpoint.serialised(tensors, kind="model", record=record)
@@ -122,7 +117,7 @@ def computed_model(
             "unless A2M2_CACHE names a folder that can be written",
             stacklevel=2,
         )
-    return model(head, scales, others, hashlib.sha256(plain).hexdigest())
+    return model(head, scales, hashlib.sha256(plain).hexdigest())
 
 
 def _kept(file: Path, key: str) -> checkpoint.Checkpoint | None:

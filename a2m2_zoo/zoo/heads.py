@@ -35,14 +35,12 @@ class Head:
         method: With the weights that came with it, in evaluation mode.
         preprocess: How clips become frames.
         scales: Shots → factor on the logits.
-        loo_scales: Shots → the same of supports classified by the others; empty if the header has none.
     """
 
     id: str
     method: Method
     preprocess: Preprocess
     scales: dict[int, float]
-    loo_scales: dict[int, float]
 
 
 @apart
@@ -66,7 +64,6 @@ def read_head(record: Mapping[str, Any], tensors: dict[str, Tensor], source: str
                 f"clips of {preprocess.frames} frames of {preprocess.size} x {preprocess.size} are too large"
             )
         scales = _scales(record["scales"])
-        others = _scales(record["loo_scales"]) if "loo_scales" in record else {}
         method = _method(record, tensors, source)
     except CheckpointError:
         raise
@@ -75,7 +72,7 @@ def read_head(record: Mapping[str, Any], tensors: dict[str, Tensor], source: str
         raise CheckpointError(
             f"the header of {source!r} does not describe a model: {said:.300}"
         ) from error
-    return Head(name, method.eval(), preprocess, scales, others)
+    return Head(name, method.eval(), preprocess, scales)
 
 
 def _method(record: Mapping[str, Any], tensors: dict[str, Tensor], source: str) -> Method:

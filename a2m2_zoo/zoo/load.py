@@ -230,7 +230,6 @@ def assembled(
         method=head.method,
         preprocess=head.preprocess,
         scales=head.scales,
-        loo_scales=head.loo_scales,
         backbone_file=part.beside,
         origin=origin,
         text=part.text(),

@@ -25,7 +25,7 @@ from a2m2_zoo.methods.base import Descriptors, concatenate, encoded_pieces, take
 from a2m2_zoo.methods.blocks import M2Block
 from a2m2_zoo.methods.rules import fit_rule
 from a2m2_zoo.pose import find_people, people_tensor
-from a2m2_zoo.recognition.calibration import best_scales
+from a2m2_zoo.recognition.calibration import scale_of
 from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.video import Clip, Preprocess, normalise, read_clip
 
@@ -75,7 +75,7 @@ def training_free(
     amounts: Amounts | None = None,
     seed: int = SEED,
     progress: Progress | None = None,
-) -> tuple[A2M2, dict[int, float], dict[int, float]]:
+) -> tuple[A2M2, dict[int, float]]:
     """Compute an A²M² head for a backbone.
 
     Args:
@@ -87,8 +87,7 @@ def training_free(
         progress: Called after every clip.
 
     Returns:
-        The head and, by number of supports, the factors on its logits and on those of supports that are
-        classified by the others.
+        The head and, by number of supports, the factors on its logits.
 
     Raises:
         ArgumentError: The backbone has no feature maps or is in training mode.
@@ -131,9 +130,7 @@ def training_free(
             encoded += encoded_pieces(head, made)
         parts.append(concatenate(encoded))
     shots = [shot for shot in (1, 2, 5, 10) if shot < amounts.clips]
-    found = {shot: _scales(head, parts, amounts, shot, seed) for shot in shots}
-    scales = {shot: scale for shot, (scale, _) in found.items()}
-    return head, scales, {shot: other for shot, (_, other) in found.items() if other is not None}
+    return head, {shot: _scale(head, parts, amounts, shot, seed) for shot in shots}
 
 
 def check(backbone: Backbone) -> None:
@@ -260,10 +257,10 @@ def set_statistics(block: M2Block, maps: Float[Tensor, "b t c h w"]) -> None:
 
 @apart
 @torch.inference_mode()
-def _scales(
+def _scale(
     head: A2M2, parts: list[dict[str, Tensor]], amounts: Amounts, shot: int, seed: int
-) -> tuple[float, float | None]:
-    """The factors under which episodes of generated classes are most probable."""
+) -> float:
+    """The factor on the logits under which episodes of generated classes are most probable."""
     way = min(5, amounts.classes)
     plan = EpisodePlan((amounts.clips,) * amounts.classes, way=way, shot=shot, query=1, seed=seed)
     drawn = plan.episodes(0, amounts.episodes)
@@ -284,4 +281,4 @@ def _scales(
         )
 
     fitted = fit_rule(head.rule or "mean", pairs(support), labels, way=way)
-    return best_scales(fitted, pairs(query), labels, torch.arange(way))
+    return scale_of(fitted, pairs(query), torch.arange(way))
