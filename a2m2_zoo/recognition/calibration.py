@@ -19,7 +19,7 @@ from a2m2_zoo.methods.rules import Fitted
 from a2m2_zoo.ops.ridge import Ridge
 
 #: Clips of a camera differ more from each other than generated ones, which scales are fitted to.
-CAUTION = 0.85
+CAUTION = 0.75
 #: Width of the prior on the logarithm of the temperature: a factor of two is one deviation.
 _PRIOR_DEVIATION = math.log(2.0)
 
