@@ -121,7 +121,8 @@ def test_the_recipe_trains_on_ones_own_clips(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "generated").exists()
     model = load_model(tmp_path / "run", device="cpu")
     assert isinstance(model.method.config, A2M2Config)
-    assert model.method.config.centring == 20
+    assert model.method.config.centring == 0
+    assert model.method.config.pose == 1
     receipt = json.loads((tmp_path / "run" / "receipt.json").read_text())
     assert receipt["data"]["distortion"] == {"moved": 0.3, "domain": 0.3}
     assert receipt["method_config"]["centring"] == 5
@@ -198,4 +199,4 @@ def test_blocks_are_drawn_by_processes_as_by_one(run: Path, tmp_path: Path) -> N
         assert all(torch.equal(value, first.maps[stage]) for stage, value in made.maps.items())
     assert sum(len(block.clips) for block in blocks_of(start.generated)[0]) == 27
     with pytest.raises(CheckpointError):
-        drawer.read(Block("none.safetensors", 0, held.clips, half=False))
+        drawer.read(Block("none.safetensors", 0, held.clips, half=False, people=True))
