@@ -200,10 +200,11 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
 
 
 def _begin(head: Method, name: str) -> None:
-    """Give a head the weights of a model's; what else it has keeps its start."""
-    model = load_model(name, device="cpu")
+    """Give a head the weights of a model's; what else it has, and the temperature, keep their start."""
+    known = load_model(name, device="cpu").method.weights()
+    known.pop("align.log_temperature", None)
     try:
-        head.load_state_dict({**head.weights(), **model.method.weights()})
+        head.load_state_dict({**head.weights(), **known})
     except RuntimeError as error:
         raise ArgumentError(
             f"the weights of {name!r} do not fit its method with these settings; leave some of them out"
