@@ -42,6 +42,7 @@ def worth() -> str:
 
 def accuracy() -> str:
     """Every embedded model on every set."""
+    titles = {**SETS, "ut_interaction": "UT", "ut_interaction without point": "UT without `point`"}
     rows = []
     for one in receipt("accuracy")["results"]:
         if one["shot"] != 1:
@@ -49,7 +50,7 @@ def accuracy() -> str:
         five = measured(one["data"], one["model"], 5)
         rows.append(
             [
-                SETS[one["data"]],
+                titles[one["data"]],
                 f"`{one['model']}`",
                 *map(interval, (one, five)),
                 f"{one['calibration_error']:.3f} / {five['calibration_error']:.3f}",
@@ -70,6 +71,20 @@ def calibration() -> str:
     return markdown(["set", "1-shot", "5-shot"], rows)
 
 
+def shots() -> str:
+    """The default model with more and more supports."""
+    rows = []
+    for data, name in LONG.items():
+        found = {
+            row["shot"]: row
+            for row in receipt("accuracy")["results"]
+            if (row["data"], row["model"]) == (data, "a2m2-lite0")
+        }
+        cells = [interval(found[k]) if k in found else "–" for k in (1, 5, 10, 20)]
+        rows.append([name.split(",")[0], *cells])
+    return markdown(["set", "1-shot", "5-shot", "10-shot", "20-shot"], rows)
+
+
 def models() -> str:
     """The models of the manifest; planned models of one family share a row."""
     families: dict[tuple[str, str], list[ModelEntry]] = defaultdict(list)
@@ -83,8 +98,8 @@ def models() -> str:
         benchmarks = ", ".join(entry.benchmark or "" for entry in entries)
         what = f"to be trained on {benchmarks}" if planned else first.summary
         name = f"`{stem}-*`" if planned else f"`{stem}`"
-        rows.append([name, status, what, first.license, *(both(first, data) for data in SETS)])
-    sets = [f"{LONG[data].split(',')[0]}, 1 / 5-shot" for data in SETS]
+        rows.append([name, status, what, first.license, *(both(first, data) for data in LONG)])
+    sets = [f"{name.split(',')[0]}, 1 / 5-shot" for name in LONG.values()]
     return markdown(["model", "status", "what", "licence", *sets], rows)
 
 
@@ -243,6 +258,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "worth": worth,
     "models": models,
     "accuracy": accuracy,
+    "shots": shots,
     "calibration": calibration,
     "training": training,
     "bank-check": bank_check,

@@ -13,6 +13,7 @@ LONG = {
     "msr_action3d": "MSR-Action3D, 20 actions, drawn skeletons",
     "jhmdb": "J-HMDB, 14 actions, drawn joints",
     "cctv_fight": "CCTV, fight or no fight, surveillance cameras",
+    "ut_interaction": "UT-Interaction, 6 actions of two people, camera",
 }
 Row = dict[str, Any]
 
