@@ -122,7 +122,11 @@ def publish(
     file = checkpoint / MODEL if checkpoint.is_dir() else checkpoint
     found = files.load(file, kind="model")
     model = load_model(file, device="cpu", sha256=found.sha256)
-    known = [e for e in read_manifest().models.values() if e.sha256 == found.plain_sha256]
+    hashes = {
+        found.sha256,
+        found.plain_sha256,
+    }  # of files from before there was a hash in them, too
+    known = [e for e in read_manifest().models.values() if e.sha256 in hashes]
     data = plain(description.data or (known[0].data if known else ""))
     if not data:
         raise ArgumentError(

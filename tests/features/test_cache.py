@@ -67,6 +67,7 @@ def test_a_method_scores_the_same_with_and_without_the_cache(
         backbone_hash=model.backbone_hash,
         preprocess=model.preprocess,
         stages=model.method.stages,
+        people=True,
     )
     some = clips[:3]
     assert cache.fill(some, workers=1) == {}

@@ -11,7 +11,7 @@ import torch
 from makers import BROKEN, audio_only, draw_video
 from spotting_maker import DAMAGED, FPS, five_actions, frames_of, long_video, parts, supports
 
-from a2m2_zoo import SupportBank, build_bank, classify, load_model
+from a2m2_zoo import Recognizer, SupportBank, build_bank, load_model
 from a2m2_zoo.errors import ArgumentError, BankError, EpisodeError, VideoError, VideoLimitError
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.spotting import (
@@ -127,9 +127,10 @@ def test_a_window_is_classified_as_a_clip_of_its_frames_is(bank: SupportBank, mo
         stream.push(frame, i / FPS)
     stream.close()
     slots = frames[::2]  # 16 frames a second on a grid of 8 slots
+    recognizer = Recognizer(model, bank, pose=False)
     for window in windows:
         first, last = round(window.start * 8 + 0.49), round(window.end * 8 - 0.5)
-        answer = classify(slots[first : last + 1], bank, model=model)
+        answer = recognizer(slots[first : last + 1])
         expected = [answer.probabilities[name] for name in bank.class_names]
         assert window.probabilities == pytest.approx(expected, abs=1e-4)
         assert window.known == pytest.approx(answer.known, abs=1e-4)

@@ -125,7 +125,7 @@ def test_the_given_model_is_left_as_it_is(tmp_path: Path) -> None:
     ("model", "said"),
     [
         (lambda: a2m2(solver="exact"), "solver='sinkhorn'"),
-        (lambda: a2m2(shots="pooled"), "mean over its supports"),
+        (lambda: a2m2(shots="pooled"), "comes from pair scores"),
         (lambda: built("trx"), "what can be exported: a2m2"),
     ],
 )
