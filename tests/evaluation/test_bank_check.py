@@ -229,3 +229,19 @@ def test_folders_that_cannot_be_checked(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "a")
     with pytest.raises(EpisodeError, match=r"no clip in .* can be read"):
         check_supports(tmp_path, model=model)
+
+
+def test_growth_under_ridge_asks_the_clips_that_are_left() -> None:
+    """Clear classes are told by one support each; noise is told by none."""
+    torch.manual_seed(3)
+    labels = torch.arange(3).repeat_interleave(torch.tensor([4, 5, 7]))
+    clear = (labels[:, None] == labels).double() + 0.01 * torch.randn(16, 16)
+    found = growth(clear, labels, way=3, rule="ridge")
+    assert found is not None
+    assert [shot for shot, _ in found.measured] == [1, 2, 3]
+    assert all(accuracy > 99 for _, accuracy in found.measured)
+    noise = growth(torch.randn(16, 16).double(), labels, way=3, rule="ridge")
+    assert noise is not None
+    assert all(accuracy < 70 for _, accuracy in noise.measured)
+    again = growth(clear, labels, way=3, rule="ridge")
+    assert again == found
