@@ -207,6 +207,7 @@ def _a2m2(
             "training.weight_decay": 0.05, "training.clip": 1.0, "training.precision": "bfloat16",
             "training.freeze_norms": True, "training.validate_episodes": 1000, "training.patience": 0,
             "method.m2.*.dim": 64, "method.m2.*.reduce": "mlp", "method.a2.learn_weights": True,
+            "method.centring": 5.0, "after.centring": 0.0,  # as the shipped head, see below
         },
     )  # fmt: skip
 
