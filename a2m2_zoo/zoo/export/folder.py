@@ -17,6 +17,7 @@ import torch
 from a2m2_zoo._utils.files import folder_to_make, new_folder, sha256_of
 from a2m2_zoo._version import __version__
 from a2m2_zoo.errors import A2M2Error, ArgumentError, ExportError, SaveError
+from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.rules import STRENGTH
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.video import Clip
@@ -142,8 +143,15 @@ def check_ready(out: str | os.PathLike[str], to: str) -> Path:
 
 
 def _plain(model: Model) -> Model:
-    """A copy that computes in float32 on the CPU, so that the caller's stays where it is."""
-    copy = replace(model, backbone=deepcopy(model.backbone), method=deepcopy(model.method))
+    """A copy that computes in float32 on the CPU, so that the caller's stays where it is.
+
+    It looks for no people: following them through a clip is no graph.
+    """
+    method = deepcopy(model.method)
+    if isinstance(method, A2M2) and method.reads_people:
+        method = A2M2(replace(method.config, pose=0.0))
+        method.load_state_dict(model.method.weights())
+    copy = replace(model, backbone=deepcopy(model.backbone), method=method.eval())
     return copy.to("cpu", torch.float32)
 
 
