@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -167,6 +168,8 @@ def child(seed: int, start: int, count: int, kinds: tuple[str, ...]) -> None:
     from a2m2_zoo.errors import A2M2Error
 
     _say({"starting": True})
+    # What lost its hash to a mutation reads as a file from before there was one, and a warning says so.
+    warnings.filterwarnings("ignore", message=".* is of an earlier version and has no hash")
     with tempfile.TemporaryDirectory() as folder:
         subjects = Subjects(Path(folder))
         base = _peak_mb()
