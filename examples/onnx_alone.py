@@ -64,7 +64,8 @@ def rule(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return one_hot / one_hot.sum(0), np.zeros(way)
     share = 1 / (way * (one_hot @ one_hot.sum(0)))
     kernel = (pairs + pairs.T) / 2
-    np.fill_diagonal(kernel, kernel.diagonal().max())
+    most = kernel.diagonal().max()
+    np.fill_diagonal(kernel, most)
     column = kernel @ share
     mean = share @ column
     kernel = kernel - column[:, None] - column + mean
@@ -72,6 +73,7 @@ def rule(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     kernel = kernel / unit
     penalty = config["rules"]["classes"]["strength"] + max(0, -np.linalg.eigvalsh(kernel)[0])
     found = np.linalg.solve(kernel + np.diag(penalty / (count * share)), one_hot - 1 / way)
+    found = found * (min(unit / most, 1) ** config["rules"]["classes"]["spread"] if most > 0 else 1)
     return (found - share[:, None] * found.sum(0)) / unit, (mean - column) @ found / unit
 
 

@@ -18,7 +18,7 @@ from a2m2_zoo._utils.files import folder_to_make, new_folder, sha256_of
 from a2m2_zoo._version import __version__
 from a2m2_zoo.errors import A2M2Error, ArgumentError, ExportError, SaveError
 from a2m2_zoo.methods.a2m2 import A2M2
-from a2m2_zoo.methods.rules import STRENGTH
+from a2m2_zoo.methods.rules import SPREAD, STRENGTH
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.video import Clip
 from a2m2_zoo.zoo.export.checks import TOLERANCE, Reference
@@ -48,7 +48,8 @@ _CLASSES = {
     "ridge": "run the matcher with the supports as queries, K = (pairs + transposed pairs) / 2, its "
     "diagonal set to its largest value. In float64: N supports, W classes, s[i] = 1 / (W * supports of i's "
     "class); m = K s; M = s m; C = (K - m[:, None] - m + M) / u with u the mean of its diagonal; p[i] = "
-    "(strength + max(0, -least eigenvalue of C)) / (N * s[i]); A = inverse(C + diag(p)) (one_hot - 1 / W); "
+    "(strength + max(0, -least eigenvalue of C)) / (N * s[i]); A = inverse(C + diag(p)) (one_hot - 1 / W), "
+    "times min(u / that largest value, 1) ** spread where it is above 0; "
     "weights = (A - s[:, None] * sum of A over supports) / u; constants = (M - m) A / u",
 }
 _RULES = {
@@ -224,7 +225,12 @@ def _config(model: Model, graphs: list[Graph], made: Exported) -> dict[str, Any]
         "rules": {
             "sampling": _SAMPLING[model.preprocess.sampling],
             "pixels": _PIXELS + _CROP[model.preprocess.crop],
-            "classes": {"rule": rule, "strength": STRENGTH, "text": _CLASSES[rule]},
+            "classes": {
+                "rule": rule,
+                "strength": STRENGTH,
+                "spread": SPREAD,
+                "text": _CLASSES[rule],
+            },
             **_RULES,
         },
         "sha256": made.sha256,
