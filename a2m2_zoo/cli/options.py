@@ -58,8 +58,7 @@ PoseOption = Annotated[
     bool,
     typer.Option(
         "--pose/--no-pose",
-        help="Look for people and compare how they move, where the model does; without, a clip takes half "
-        "the time.",
+        help="Look for people and compare how they move, where the model does; without, it is faster.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]

@@ -14,6 +14,7 @@ and a method for prediction", Technometrics 1974).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -105,6 +106,11 @@ class Ridge:
         factor = (apart**spread).where(most[..., 0, 0] > 0, 1.0)
         return cls(shares, column, unit, penalty, inverse, one - 1 / way, factor)
 
+    @cached_property
+    def weights(self) -> Float[Tensor, "*e n w"]:
+        """Of the supports in the scores of centred, divided pairs, before ``factor``: solved once."""
+        return self.inverse @ self.targets
+
     def kernel(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q n"]:
         """Scores of queries against the supports, centred and divided as the supports' own."""
         pairs = pairs.double()
@@ -123,12 +129,12 @@ class Ridge:
         Args:
             pairs: Scores of every query against every support.
         """
-        found = self.kernel(pairs) @ (self.inverse @ self.targets)
+        found = self.kernel(pairs) @ self.weights
         return (found * self.factor[..., None, None]).to(pairs.dtype)
 
     def linear(self) -> tuple[Float[Tensor, "*e n w"], Float[Tensor, "*e w"]]:
         """Weights and constants: the scores are ``pairs @ weights + constants``."""
-        weights = self.inverse @ self.targets * self.factor[..., None, None]
+        weights = self.weights * self.factor[..., None, None]
         total = weights.sum(-2, keepdim=True)
         mean = (self.column @ self.shares)[..., None]
         unit = self.unit[..., None, None]
@@ -142,12 +148,11 @@ class Ridge:
         whose share in the hat matrix is a support's own. A class that has lost a support still counts as
         much as another, in the intercept at least. The unit and the penalties stay those of all.
         """
-        weights = self.inverse @ self.targets
         own = self.inverse.diagonal(dim1=-2, dim2=-1) - self.shares / self.penalty
         one, way = self.targets + 1 / self.targets.shape[1], self.targets.shape[1]
         lost = self.shares[:, None]
         left = (1 / way - one * lost) / (1 - lost)  # the classes' shares without each support
-        found = self.targets - weights / own[..., None] + 1 / way - left
+        found = self.targets - self.weights / own[..., None] + 1 / way - left
         return found * self.factor[..., None, None]
 
     def variance(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q"]:

@@ -63,8 +63,8 @@ def load_model(
             without it.
         sha256: Hash that the checkpoint must have, of a file, a folder or an ``hf-hub:`` name.
         manifest: Another manifest to look names up in; its files lie in its own folder or on the Hub.
-        pose: Look for people in clips and compare how they move, where the model's head does; without, a
-            clip takes half the time, and answers go by the pictures alone.
+        pose: Look for people in clips and compare how they move, where the model's head does; without,
+            it is faster, and answers go by the pictures alone.
         progress: Called with clips done and all clips while the head of a model that is computed from its
             backbone is made, once, on first use; see ``a2m2_zoo.zoo.training_free``.
 
