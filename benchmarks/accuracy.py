@@ -20,6 +20,7 @@ from torch import Tensor
 
 from a2m2_zoo import load_model
 from a2m2_zoo.data.index import class_folders
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import EpisodeError
 from a2m2_zoo.evaluation.protocol import evaluate
 from a2m2_zoo.features import FeatureCache, default_cache, encode_clips
@@ -74,18 +75,10 @@ def measured(
     rows: list[dict[str, Any]] = []
     way = min(5, int(labels.max()) + 1)
     for shot in [shot for shot in SHOTS if int(labels.bincount().min()) > shot]:
+        form = EpisodeForm(way=way, shot=shot, episodes=options.episodes, seed=options.seed)
         for model, descriptors in zip(models, encoded, strict=True):
             try:
-                outcome = evaluate(
-                    model,
-                    descriptors,
-                    labels,
-                    way=way,
-                    shot=shot,
-                    episodes=options.episodes,
-                    seed=options.seed,
-                    sources=sources,
-                )
+                outcome = evaluate(model, descriptors, labels, form=form, sources=sources)
             except EpisodeError:  # too few recordings for so many supports
                 continue
             accuracy, interval = outcome.accuracy

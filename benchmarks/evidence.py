@@ -17,6 +17,7 @@ from _receipt import publish, receipt
 from accuracy import cached, sources_of
 
 from a2m2_zoo import load_model
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.evaluation.statistics import mean_interval
@@ -72,8 +73,8 @@ def main() -> None:
         encoded = encode_clips(model.method, cache.read(clips))
         way, sources = min(5, int(labels.max()) + 1), sources_of(folder.name, clips)
         for shot in SHOTS:
-            sizes = {"way": way, "shot": shot, "episodes": options.episodes, "seed": options.seed}
-            draw = draw_episodes(labels, **sizes, sources=sources)
+            form = EpisodeForm(way=way, shot=shot, episodes=options.episodes, seed=options.seed)
+            draw = draw_episodes(labels, form, sources=sources)
             for name, method in forms(model.method).items():
                 right = score_draw(method, encoded, draw).argmax(-1) == draw.truth
                 accuracy, interval = mean_interval(100 * right.double().mean(1).numpy())

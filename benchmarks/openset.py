@@ -19,6 +19,7 @@ from _receipt import publish, receipt
 from accuracy import cached
 
 from a2m2_zoo import load_model
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.evaluation.baselines import build_baseline, known_baselines
 from a2m2_zoo.evaluation.openset import OpenOutcome, evaluate_open
 from a2m2_zoo.evaluation.statistics import accuracy_at
@@ -68,9 +69,7 @@ def main() -> None:
                     descriptors,
                     labels,
                     model=model,
-                    shot=shot,
-                    episodes=options.episodes,
-                    seed=options.seed,
+                    form=EpisodeForm(shot=shot, episodes=options.episodes, seed=options.seed),
                 )
                 facts = {"data": folder.name, "method": name, "status": status, "shot": shot}
                 by = "probability" if outcome.calibrated else "best score"

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Backbone, Features, build_backbone
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.openset import pairs_of
 from a2m2_zoo.hub.manifest import package_file, parse_manifest
@@ -124,7 +125,7 @@ def calibrated(model: Model, held: list[tuple[list[Features], Tensor]]) -> Model
         for items, labels in held:
             with torch.inference_mode():
                 encoded = concatenate([method.encode(item) for item in items])
-            draw = draw_episodes(labels, shot=shot, episodes=EPISODES, seed=SEED)
+            draw = draw_episodes(labels, EpisodeForm(shot=shot, episodes=EPISODES, seed=SEED))
             pairs.append(pairs_of(method, encoded, draw))
         asked, among = (torch.cat(part) for part in zip(*pairs, strict=True))
         fitted = fit_rule(method.rule or "mean", among, draw.labels, way=5)

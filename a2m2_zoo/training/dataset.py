@@ -138,7 +138,7 @@ def from_features(
         return found, _labels(classes)
 
     features, labels = held(split.train)
-    source: EpisodeSource = FeatureSource(features, labels, **draws(config))
+    source: EpisodeSource = FeatureSource(features, labels, draws(config))
     if distortion is not None:
         source = DistortedSource(source, distortion, seed=config.seed)
     source = dealt(source, config)

@@ -11,6 +11,7 @@ import torch
 
 from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Backbone
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import EpisodeError
 from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.openset import pairs_of
@@ -135,10 +136,12 @@ def calibrated(
         try:
             draw = draw_episodes(
                 validation.labels,
-                way=min(config.way, len(validation.names)),
-                shot=shot,
-                episodes=given.episodes,
-                seed=given.seed,
+                EpisodeForm(
+                    way=min(config.way, len(validation.names)),
+                    shot=shot,
+                    episodes=given.episodes,
+                    seed=given.seed,
+                ),
             )
         except EpisodeError:  # too few clips for so many shots; those of fewer stand in
             continue

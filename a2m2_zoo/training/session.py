@@ -226,11 +226,11 @@ class Session:
         videos = stack.enter_context(
             VideoSource(
                 split.train,
+                draws(config),
                 preprocess=start.preprocess,
                 stages=start.method.stages,
                 augment=start.augment,
                 report=self.complain,
-                **draws(config),
                 **how,
             )
         )
