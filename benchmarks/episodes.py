@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from a2m2_zoo import load_model
+from a2m2_zoo.data.draws import draw_episodes
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.evaluation.baselines import build_baseline
-from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.features import FeatureCache, default_cache, encode_clips
 from a2m2_zoo.methods.a2m2 import A2M2

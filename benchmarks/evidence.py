@@ -17,8 +17,8 @@ from _receipt import publish, receipt
 from accuracy import cached, sources_of
 
 from a2m2_zoo import load_model
+from a2m2_zoo.data.draws import draw_episodes
 from a2m2_zoo.data.plans import EpisodeForm
-from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.evaluation.statistics import mean_interval
 from a2m2_zoo.features import default_cache, encode_clips

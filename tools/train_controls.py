@@ -38,9 +38,9 @@ from torch import Tensor
 from a2m2_zoo import __version__, load_model
 from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Features
+from a2m2_zoo.data.draws import Draw, draw_episodes
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.data.plans import EpisodeForm
-from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.evaluation.statistics import mean_interval
 from a2m2_zoo.evaluation.warps import instants, looked_at

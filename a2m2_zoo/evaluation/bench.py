@@ -14,10 +14,10 @@ from torch import Tensor
 
 from a2m2_zoo._utils.typing import Float
 from a2m2_zoo.backbones import Features
+from a2m2_zoo.data.draws import Draw, draw_episodes
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.baselines import Baseline
-from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.openset import OpenFigures, evaluate_open
 from a2m2_zoo.evaluation.protocol import evaluate, score_draw
 from a2m2_zoo.features import FeatureCache, encode_clips

@@ -21,11 +21,11 @@ from torch import Tensor
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
 from a2m2_zoo.backbones import Features
+from a2m2_zoo.data.draws import Draw, draw_episodes
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError, VideoError
 from a2m2_zoo.evaluation.baselines import CONTROLS
-from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.protocol import Progress, score_draw
 from a2m2_zoo.evaluation.statistics import mean_interval
 from a2m2_zoo.evaluation.warps import KINDS, instants, looked_at

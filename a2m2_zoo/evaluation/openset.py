@@ -15,8 +15,8 @@ from torch import Tensor
 
 from a2m2_zoo._utils.typing import Bool, Float, Int
 from a2m2_zoo._utils.workers import plain
+from a2m2_zoo.data.draws import Draw, draw_episodes
 from a2m2_zoo.data.plans import EpisodeForm
-from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.protocol import Progress, episode_pairs, in_tiles, score_draw
 from a2m2_zoo.evaluation.statistics import (
     accuracy_at,

@@ -19,9 +19,9 @@ from torch import Tensor
 from a2m2_zoo._utils.cores import usable_cores
 from a2m2_zoo._utils.typing import Bool, Float, Int
 from a2m2_zoo._utils.workers import plain
+from a2m2_zoo.data.draws import Draw, draw_episodes
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod, as_pairwise, take
 from a2m2_zoo.methods.rules import fit_rule

@@ -248,7 +248,7 @@ class Session:
             preprocess=start.preprocess,
             stages=start.method.stages,
             half=self.half,
-            people=start.finished().reads_people,
+            people=start.reads_people,
         )
         clips = asked.clips
         for turn in (True, False):  # the others find what the first process has encoded

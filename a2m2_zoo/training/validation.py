@@ -11,9 +11,9 @@ from torch import Tensor
 from a2m2_zoo._utils.typing import Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.data.benchmarks import fold
+from a2m2_zoo.data.draws import Draw, draw_episodes
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError, EpisodeError
-from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.methods.base import Descriptors, Method, concatenate, encoded_pieces
 from a2m2_zoo.training.config import TrainingConfig

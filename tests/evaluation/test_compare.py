@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from a2m2_zoo import load_model
 from a2m2_zoo.backbones import Features, build_backbone
+from a2m2_zoo.data.draws import draw_episodes
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError, ModelNotFoundError
 from a2m2_zoo.evaluation.baselines import build_baseline, known_baselines
 from a2m2_zoo.evaluation.bench import Protocol
 from a2m2_zoo.evaluation.compare import compare
-from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.results import STATUSES, Comparison, Difference
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.cli import main
+from a2m2_zoo.data.draws import draw_episodes
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.misalignment import encode_misaligned, misalignment_curves
 from a2m2_zoo.evaluation.warps import KINDS, instants, looked_at
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config

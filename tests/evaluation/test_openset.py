@@ -11,9 +11,9 @@ from makers import draw_video, three_classes
 
 from a2m2_zoo import load_model
 from a2m2_zoo.cli import main
+from a2m2_zoo.data.draws import draw_episodes
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import EpisodeError
-from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.openset import draw_open, evaluate_open
 from a2m2_zoo.evaluation.results import Comparison
 from a2m2_zoo.evaluation.statistics import accuracy_at, auroc

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from a2m2_zoo import load_model
+from a2m2_zoo.data.draws import draw_episodes
 from a2m2_zoo.data.plans import EpisodeForm, EpisodePlan
 from a2m2_zoo.errors import EpisodeError
-from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.protocol import evaluate
 from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
 from a2m2_zoo.methods.a2m2 import A2M2
