@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from a2m2_zoo._utils.files import check_file, is_folder, write_atomically
 from a2m2_zoo._utils.printable import escaped_json
@@ -197,18 +196,8 @@ def data_name(data: Path, listing: Listing) -> str:
 @contextmanager
 def progress_bars() -> Iterator[Tell]:
     """A bar on stderr that is renamed step by step; nothing is drawn where stderr is no terminal."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=output.stderr,
-        transient=True,
-        disable=not output.stderr.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("starting", total=None)
-        now = ""
+    with output.progress("starting", None) as bar:
+        task, now = bar.task_ids[0], ""
 
         def tell(label: str, done: int, total: int) -> None:
             nonlocal now
