@@ -21,7 +21,10 @@ from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo._utils.workers import apart, each
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.methods.rules import fit_rule
+from a2m2_zoo.ops.ridge import Ridge
 from a2m2_zoo.ops.shots import mean_over_shots
+
+_RIDGE_SCALE = 8.0  # of ridge scores, about 1 - 1/W for the right class, in training
 
 #: What a method keeps of clips: tensors by name. The clip is the first axis of what ``encode`` gives; what
 #: is scored has the episode before it.
@@ -172,19 +175,30 @@ class PairwiseMethod(Method):
 
     Attributes:
         rule: How, one of ``methods.rules.RULES``; None where the configured rule reads no pairs.
+        training_rule: How in training, where ``rule`` is ``ridge``: ``"mean"`` or ``"ridge"``.
         context_free: Whether a pair's score depends on that pair alone, not on the other supports; a
             protocol may then compute every pair once for all episodes.
     """
 
     rule: str | None = "mean"
+    training_rule: str = "mean"
     context_free: bool = True
 
     def episode_logits(self, batch: TrainingBatch) -> Float[Tensor, "e q w"]:
-        """Training learns scores of pairs: a class's is their mean, where answers come by ``ridge``."""
+        """``encode`` and ``score`` of a training batch, by ``training_rule`` where ``rule`` is ``ridge``.
+
+        Training learns scores of pairs; their mean over a class leaves them their unit. What ridge
+        regression makes of them has none and is multiplied by a constant, as the scores of a closed-form
+        solver are by Bertinetto et al. (ICLR 2019).
+        """
         if self.rule != "ridge":
             return super().episode_logits(batch)
         query, support = batch.by_episode(self.encode(batch.query), self.encode(batch.support))
-        return mean_over_shots(self.pairs(query, support), batch.labels, way=batch.way)
+        pairs = self.pairs(query, support)
+        if self.training_rule == "mean":
+            return mean_over_shots(pairs, batch.labels, way=batch.way)
+        fitted = Ridge.fit(self.pairs(support, support), batch.labels, way=batch.way)
+        return _RIDGE_SCALE * fitted.scores(pairs)
 
     @abstractmethod
     def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "e q n"]:

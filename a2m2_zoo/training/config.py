@@ -10,6 +10,7 @@ from a2m2_zoo.methods.blocks._config import Config
 PRECISIONS = ("float32", "bfloat16", "float16")
 OPTIMISERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "steps")
+RULES = ("mean", "ridge")
 _STEPS = 10**9
 
 
@@ -20,6 +21,11 @@ class TrainingConfig(Config):
     Attributes:
         way: Classes per episode.
         shot: Supports per class.
+        most_shots: Where batches differ: each has a number of supports per class from ``shot`` to this, all
+            equally often, and as many episodes as come nearest to the clips of ``batch`` episodes of
+            ``shot``; 0: always ``shot``.
+        rule: How the pair scores of a method with the rule ``ridge`` become the logits that training sees:
+            their ``"mean"`` over a class, or ``"ridge"`` regression over the supports.
         query: Queries per class.
         batch: Episodes that go through the method at once.
         deals: Episodes that share the clips of one draw, each clip encoded once for all of them; 1 gives
@@ -57,6 +63,8 @@ class TrainingConfig(Config):
 
     way: int = 5
     shot: int = 1
+    most_shots: int = 0
+    rule: str = "mean"
     query: int = 5
     batch: int = 4
     deals: int = 1
@@ -93,7 +101,13 @@ class TrainingConfig(Config):
             self._integer(name, low=1, high=_STEPS)
         for name in ("warmup", "validate_every", "patience"):
             self._integer(name, low=0, high=_STEPS)
-        self._integer("pool", low=0)
+        for name in ("pool", "most_shots"):
+            self._integer(name, low=0)
+        if self.most_shots and self.most_shots < self.shot:
+            raise ArgumentError(
+                f"most_shots is {self.most_shots} and shot {self.shot}; expected {self.shot} or more, or 0"
+            )
+        self._choice("rule", RULES)
         self._integer("seed", low=0, high=2**53)
         self._check_deals()
         self._number("lr", low=0.0, above=True)

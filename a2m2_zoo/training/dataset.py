@@ -21,7 +21,7 @@ from a2m2_zoo.features import FeatureCache
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.distort import DistortedSource, Distortion
 from a2m2_zoo.training.shared_clips import dealt, draws
-from a2m2_zoo.training.source import EpisodeSource, FeatureSource
+from a2m2_zoo.training.source import EpisodeSource, FeatureSource, VariedSource
 from a2m2_zoo.training.validation import Validation, check_disjoint
 from a2m2_zoo.video import Limits, Preprocess, normalise, read_clips
 
@@ -138,10 +138,14 @@ def from_features(
         return found, _labels(classes)
 
     features, labels = held(split.train)
-    source: EpisodeSource = FeatureSource(features, labels, draws(config))
-    if distortion is not None:
-        source = DistortedSource(source, distortion, seed=config.seed)
-    source = dealt(source, config)
+
+    def episodes(config: TrainingConfig) -> EpisodeSource:
+        source: EpisodeSource = FeatureSource(features, labels, draws(config))
+        if distortion is not None:
+            source = DistortedSource(source, distortion, seed=config.seed)
+        return dealt(source, config)
+
+    source = VariedSource(episodes, config) if config.most_shots else episodes(config)
     if not split.held:
         return source, None
     features, labels = held(split.held)

@@ -7,6 +7,7 @@ all that tells them apart, and some that are filmed anywhere. ``drawing`` draws 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from a2m2_zoo.methods.blocks._config import Config
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.distort import DistortedSource, Distortion, MixedSource
 from a2m2_zoo.training.shared_clips import dealt, draws
-from a2m2_zoo.training.source import EpisodeSource, FeatureSource
+from a2m2_zoo.training.source import EpisodeSource, FeatureSource, VariedSource
 
 _FITTED, _VALIDATED = 5000, 5100  # the first classes to calibrate and to validate on
 _FAMILY = 4  # related classes follow each other; of those to judge by there is one of each family
@@ -156,6 +157,14 @@ def episodes(
         EpisodeError: There are too few classes or clips.
     """
     config = replace(config, seed=given.seed + config.seed)
+    if config.most_shots:
+        return VariedSource(partial(_episodes, drawn, given, distortion), config)
+    return _episodes(drawn, given, distortion, config)
+
+
+def _episodes(
+    drawn: Drawn, given: Generated, distortion: Distortion | None, config: TrainingConfig
+) -> EpisodeSource:
     form, inside = draws(config), drawn.inside
     maps = {stage: value[inside] for stage, value in drawn.features.maps.items()}
     studio = FeatureSource(

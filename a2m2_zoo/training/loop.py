@@ -16,7 +16,7 @@ from a2m2_zoo._utils.workers import plain
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.data.draws import Draw
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.methods.base import Method
+from a2m2_zoo.methods.base import Method, as_pairwise
 from a2m2_zoo.training import state
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.distributed import Ranks, joined
@@ -100,6 +100,7 @@ def train(
     """
     if config.backbone_lr and backbone is None:
         raise ArgumentError("backbone_lr is above 0 and there is no backbone; give one, and frames")
+    _set_rule(method, config)
     draws = {} if validation is None else validation.draws(config)
     held = next(chain(method.parameters(), (backbone or method).parameters()), torch.empty(0))
     cards = [held.device] if held.device.type == "cuda" else []
@@ -295,3 +296,14 @@ def _facts(loop: _Loop, result: Trained) -> dict[str, Any]:
 
 def _silent(row: Row) -> None:
     """Nobody listens."""
+
+
+def _set_rule(method: Method, config: TrainingConfig) -> None:
+    pairwise = as_pairwise(method)
+    if config.rule == "ridge" and (pairwise is None or pairwise.rule != "ridge"):
+        raise ArgumentError(
+            f"rule is 'ridge' and {type(method).__name__} does not answer by ridge regression over pair "
+            "scores; leave rule out, or train a2m2 with method.shots=ridge"
+        )
+    if pairwise is not None:
+        pairwise.training_rule = config.rule

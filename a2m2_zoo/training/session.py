@@ -146,6 +146,10 @@ class Session:
     def _check(self) -> None:
         """Refuse what cannot be trained before hours of encoding."""
         start, config = self.start, self.start.config
+        if self.videos and config.most_shots:
+            raise ArgumentError(
+                "most_shots draws from features, and videos are decoded in every step; leave one of them out"
+            )
         trainable(start.method, start.backbone if config.backbone_lr else None)
         given = start.generated
         if self.split is not None:
@@ -161,7 +165,9 @@ class Session:
                 f"pool is {config.pool} and {len(counts)} classes can be trained on; "
                 "lower pool or add classes"
             )
-        EpisodePlan(counts, way=config.way, shot=config.shot, query=config.query)
+        EpisodePlan(
+            counts, way=config.way, shot=config.most_shots or config.shot, query=config.query
+        )
 
     def _material(self, ranks: Ranks, stack: ExitStack) -> Material:
         if self.split is None:

@@ -5,7 +5,8 @@ So a run can go on where it stopped, and be split over processes, without any st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from a2m2_zoo.backbones import Features
 from a2m2_zoo.data.plans import EpisodeForm, EpisodeIndices, EpisodePlan, uniform
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import TrainingBatch
+from a2m2_zoo.training.config import TrainingConfig
 
 _CLIPS = 0x5DEECE66D  # keeps the draws of clips apart from those of classes
 
@@ -41,6 +43,49 @@ class EpisodeSource(Protocol):
             index: 0 or more. Rank r of w takes ``(step · accumulate + a) · w + r`` for its a-th batch
                 of a step.
         """
+
+
+class VariedSource:
+    """Batches whose number of supports differs: from ``config.shot`` to ``config.most_shots``.
+
+    Args:
+        make: The source of one number of supports, from settings that have that number and a batch of about
+            as many clips as the given ones.
+        config: The settings; its seed says which batch has how many.
+
+    Attributes:
+        classes: Number of training classes.
+
+    Raises:
+        EpisodeError: A class has too few clips for so many supports.
+
+    >>> features, labels = Features({}, torch.zeros(48, 1, 1)), torch.arange(4).repeat_interleave(12)
+    >>> config = TrainingConfig(way=4, most_shots=10, query=2, batch=4)
+    >>> def make(c: TrainingConfig) -> FeatureSource:
+    ...     form = EpisodeForm(way=c.way, shot=c.shot, query=c.query, episodes=c.batch)
+    ...     return FeatureSource(features, labels, form)
+    >>> source = VariedSource(make, config)
+    >>> [(b.episodes, len(b.labels) // b.way) for b in map(source.batch, range(4))]
+    [(1, 7), (2, 4), (2, 4), (1, 8)]
+    """
+
+    def __init__(
+        self, make: Callable[[TrainingConfig], EpisodeSource], config: TrainingConfig
+    ) -> None:
+        clips = config.batch * (config.shot + config.query) / config.deals
+        shots = range(config.shot, config.most_shots + 1)
+        draws = {shot: max(1, round(clips / (shot + config.query))) for shot in shots}
+        self._sources = [
+            make(replace(config, shot=shot, most_shots=0, batch=draws[shot] * config.deals))
+            for shot in shots
+        ]
+        self.classes = self._sources[0].classes
+        self._seed = config.seed
+
+    def batch(self, index: int) -> TrainingBatch:
+        """A batch of the source whose number of supports was drawn for this index."""
+        share = uniform((self._seed << 20) + index, 1)[0]
+        return self._sources[int(share * len(self._sources))].batch(index)
 
 
 class FeatureSource:
