@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _folders import Folder
 from _receipt import publish, receipt
-from accuracy import cached
 from torch import Tensor
 
 from a2m2_zoo import load_model
 from a2m2_zoo.evaluation.bank_check.growth import growth
 from a2m2_zoo.evaluation.bank_check.labels import DOUBT, leave_one_out
-from a2m2_zoo.features import default_cache, encode_clips
 from a2m2_zoo.methods.base import take
 from a2m2_zoo.recognition.model import Model
 
@@ -128,8 +127,8 @@ def main() -> None:
     model = load_model(options.model)
     rows = []
     for folder in options.folders:
-        cache, clips, labels = cached(folder, model, options.cache or default_cache())
-        found = encode_clips(model.method, cache.read(clips))
+        opened = Folder.open(folder, model, options.cache)
+        found, labels = opened.encoded(model.method), opened.labels
         for way, shot in SIZES:
             facts = {"data": folder.name, "way": way, "clips_per_class": shot}
             found_labels = mislabelled(model, found, labels, way, shot, options.banks)

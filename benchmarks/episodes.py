@@ -23,9 +23,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from a2m2_zoo import load_model
+from a2m2_zoo.data.draws import draw_episodes
 from a2m2_zoo.data.index import class_folders
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.evaluation.baselines import build_baseline
-from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.features import FeatureCache, default_cache, encode_clips
 from a2m2_zoo.methods.a2m2 import A2M2
@@ -77,7 +78,7 @@ def distinct(own: Tensor, *, power: float) -> Tensor:
 def against_pot(method: A2M2, descriptors: dict[str, Tensor], labels: Tensor) -> dict[str, Any]:
     """Both ways on the same episodes, alternating, on one thread."""
     solved = exact(method)
-    draw = draw_episodes(labels, episodes=64, seed=0)
+    draw = draw_episodes(labels, EpisodeForm(episodes=64))
     ours, loop, worst = [], [], 0.0
     for _ in range(5):
         start = time.perf_counter()
@@ -125,7 +126,7 @@ def main() -> None:
         people=any(baseline.method.reads_people for baseline in baselines),
     )
     cache.fill(clips)
-    draw = draw_episodes(labels, shot=options.shot, episodes=options.episodes, seed=0)
+    draw = draw_episodes(labels, EpisodeForm(shot=options.shot, episodes=options.episodes))
     rows = []
     pot: dict[str, Any] = {}
     for baseline in baselines:

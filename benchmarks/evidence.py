@@ -7,20 +7,18 @@ Every clip is encoded once; all forms answer the same episodes. Prints a JSON re
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from _folders import opened, parser
 from _receipt import publish, receipt
-from accuracy import cached, sources_of
 
 from a2m2_zoo import load_model
-from a2m2_zoo.evaluation.episodes import draw_episodes
+from a2m2_zoo.data.draws import draw_episodes
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.evaluation.statistics import mean_interval
-from a2m2_zoo.features import default_cache, encode_clips
 from a2m2_zoo.methods.a2m2 import A2M2
 
 SHOTS = (1, 5)
@@ -56,24 +54,18 @@ def forms(head: A2M2) -> dict[str, A2M2]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--model", default="a2m2-lite0")
-    parser.add_argument("--episodes", type=int, default=2000)
-    parser.add_argument("--cache", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out")
-    options = parser.parse_args()
+    given = parser(__doc__)
+    given.add_argument("--model", default="a2m2-lite0")
+    options = given.parse_args()
     model = load_model(options.model)
     assert isinstance(model.method, A2M2)
     rows: list[dict[str, Any]] = []
-    for folder in options.folders:
-        cache, clips, labels = cached(folder, model, options.cache or default_cache())
-        encoded = encode_clips(model.method, cache.read(clips))
-        way, sources = min(5, int(labels.max()) + 1), sources_of(folder.name, clips)
+    for folder in opened(options, model):
+        labels, sources, encoded = folder.labels, folder.sources, folder.encoded(model.method)
+        way = min(5, int(labels.max()) + 1)
         for shot in SHOTS:
-            sizes = {"way": way, "shot": shot, "episodes": options.episodes, "seed": options.seed}
-            draw = draw_episodes(labels, **sizes, sources=sources)
+            form = EpisodeForm(way=way, shot=shot, episodes=options.episodes, seed=options.seed)
+            draw = draw_episodes(labels, form, sources=sources)
             for name, method in forms(model.method).items():
                 right = score_draw(method, encoded, draw).argmax(-1) == draw.truth
                 accuracy, interval = mean_interval(100 * right.double().mean(1).numpy())

@@ -9,20 +9,18 @@ untrained heads are. Prints a JSON receipt.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+from _folders import opened, parser
 from _receipt import publish, receipt
-from accuracy import cached
 
 from a2m2_zoo import load_model
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.evaluation.baselines import build_baseline, known_baselines
 from a2m2_zoo.evaluation.openset import OpenOutcome, evaluate_open
 from a2m2_zoo.evaluation.statistics import accuracy_at
-from a2m2_zoo.features import default_cache, encode_clips
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 
@@ -41,36 +39,27 @@ def row(outcome: OpenOutcome, **facts: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--models", default="a2m2-lite0,a2m2-lite0-free,protonet-lite0")
-    parser.add_argument("--methods", help="heads on the first model's features; all if not given")
-    parser.add_argument("--episodes", type=int, default=2000)
-    parser.add_argument("--cache", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out")
-    options = parser.parse_args()
+    given = parser(__doc__, models=True)
+    given.add_argument("--methods", help="heads on the first model's features; all if not given")
+    options = given.parse_args()
     models = [load_model(name) for name in options.models.split(",")]
     names = known_baselines(models[0]) if options.methods is None else options.methods.split(",")
     baselines = [build_baseline(n, models[0]) for n in names if n and n != models[0].method_name]
     rows: list[dict[str, Any]] = []
-    for folder in options.folders:
-        cache, clips, labels = cached(folder, models[0], options.cache or default_cache())
+    for folder in opened(options, models[0]):
         entries = [(m.id, m.method, by, m.origin) for m in models for by in (m, None)]
         entries += [
             (baseline.name, baseline.method, None, baseline.status) for baseline in baselines
         ]
         for name, method, model, status in entries:
-            descriptors = encode_clips(method, cache.read(clips))
+            descriptors = folder.encoded(method)
             for shot in (1, 5):
                 outcome = evaluate_open(
                     method,
                     descriptors,
-                    labels,
+                    folder.labels,
                     model=model,
-                    shot=shot,
-                    episodes=options.episodes,
-                    seed=options.seed,
+                    form=EpisodeForm(shot=shot, episodes=options.episodes, seed=options.seed),
                 )
                 facts = {"data": folder.name, "method": name, "status": status, "shot": shot}
                 by = "probability" if outcome.calibrated else "best score"

@@ -62,7 +62,7 @@ def source(config: TrainingConfig) -> EpisodeSource:
     }
     features = Features(maps, torch.rand(count, 8, 1280, generator=draw).half())
     labels = torch.arange(CLASSES).repeat_interleave(CLIPS)
-    return dealt(FeatureSource(features, labels, **draws(config)), config)
+    return dealt(FeatureSource(features, labels, draws(config)), config)
 
 
 def timed(method: Method, *, sizes: dict[str, int], steps: int) -> float:

@@ -10,6 +10,7 @@ import argparse
 
 from a2m2_zoo import load_model
 from a2m2_zoo.data.index import class_folders
+from a2m2_zoo.evaluation.bench import Protocol
 from a2m2_zoo.evaluation.compare import compare
 
 parser = argparse.ArgumentParser()
@@ -21,13 +22,12 @@ parser.add_argument("--methods", default="a2m2,a2m2-diagonal,a2m2-otam,protonet,
 parser.add_argument("--cache", help="folder for what the backbone gives")
 options = parser.parse_args()
 
+shots = tuple(int(shot) for shot in options.shots.split(","))
 found = compare(
     load_model(),
     class_folders(options.folder),
     methods=options.methods.split(","),
-    way=options.way,
-    shots=[int(shot) for shot in options.shots.split(",")],
-    episodes=options.episodes,
+    protocol=Protocol(way=options.way, shots=shots, episodes=options.episodes),
     cache=options.cache,
 )
 print(f"{found.way}-way, {found.episodes} episodes, chance {found.chance:.0f} %")

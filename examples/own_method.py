@@ -18,6 +18,7 @@ from torch.nn import functional
 from a2m2_zoo import load_model
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.data.index import class_folders
+from a2m2_zoo.evaluation.bench import Protocol
 from a2m2_zoo.evaluation.compare import compare
 from a2m2_zoo.methods import METHODS, Config, Descriptors, PairwiseMethod
 
@@ -66,9 +67,7 @@ if __name__ == "__main__":
         load_model(),
         class_folders(options.folder),
         methods=["a2m2", "protonet", "drift"],
-        way=options.way,
-        shots=[1],
-        episodes=options.episodes,
+        protocol=Protocol(way=options.way, shots=(1,), episodes=options.episodes),
         cache=options.cache,
     )
     for result in found.results:

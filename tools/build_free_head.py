@@ -23,15 +23,15 @@ from torch import Tensor
 
 from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Backbone, Features, build_backbone
-from a2m2_zoo.evaluation.episodes import draw_episodes
+from a2m2_zoo.data.draws import draw_episodes
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.evaluation.openset import pairs_of
 from a2m2_zoo.hub.manifest import package_file, parse_manifest
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Method, as_pairwise, concatenate
 from a2m2_zoo.methods.blocks import A2Config, M2Config
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
-from a2m2_zoo.methods.rules import fit_rule
-from a2m2_zoo.recognition.calibration import scale_of
+from a2m2_zoo.recognition.calibration import episodes_scale
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.synthetic import STYLES
 from a2m2_zoo.video import Preprocess
@@ -124,12 +124,11 @@ def calibrated(model: Model, held: list[tuple[list[Features], Tensor]]) -> Model
         for items, labels in held:
             with torch.inference_mode():
                 encoded = concatenate([method.encode(item) for item in items])
-            draw = draw_episodes(labels, shot=shot, episodes=EPISODES, seed=SEED)
+            draw = draw_episodes(labels, EpisodeForm(shot=shot, episodes=EPISODES, seed=SEED))
             pairs.append(pairs_of(method, encoded, draw))
         asked, among = (torch.cat(part) for part in zip(*pairs, strict=True))
-        fitted = fit_rule(method.rule or "mean", among, draw.labels, way=5)
-        scales[shot] = scale_of(fitted, asked, draw.truth)
-        right = (fitted.scores(asked).argmax(-1) == draw.truth).double().mean(1)
+        scales[shot], scores = episodes_scale(method.rule or "mean", asked, among, draw)
+        right = (scores.argmax(-1) == draw.truth).double().mean(1)
         accuracy = [f"{100 * float(part.mean()):.1f}" for part in right.split(EPISODES)]
         print(f"{model.id}, {shot}-shot: {', '.join(accuracy)} % held out, scale {scales[shot]}")
     return replace(model, scales=scales)

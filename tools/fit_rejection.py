@@ -21,6 +21,7 @@ from torch import Tensor
 from a2m2_zoo import load_model
 from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Features, build_backbone
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.evaluation.openset import draw_open, pairs_of
 from a2m2_zoo.evaluation.statistics import auroc
 from a2m2_zoo.hub import checkpoint
@@ -63,7 +64,8 @@ def fitted(name: str, found: Features, labels: Tensor) -> dict[str, Any]:
     for shot in SHOTS:
         rows, truth = [], []
         for way, episodes in WAYS.items():
-            draw = draw_open(labels, way=way, shot=shot, query=2, episodes=episodes, seed=SEED)
+            form = EpisodeForm(way=way, shot=shot, query=2, episodes=episodes, seed=SEED)
+            draw = draw_open(labels, form)
             queries, supports = pairs_of(method, descriptors, draw)
             known = SupportSet.of(model, supports, draw.labels, way=way)
             rows.append(known.features(queries).flatten(0, 1))

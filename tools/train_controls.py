@@ -38,8 +38,9 @@ from torch import Tensor
 from a2m2_zoo import __version__, load_model
 from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Features
+from a2m2_zoo.data.draws import Draw, draw_episodes
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.evaluation.statistics import mean_interval
 from a2m2_zoo.evaluation.warps import instants, looked_at
@@ -169,7 +170,7 @@ def measured(method: Method, *, aligned: int = 0) -> dict[str, np.ndarray]:
         for shot, episodes in ((1, most), (5, most // 2)):
             way = min(5, int(labels.max()) + 1)
             for condition, count in (("aligned", aligned or episodes), ("shifted", episodes)):
-                draw = draw_episodes(labels, way=way, shot=shot, episodes=count, seed=0)
+                draw = draw_episodes(labels, EpisodeForm(way=way, shot=shot, episodes=count))
                 if condition == "shifted":
                     draw = replace(draw, query=draw.query + len(labels))
                 found[f"{name}/{shot}/{condition}"] = right(method, both, draw)

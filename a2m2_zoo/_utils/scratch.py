@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import stat
 import time
@@ -110,7 +109,7 @@ def _held(
     handle, path = -1, parent
     try:
         while True:
-            path = parent / f".a2m2-{secrets.token_hex(8)}{suffix}"
+            path = parent / f".a2m2-{os.urandom(8).hex()}{suffix}"
             handle = make(path)
             if _POSIX:
                 _lock(handle, wait=True)

@@ -149,18 +149,22 @@ class Engine:
         # A path of the machine where it was made is nobody's business here.
         return replace(bank, sources=tuple(Path(source).name for source in bank.sources))
 
+    def recognizer(self, bank: SupportBank) -> Recognizer:
+        """The model bound to a visitor's classes."""
+        with self._one:
+            self._go_on()
+            return Recognizer(self.model, bank)
+
     def classify(
-        self, path: Path, bank: SupportBank, *, reject_below: float, picture: Path
+        self, path: Path, recognizer: Recognizer, *, reject_below: float, picture: Path
     ) -> Answer:
         """The action of one clip; ``picture`` is where the explanation goes.
 
         Raises:
             VideoError: The clip cannot be read.
-            EpisodeError: There are fewer than two classes.
         """
         with self._one:
             self._go_on()
-            recognizer = Recognizer(self.model, bank)
             answer = recognizer(
                 path, reject_below=reject_below, limits=self.limits.video, plans=True
             )
@@ -169,7 +173,7 @@ class Engine:
                 return Answer(named, None)
             clip = read_clip(path, self.model.preprocess, limits=self.limits.video)
             try:
-                return Answer(named, explain(named, clip, bank, picture))
+                return Answer(named, explain(named, clip, recognizer.bank, picture))
             except DependencyError:
                 return Answer(named, None)
 

@@ -13,6 +13,7 @@ from a2m2_zoo.app.engine import Answer, Engine, Spotted
 from a2m2_zoo.app.store import ANYONE, owner_of
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.recognition.bank import SupportBank
+from a2m2_zoo.recognition.recognizer import Recognizer
 
 _NAME = 60
 _LOST = "this page was left or unused for long, and its clips are deleted; reload it"
@@ -24,9 +25,6 @@ class Session:
     Args:
         engine: What computes.
         key: The session's name: its visitor, a dot, the rest.
-
-    Attributes:
-        bank: The classes so far; None where there is none.
     """
 
     def __init__(self, engine: Engine, key: str = f"{ANYONE}.") -> None:
@@ -36,9 +34,19 @@ class Session:
         self._drawn = False
         self._offered = 0
         self._pictures = 0
-        self.bank: SupportBank | None = engine.start
+        self._made: Recognizer | None = None  # of the classes as they are
+        self.bank = engine.start
         self.lock = threading.RLock()
         self.used = time.monotonic()
+
+    @property
+    def bank(self) -> SupportBank | None:
+        """The classes so far; None where there is none."""
+        return self._bank
+
+    @bank.setter
+    def bank(self, bank: SupportBank | None) -> None:
+        self._bank, self._made = bank, None
 
     def add(self, name: object, files: object) -> str:
         """Add clips to a class.
@@ -155,9 +163,9 @@ class Session:
             A2M2Error: There are too few classes, or the clip cannot be read.
         """
         path = self._clip(given)
-        bank = self._classes()
+        recognizer = self._recognizer()
         return self._engine.classify(
-            path, bank, reject_below=_share(reject_below), picture=self._picture("why")
+            path, recognizer, reject_below=_share(reject_below), picture=self._picture("why")
         )
 
     def spot(self, given: object, reject_below: object = None) -> Spotted:
@@ -203,6 +211,13 @@ class Session:
                 "from, or try the drawn clips"
             )
         return self.bank
+
+    def _recognizer(self) -> Recognizer:
+        """The model bound to the classes, made with the first question about them."""
+        bank = self._classes()
+        if self._made is None:
+            self._made = self._engine.recognizer(bank)
+        return self._made
 
     def _room(self, label: str, more: int) -> None:
         limits, bank = self._engine.limits, self.bank

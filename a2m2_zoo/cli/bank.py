@@ -10,6 +10,7 @@ import typer
 from a2m2_zoo._utils.files import check_file, exists, is_folder, locked
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import read_supports
+from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import BankError
 from a2m2_zoo.hub import DEFAULT_MODEL
 
@@ -27,25 +28,21 @@ DataArgument = Annotated[
 
 
 @app.command()
+@grouped
 def create(
     data: DataArgument,
     bank: Annotated[Path, typer.Option("--out", "-o", help="The file to write (.safetensors).")],
+    *,
     model: options.ModelOption = DEFAULT_MODEL,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
-    workers: options.WorkersOption = None,
+    reading: options.Reading,
     force: Annotated[bool, typer.Option("--force", help="Replace a bank that is there.")] = False,
-    max_megapixels: options.MegapixelsOption = 16.0,
-    max_frames: options.FramesOption = 20_000,
-    max_seconds: options.SecondsOption = 60.0,
 ) -> None:
     """Encode every clip of DATA and write the bank."""
     if exists(bank) and not force:
         raise _there(bank)
     check_file(bank)
-    limits = options.limits(max_megapixels, max_frames, max_seconds)
-    recogniser = options.open_model(model, device)
-    made, broken = read_supports(data, recogniser, workers=workers, limits=limits)
+    recogniser = options.open_model(model, reading.device)
+    made, broken = read_supports(data, recogniser, workers=reading.workers, limits=reading.limits)
     with locked(bank, tell=output.complain):
         if bank.exists() and not force:  # Another process made it meanwhile.
             raise _there(bank)
@@ -56,27 +53,25 @@ def create(
 
 
 @app.command()
+@grouped
 def add(
     bank: BankArgument,
     data: DataArgument,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
+    *,
+    machine: options.Machine,
     model: Annotated[
         str | None, typer.Option("--model", help="Where the bank's model lies, if not by its name.")
     ] = None,
     workers: options.WorkersOption = None,
-    max_megapixels: options.MegapixelsOption = 16.0,
-    max_frames: options.FramesOption = 20_000,
-    max_seconds: options.SecondsOption = 60.0,
+    bounds: options.Bounds,
 ) -> None:
     """Add the clips of DATA to BANK: new classes, or more supports of classes it has."""
     from a2m2_zoo.recognition.bank import SupportBank
 
     before = SupportBank.load(bank)
-    limits = options.limits(max_megapixels, max_frames, max_seconds)
-    recogniser = options.open_model(model or before.model, device)
+    recogniser = options.open_model(model or before.model, machine.device)
     before.check(recogniser)
-    more, broken = read_supports(data, recogniser, workers=workers, limits=limits)
+    more, broken = read_supports(data, recogniser, workers=workers, limits=bounds.limits)
 
     def grown(now: SupportBank) -> SupportBank:
         now.check(recogniser)
@@ -120,19 +115,16 @@ def show(bank: BankArgument, json: options.JsonOption = False) -> None:
 
 
 @app.command()
+@grouped
 def check(
     supports: Annotated[
         Path,
         typer.Argument(metavar="SUPPORTS", help="A folder with one folder per class, or a bank."),
     ],
+    *,
     model: options.ModelOption = DEFAULT_MODEL,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
-    workers: options.WorkersOption = None,
+    reading: options.Reading,
     json: options.JsonOption = False,
-    max_megapixels: options.MegapixelsOption = 16.0,
-    max_frames: options.FramesOption = 20_000,
-    max_seconds: options.SecondsOption = 60.0,
 ) -> None:
     """Find what to act on before SUPPORTS are used: bad clips, copies, wrong labels.
 
@@ -143,8 +135,7 @@ def check(
     from a2m2_zoo.evaluation.bank_check import check_bank, check_supports
     from a2m2_zoo.recognition.bank import SupportBank
 
-    limits = options.limits(max_megapixels, max_frames, max_seconds)
-    recogniser = options.open_model(model, device)
+    recogniser = options.open_model(model, reading.device)
     if is_folder(supports) or not exists(supports):
         from a2m2_zoo.data.index import class_folders
 
@@ -153,8 +144,8 @@ def check(
             report = check_supports(
                 supports,
                 model=recogniser,
-                workers=workers,
-                limits=limits,
+                workers=reading.workers,
+                limits=reading.limits,
                 on_clip=lambda: bar.advance(bar.task_ids[0]),
             )
     else:

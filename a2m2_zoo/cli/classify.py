@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from a2m2_zoo._utils.files import is_folder
 from a2m2_zoo.cli import FAILED, options, output, signals
+from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import A2M2Error, VideoError, VideoNotFoundError
 from a2m2_zoo.hub import DEFAULT_MODEL
 
@@ -21,74 +23,82 @@ if TYPE_CHECKING:
     from a2m2_zoo.video import Limits
 
 
-def classify(
-    query: Annotated[
-        list[Path], typer.Argument(metavar="QUERY", help="Clips, or folders of clips.")
-    ],
-    supports: options.SupportsOption,
-    model: options.ModelOption = DEFAULT_MODEL,
-    pose: options.PoseOption = True,
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What an answer is to hold."""
+
     top_k: Annotated[
         int | None, typer.Option("--top-k", min=1, help="Keep the k best classes.")
-    ] = None,
+    ] = None
     reject_below: Annotated[
         float | None,
         typer.Option(
             "--reject-below", min=0, max=1, help="Less likely right than this: say unknown."
         ),
-    ] = None,
+    ] = None
     explain: Annotated[
         Path | None,
         typer.Option("--explain", help="Draw why, as a picture; with several queries, numbered."),
-    ] = None,
-    text_weight: options.TextWeightOption = None,
-    class_names: options.ClassNamesOption = None,
-    template: options.TemplateOption = None,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How many clips are at hand at once."""
+
     batch_size: Annotated[
         int | None,
         typer.Option("--batch-size", min=1, help="Clips encoded together; changes speed only."),
-    ] = None,
-    workers: options.WorkersOption = None,
-    json: options.JsonOption = False,
-    csv: options.CsvOption = False,
-    max_megapixels: options.MegapixelsOption = 16.0,
-    max_frames: options.FramesOption = 20_000,
-    max_seconds: options.SecondsOption = 60.0,
+    ] = None
+    workers: options.WorkersOption = None
+
+
+@grouped
+def classify(
+    query: Annotated[
+        list[Path], typer.Argument(metavar="QUERY", help="Clips, or folders of clips.")
+    ],
+    supports: options.SupportsOption,
+    *,
+    model: options.ModelOption = DEFAULT_MODEL,
+    pose: options.PoseOption = True,
+    wanted: Wanted,
+    text: options.Text,
+    machine: options.Machine,
+    pace: Pace,
+    answers: options.Answers,
+    bounds: options.Bounds,
 ) -> None:
     """Name the action of clips, given a few labelled clips per action.
 
     Exit code 0: all answered; 1: some clips failed, the others are answered; 2: the call is wrong.
     """
-    form = options.form(json=json, csv=csv)
-    limits = options.limits(max_megapixels, max_frames, max_seconds)
-    text = options.text(text_weight, class_names, template)
-    if explain is not None:
+    form, limits, words = answers.form, bounds.limits, text.options
+    if wanted.explain is not None:
         from a2m2_zoo.report.explain import check_ready
 
-        check_ready(explain)
+        check_ready(wanted.explain)
     given = [(path, *expand([path])) for path in query]
     clips = [clip for _, some, _ in given for clip in some]
-    recogniser = options.open_model(model, device, pose=pose)
+    recogniser = options.open_model(model, machine.device, pose=pose)
     from a2m2_zoo.recognition.recognizer import Recognizer
 
-    bank, broken = read_supports(supports, recogniser, workers=workers, limits=limits)
-    recognizer = Recognizer(recogniser, bank, **text)
-    answers = recognizer.iter_classify(
+    bank, broken = read_supports(supports, recogniser, workers=pace.workers, limits=limits)
+    recognizer = Recognizer(recogniser, bank, **words)
+    asked = recognizer.iter_classify(
         clips,
-        top_k=top_k,
-        reject_below=reject_below,
-        plans=explain is not None,
-        batch_size=batch_size,
-        workers=workers,
+        top_k=wanted.top_k,
+        reject_below=wanted.reject_below,
+        plans=wanted.explain is not None,
+        batch_size=pace.batch_size,
+        workers=pace.workers,
         limits=limits,
     )
     found: list[Prediction | A2M2Error] = []
     stopped: BaseException | None = None
     with output.progress("classifying", len(clips)) as bar:
         try:
-            for answer in answers:
+            for answer in asked:
                 found.append(answer)
                 bar.advance(bar.task_ids[0])
         except (KeyboardInterrupt, A2M2Error, MemoryError, OSError) as error:
@@ -98,9 +108,9 @@ def classify(
     failures = [answer for _, answer in rows if isinstance(answer, A2M2Error)]
     for failure in failures:
         output.complain(failure)
-    if explain is not None:
+    if wanted.explain is not None:
         answered = [(clip, a) for clip, a in rows if not isinstance(a, A2M2Error)]
-        draw(explain, answered, recognizer, limits)
+        draw(wanted.explain, answered, recognizer, limits)
     if isinstance(stopped, KeyboardInterrupt):
         output.complain(f"interrupted; {len(clips) - len(found)} clip(s) have no answer")
         raise typer.Exit(signals.exit_code())

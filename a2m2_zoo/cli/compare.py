@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from a2m2_zoo._utils.files import check_file, is_folder, write_atomically
 from a2m2_zoo._utils.printable import escaped_json
 from a2m2_zoo.cli import FAILED, options, output
+from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import A2M2Error, ArgumentError, SaveError
 from a2m2_zoo.hub import DEFAULT_MODEL
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from a2m2_zoo.data.lists import Listing
+    from a2m2_zoo.data.plans import EpisodeForm
     from a2m2_zoo.evaluation.bench import Progress as Tell
+    from a2m2_zoo.evaluation.bench import Protocol
     from a2m2_zoo.evaluation.results import Comparison, MethodResult
     from a2m2_zoo.recognition.model import Model
     from a2m2_zoo.report.page import Explained
@@ -33,20 +36,12 @@ DataArgument = Annotated[
         metavar="DATA", help="A folder with one folder of clips per class, or a list's videos."
     ),
 ]
-WayOption = Annotated[int, typer.Option("--way", min=2, help="Classes per episode.")]
-ShotOption = Annotated[
-    str, typer.Option("--shot", help="Supports per class; several with commas between.")
-]
-QueryOption = Annotated[int, typer.Option("--query", min=1, help="Queries per class.")]
-EpisodesOption = Annotated[int, typer.Option("--episodes", min=1, help="How many.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same episodes.")]
 ListOption = Annotated[
     Path | None, typer.Option("--list", help="An official list; DATA then holds its videos.")
 ]
 BenchmarkOption = Annotated[
     str | None, typer.Option("--benchmark", help="The benchmark that the list or folder is of.")
 ]
-SplitOption = Annotated[str, typer.Option("--split", help="train, val or test.")]
 CacheOption = Annotated[
     Path | None,
     typer.Option("--cache", help="Folder of encoded clips; a second run starts from there."),
@@ -62,8 +57,53 @@ HereWorkersOption = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Episodes:
+    """Which episodes everything is measured on."""
+
+    way: Annotated[int, typer.Option("--way", min=2, help="Classes per episode.")] = 5
+    shot: Annotated[
+        str, typer.Option("--shot", help="Supports per class; several with commas between.")
+    ] = "1,5"
+    query: Annotated[int, typer.Option("--query", min=1, help="Queries per class.")] = 1
+    episodes: Annotated[int, typer.Option("--episodes", min=1, help="How many.")] = 10_000
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same episodes.")] = 0
+
+    def protocol(self, *, open_set: bool) -> Protocol:
+        """The same for the package's functions."""
+        from a2m2_zoo.evaluation.bench import Protocol
+
+        return Protocol(
+            way=self.way,
+            shots=read_shots(self.shot),
+            query=self.query,
+            episodes=self.episodes,
+            seed=self.seed,
+            open_set=open_set,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clips:
+    """Which clips everything is measured on."""
+
+    data: DataArgument
+    list_file: ListOption = None
+    benchmark: BenchmarkOption = None
+    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test"
+
+    def open(self) -> Listing:
+        """The clips that the options name."""
+        from a2m2_zoo.data.lists import open_dataset
+
+        return open_dataset(
+            self.data, list_file=self.list_file, benchmark=self.benchmark, split=self.split
+        )
+
+
+@grouped
 def compare(
-    data: DataArgument,
+    *,
     methods: Annotated[
         str | None,
         typer.Option(
@@ -73,17 +113,10 @@ def compare(
             show_default="all",
         ),
     ] = None,
-    way: WayOption = 5,
-    shot: ShotOption = "1,5",
-    query: QueryOption = 1,
-    episodes: EpisodesOption = 10_000,
-    seed: SeedOption = 0,
+    episodes: Episodes,
     model: options.ModelOption = DEFAULT_MODEL,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
-    list_file: ListOption = None,
-    benchmark: BenchmarkOption = None,
-    split: SplitOption = "test",
+    machine: options.Machine,
+    clips: Clips,
     cache: CacheOption = None,
     workers: HereWorkersOption = None,
     open_set: OpenOption = False,
@@ -101,7 +134,6 @@ def compare(
 
     Exit code 0: every clip counted; 1: some clips could not be read; 2: the call is wrong.
     """
-    shots = read_shots(shot)
     names = None if methods is None else [n.strip() for n in methods.split(",") if n.strip()]
     for file in (json, html):
         if file is not None and file != Path("-"):
@@ -110,8 +142,9 @@ def compare(
                     f"cannot write {str(file)!r}: its folder does not exist; make it first"
                 )
             check_file(file)
-    listing = open_listing(data, list_file, benchmark, split)
-    recogniser = options.open_model(model, device)
+    listing = clips.open()
+    protocol = episodes.protocol(open_set=open_set)
+    recogniser = options.open_model(model, machine.device)
     from a2m2_zoo.evaluation.compare import compare as run
 
     with progress_bars() as tell:
@@ -119,15 +152,10 @@ def compare(
             recogniser,
             listing.classes,
             methods=names,
-            way=way,
-            shots=shots,
-            query=query,
-            episodes=episodes,
-            seed=seed,
+            protocol=protocol,
             workers=workers,
             cache=cache,
-            name=data_name(data, listing),
-            open_set=open_set,
+            name=data_name(clips.data, listing),
             progress=tell,
         )
     if json is not None:
@@ -138,7 +166,7 @@ def compare(
         from a2m2_zoo.report.page import write_page
 
         counted = {name: listing.classes[name] for name in found.class_names}
-        explained = _explained(recogniser, counted, way=way, shot=shots[0], seed=seed)
+        explained = _explained(recogniser, counted, protocol.form(protocol.shots[0]))
         write_page(html, found, explained=explained)
     complain(found, listing)
 
@@ -158,13 +186,6 @@ def read_shots(text: str) -> tuple[int, ...]:
         raise ArgumentError(f"--shot is {text!r}; expected whole numbers such as 1,5") from error
 
 
-def open_listing(data: Path, list_file: Path | None, benchmark: str | None, split: str) -> Listing:
-    """The clips that the options name."""
-    from a2m2_zoo.data.lists import open_dataset
-
-    return open_dataset(data, list_file=list_file, benchmark=benchmark, split=split)
-
-
 def data_name(data: Path, listing: Listing) -> str:
     """What to call the clips: the benchmark and its split where known, else the folder."""
     if listing.benchmark is None:
@@ -175,18 +196,8 @@ def data_name(data: Path, listing: Listing) -> str:
 @contextmanager
 def progress_bars() -> Iterator[Tell]:
     """A bar on stderr that is renamed step by step; nothing is drawn where stderr is no terminal."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=output.stderr,
-        transient=True,
-        disable=not output.stderr.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("starting", total=None)
-        now = ""
+    with output.progress("starting", None) as bar:
+        task, now = bar.task_ids[0], ""
 
         def tell(label: str, done: int, total: int) -> None:
             nonlocal now
@@ -221,14 +232,16 @@ def complain(found: Comparison, listing: Listing) -> None:
 
 
 def _explained(
-    model: Model, classes: Mapping[str, Sequence[Path]], *, way: int, shot: int, seed: int
+    model: Model, classes: Mapping[str, Sequence[Path]], form: EpisodeForm
 ) -> Sequence[Explained]:
     """A few answers with pictures; the page does without if they cannot be drawn."""
     from a2m2_zoo.report.examples import explained_episodes
 
     with output.stderr.status("explaining a few episodes"):
         try:
-            return explained_episodes(model, classes, way=way, shot=shot, seed=seed, count=4)
+            return explained_episodes(
+                model, classes, way=form.way, shot=form.shot, seed=form.seed, count=4
+            )
         except A2M2Error as error:
             output.complain(f"the page has no explained answers: {error}")
             return ()

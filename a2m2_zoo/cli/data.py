@@ -51,7 +51,7 @@ def synth(
 
     The same options give the same clips. The folder appears whole or not at all.
     """
-    from a2m2_zoo.synthetic import NAMED_ACTIONS, STYLES, write_dataset
+    from a2m2_zoo.synthetic import NAMED_ACTIONS, STYLES, ClipFormat, write_dataset
 
     if style is not None and style not in STYLES:
         raise ArgumentError(f"--style is {style!r}; expected one of {', '.join(STYLES)}")
@@ -65,9 +65,7 @@ def synth(
             named=named,
             style=style,
             studio=studio,
-            frames=frames,
-            fps=fps,
-            size=size,
+            form=ClipFormat(frames=frames, fps=fps, size=size),
             progress=lambda done, _: bar.update(bar.task_ids[0], completed=done),
         )
     size_mb = sum(path.stat().st_size for path in written) / 1e6

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from a2m2_zoo.cli import FAILED, options, output, signals
+from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import A2M2Error
 from a2m2_zoo.hub import DEFAULT_MODEL
 
@@ -15,29 +17,31 @@ if TYPE_CHECKING:
     from a2m2_zoo.recognition.episode import Prediction
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Which episode is drawn."""
+
+    way: Annotated[int, typer.Option("--way", min=2, help="Classes.")] = 5
+    shot: Annotated[int, typer.Option("--shot", min=1, help="Supports per class.")] = 1
+    query: Annotated[int, typer.Option("--query", min=1, help="Queries per class.")] = 1
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same episode.")] = 0
+
+
+@grouped
 def episode(
     data: Annotated[Path, typer.Argument(help="A folder with one folder of clips per class.")],
-    way: Annotated[int, typer.Option("--way", min=2, help="Classes.")] = 5,
-    shot: Annotated[int, typer.Option("--shot", min=1, help="Supports per class.")] = 1,
-    query: Annotated[int, typer.Option("--query", min=1, help="Queries per class.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same episode.")] = 0,
+    *,
+    sizes: Sizes,
     model: options.ModelOption = DEFAULT_MODEL,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
-    workers: options.WorkersOption = None,
-    json: options.JsonOption = False,
-    csv: options.CsvOption = False,
-    max_megapixels: options.MegapixelsOption = 16.0,
-    max_frames: options.FramesOption = 20_000,
-    max_seconds: options.SecondsOption = 60.0,
+    reading: options.Reading,
+    answers: options.Answers,
 ) -> None:
     """Draw a W-way K-shot episode, classify its queries, and show how many are right."""
     from a2m2_zoo.recognition.episode import build_episode
 
-    form = options.form(json=json, csv=csv)
-    limits = options.limits(max_megapixels, max_frames, max_seconds)
-    drawn = build_episode(data, way=way, shot=shot, query=query, seed=seed)
-    recogniser = options.open_model(model, device)
+    form, limits = answers.form, reading.limits
+    drawn = build_episode(data, **asdict(sizes))
+    recogniser = options.open_model(model, reading.device)
     from a2m2_zoo.api import build_bank
     from a2m2_zoo.recognition.recognizer import Recognizer
 
@@ -45,17 +49,17 @@ def episode(
         bank = build_bank(
             drawn,
             model=recogniser,
-            workers=workers,
+            workers=reading.workers,
             limits=limits,
             on_clip=lambda *_: bar.advance(bar.task_ids[0]),
         )
     recognizer = Recognizer(recogniser, bank)
-    answers = recognizer.iter_classify(drawn.queries, workers=workers, limits=limits)
+    asked = recognizer.iter_classify(drawn.queries, workers=reading.workers, limits=limits)
     found: list[Prediction | A2M2Error] = []
     interrupted = False
     with output.progress("classifying", len(drawn.queries)) as bar:
         try:
-            for answer in answers:
+            for answer in asked:
                 found.append(answer)
                 bar.advance(bar.task_ids[0])
         except KeyboardInterrupt:
@@ -70,10 +74,7 @@ def episode(
     if form is options.Form.JSON:
         output.write_json(
             {
-                "way": way,
-                "shot": shot,
-                "query": query,
-                "seed": seed,
+                **asdict(sizes),
                 "model": recogniser.id,
                 "accuracy": right / len(predictions) if predictions else None,
                 "predictions": rows,
@@ -83,7 +84,9 @@ def episode(
         output.write_csv(output.flat(rows))
     else:
         output.stdout().print(output.predictions_table(predictions, truths))
-        output.stdout().print(f"{right} of {len(predictions)} right, {way}-way {shot}-shot")
+        output.stdout().print(
+            f"{right} of {len(predictions)} right, {sizes.way}-way {sizes.shot}-shot"
+        )
     for failure in failures:
         output.complain(failure)
     if interrupted:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from a2m2_zoo.cli import compare as shared
 from a2m2_zoo.cli import options, output
+from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -15,19 +16,13 @@ if TYPE_CHECKING:
 _MIXED = 5  # pairs of classes that are named
 
 
+@grouped
 def evaluate(
-    data: shared.DataArgument,
-    way: shared.WayOption = 5,
-    shot: shared.ShotOption = "1,5",
-    query: shared.QueryOption = 1,
-    episodes: shared.EpisodesOption = 10_000,
-    seed: shared.SeedOption = 0,
+    *,
+    episodes: shared.Episodes,
     model: options.ModelOption = DEFAULT_MODEL,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
-    list_file: shared.ListOption = None,
-    benchmark: shared.BenchmarkOption = None,
-    split: shared.SplitOption = "test",
+    machine: options.Machine,
+    clips: shared.Clips,
     cache: shared.CacheOption = None,
     workers: shared.HereWorkersOption = None,
     open_set: shared.OpenOption = False,
@@ -37,9 +32,9 @@ def evaluate(
 
     Exit code 0: every clip counted; 1: some clips could not be read; 2: the call is wrong.
     """
-    shots = shared.read_shots(shot)
-    listing = shared.open_listing(data, list_file, benchmark, split)
-    recogniser = options.open_model(model, device)
+    listing = clips.open()
+    protocol = episodes.protocol(open_set=open_set)
+    recogniser = options.open_model(model, machine.device)
     from a2m2_zoo.evaluation.compare import compare
 
     with shared.progress_bars() as tell:
@@ -47,16 +42,11 @@ def evaluate(
             recogniser,
             listing.classes,
             methods=[recogniser.method_name],
-            way=way,
-            shots=shots,
-            query=query,
-            episodes=episodes,
-            seed=seed,
+            protocol=protocol,
             workers=workers,
             cache=cache,
-            name=shared.data_name(data, listing),
+            name=shared.data_name(clips.data, listing),
             calibration=True,
-            open_set=open_set,
             progress=tell,
         )
     if json:

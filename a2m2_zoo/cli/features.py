@@ -11,14 +11,17 @@ import typer
 from a2m2_zoo._utils.files import exists
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import expand
+from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import VideoNotFoundError
 from a2m2_zoo.hub import DEFAULT_MODEL
 
 
+@grouped
 def features(
     data: Annotated[
         Path, typer.Argument(metavar="DATA", help="A folder of clips, at any depth, or one clip.")
     ],
+    *,
     model: options.ModelOption = DEFAULT_MODEL,
     cache: Annotated[
         Path | None,
@@ -37,12 +40,7 @@ def features(
     half: Annotated[
         bool, typer.Option("--half", help="Keep float16: half the bytes, three digits.")
     ] = False,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
-    workers: options.WorkersOption = None,
-    max_megapixels: options.MegapixelsOption = 16.0,
-    max_frames: options.FramesOption = 20_000,
-    max_seconds: options.SecondsOption = 60.0,
+    reading: options.Reading,
 ) -> None:
     """Run the clips of DATA through a model's backbone and keep the features on disk.
 
@@ -50,13 +48,12 @@ def features(
     clips are there; 1: some failed, the others are there; 2: the call is wrong.
     """
     started = time.perf_counter()
-    limits = options.limits(max_megapixels, max_frames, max_seconds)
     if not exists(data):
         raise VideoNotFoundError(f"there is no {str(data)!r}; give a folder of clips")
     clips, empty = expand([data])
     if empty:
         raise empty[0]
-    recogniser = options.open_model(model, device)
+    recogniser = options.open_model(model, reading.device)
     from a2m2_zoo.features import FeatureCache, default_cache
 
     kept = FeatureCache(
@@ -71,8 +68,8 @@ def features(
     with output.progress("encoding", len(clips)) as bar:
         failures = kept.fill(
             clips,
-            workers=workers,
-            limits=limits,
+            workers=reading.workers,
+            limits=reading.limits,
             progress=lambda done, _: bar.update(bar.task_ids[0], completed=done),
         )
     console = output.stdout()

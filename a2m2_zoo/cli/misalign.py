@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from json import dumps
 from pathlib import Path
 from typing import Annotated
@@ -11,18 +11,28 @@ import typer
 
 from a2m2_zoo.cli import options, output
 from a2m2_zoo.cli.compare import progress_bars, write_result
+from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import ArgumentError
 
 
+@dataclass(frozen=True, kw_only=True)
+class Episodes:
+    """Which episodes it is measured on."""
+
+    way: Annotated[int, typer.Option(help="Classes per episode.")] = 5
+    shot: Annotated[int, typer.Option(help="Supports per class.")] = 1
+    episodes: Annotated[int, typer.Option(help="How many.")] = 2000
+    seed: Annotated[int, typer.Option(help="Of the episodes and the misalignments.")] = 0
+
+
+@grouped
 def misalign(
     data: Annotated[Path, typer.Argument(help="A folder with one folder of clips per class.")],
+    *,
     model: Annotated[str, typer.Option(help="A model with an A2M2 head.")] = "a2m2-lite0",
     kinds: Annotated[str, typer.Option(help="shift, trim, idle, speed.")] = "shift,trim,idle,speed",
     amounts: Annotated[str, typer.Option(help="Percent of the clip.")] = "0,10,20,30,40,50,60",
-    way: Annotated[int, typer.Option(help="Classes per episode.")] = 5,
-    shot: Annotated[int, typer.Option(help="Supports per class.")] = 1,
-    episodes: Annotated[int, typer.Option(help="How many.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the episodes and the misalignments.")] = 0,
+    episodes: Episodes,
     cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
     workers: Annotated[int | None, typer.Option(help="Threads.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the receipt here.")] = None,
@@ -34,6 +44,7 @@ def misalign(
 
     Supports stay as they are. All alignments see the same descriptors and the same episodes.
     """
+    from a2m2_zoo.data.plans import EpisodeForm
     from a2m2_zoo.evaluation.misalignment import measure_misalignment
     from a2m2_zoo.report.explain import check_ready
 
@@ -46,10 +57,7 @@ def misalign(
             data,
             kinds=_names(kinds),
             amounts=[_percent(text) for text in _names(amounts)],
-            way=way,
-            shot=shot,
-            episodes=episodes,
-            seed=seed,
+            form=EpisodeForm(**asdict(episodes)),
             cache=cache,
             workers=workers,
             progress=tell,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,7 @@ from a2m2_zoo._utils.bounded_json import read
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.model import Model
+    from a2m2_zoo.recognition.options import TextOptions
     from a2m2_zoo.video import Limits
 
 
@@ -125,18 +127,72 @@ TemplateOption = Annotated[
 ]
 
 
-def form(*, json: bool, csv: bool) -> Form:
-    """The form that the two switches ask for."""
-    if json and csv:
-        raise typer.BadParameter("--json and --csv exclude each other")
-    return Form.JSON if json else Form.CSV if csv else Form.TABLE
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where it is computed."""
+
+    device: DeviceOption = "auto"
+    threads: ThreadsOption = None
 
 
-def limits(megapixels: float, frames: int, seconds: float) -> Limits:
-    """Limits from the three options."""
-    from a2m2_zoo.video import Limits
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What one clip may cost."""
 
-    return Limits(megapixels=megapixels, frames=frames, seconds=seconds)
+    max_megapixels: MegapixelsOption = 16.0
+    max_frames: FramesOption = 20_000
+    max_seconds: SecondsOption = 60.0
+
+    @property
+    def limits(self) -> Limits:
+        """The same for the package's functions."""
+        from a2m2_zoo.video import Limits
+
+        return Limits(
+            megapixels=self.max_megapixels, frames=self.max_frames, seconds=self.max_seconds
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading(Bounds, Machine):
+    """How clips are read and where they are encoded."""
+
+    workers: WorkersOption = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """How answers are written."""
+
+    json: JsonOption = False
+    csv: CsvOption = False
+
+    @property
+    def form(self) -> Form:
+        """The form that the two switches ask for."""
+        if self.json and self.csv:
+            raise typer.BadParameter("--json and --csv exclude each other")
+        return Form.JSON if self.json else Form.CSV if self.csv else Form.TABLE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """How class names take part."""
+
+    text_weight: TextWeightOption = None
+    class_names: ClassNamesOption = None
+    template: TemplateOption = None
+
+    @property
+    def options(self) -> TextOptions:
+        """The same for the package's functions."""
+        if self.text_weight is None and (self.class_names or self.template):
+            raise typer.BadParameter("--class-names and --template need --text-weight")
+        return {
+            "text_weight": self.text_weight or 0.0,
+            "class_names": _class_names(self.class_names or []),
+            "templates": self.template or None,
+        }
 
 
 def open_model(name: str, device: str, *, pose: bool = True) -> Model:
@@ -153,19 +209,6 @@ def open_model(name: str, device: str, *, pose: bool = True) -> Model:
             spinner.update(f"computing the head of {name}, this once: clip {done} of {total}")
 
         return load_model(name, device=device, pose=pose, progress=tell)
-
-
-def text(
-    weight: float | None, class_names: list[str] | None, templates: list[str] | None
-) -> dict[str, Any]:
-    """What ``classify`` takes of text, from the three options."""
-    if weight is None and (class_names or templates):
-        raise typer.BadParameter("--class-names and --template need --text-weight")
-    return {
-        "text_weight": weight or 0.0,
-        "class_names": _class_names(class_names or []),
-        "templates": templates or None,
-    }
 
 
 def _class_names(given: list[str]) -> dict[str, str | list[str] | None]:

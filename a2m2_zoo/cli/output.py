@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich import box, markup
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from a2m2_zoo._utils.console import SafeConsole
@@ -24,6 +23,8 @@ from a2m2_zoo._utils.streams import Stream
 from a2m2_zoo.errors import A2M2Error
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from a2m2_zoo.recognition.episode import Prediction
 
 stderr = SafeConsole(stderr=True)
@@ -171,8 +172,16 @@ def _cell(value: Any) -> Any:
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Progress]:
+def progress(label: str, total: int | None) -> Iterator[Progress]:
     """A bar on stderr with one task; nothing is drawn where stderr is not a terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from a2m2_zoo.cli import options, output
+from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import ArgumentError
 
 
-def publish(
-    checkpoint: Annotated[
-        Path,
-        typer.Argument(metavar="CHECKPOINT", help="A checkpoint, or a run's folder."),
-    ],
-    repo: Annotated[str, typer.Option("--repo", metavar="ORG/NAME", help="The repository.")],
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What the card says of the model."""
+
     license_: Annotated[
         str | None, typer.Option("--license", help="The head's licence, such as apache-2.0.")
-    ] = None,
+    ] = None
     data: Annotated[
         str | None,
         typer.Option("--data", metavar="TEXT", help="What it was made from, and on which terms."),
-    ] = None,
+    ] = None
     dataset: Annotated[
         list[str] | None,
         typer.Option("--dataset", metavar="ORG/NAME", help="The same on the Hub; repeatable."),
-    ] = None,
+    ] = None
     benchmark: Annotated[
         str | None, typer.Option("--benchmark", help="The benchmark it was trained for.")
-    ] = None,
+    ] = None
     metrics: Annotated[
         list[Path] | None,
         typer.Option(
@@ -39,11 +38,22 @@ def publish(
             metavar="RECEIPT.json",
             help="What `a2m2 evaluate --json` wrote of it; repeatable.",
         ),
-    ] = None,
+    ] = None
     trained_with: Annotated[
         str | None,
         typer.Option("--trained-with", metavar="COMMAND", help="The command that made it."),
-    ] = None,
+    ] = None
+
+
+@grouped
+def publish(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(metavar="CHECKPOINT", help="A checkpoint, or a run's folder."),
+    ],
+    repo: Annotated[str, typer.Option("--repo", metavar="ORG/NAME", help="The repository.")],
+    *,
+    about: About,
     dry_run: Annotated[
         Path | None,
         typer.Option("--dry-run", metavar="DIR", help="Write the files there, upload nothing."),
@@ -61,7 +71,7 @@ def publish(
     Exit code 0: published and read back, or shown; 1: it failed, the line says what is on the Hub;
     2: the call is wrong.
     """
-    if license_ is None:
+    if about.license_ is None:
         raise ArgumentError("a model is published under a licence; give --license, e.g. apache-2.0")
     with output.stderr.status("loading"):
         from a2m2_zoo.zoo.publish import Description
@@ -71,12 +81,12 @@ def publish(
         checkpoint,
         repo,
         Description(
-            license=license_,
-            data=data,
-            datasets=dataset or [],
-            benchmark=benchmark,
-            trained_with=trained_with,
-            metrics=metrics or [],
+            license=about.license_,
+            data=about.data,
+            datasets=about.dataset or [],
+            benchmark=about.benchmark,
+            trained_with=about.trained_with,
+            metrics=about.metrics or [],
         ),
         dry_run=dry_run,
         private=private,

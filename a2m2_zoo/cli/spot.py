@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.cli.classify import read_supports
+from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import A2M2Error, SaveError, VideoError
 from a2m2_zoo.hub import DEFAULT_MODEL
 
@@ -18,49 +20,65 @@ if TYPE_CHECKING:
     from a2m2_zoo.spotting import Segment, Window
     from a2m2_zoo.video import Limits
 
-WindowOption = Annotated[
-    list[float] | None,
-    typer.Option(
-        "--window",
-        min=0.25,
-        help="Length of the windows in seconds; give it again for several lengths.",
-        show_default="lengths that suit the supports",
-    ),
-]
-StrideOption = Annotated[
-    float, typer.Option("--stride", min=0.01, help="Seconds from one window to the next.")
-]
-RejectOption = Annotated[
-    float | None,
-    typer.Option(
-        "--reject-below",
-        min=0,
-        max=1,
-        help="Less likely right than this: say unknown.",
-        show_default="0.05; 0.35 with models that do not tell known from unknown",
-    ),
-]
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """How windows are laid and judged."""
+
+    window: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--window",
+            min=0.25,
+            help="Length of the windows in seconds; give it again for several lengths.",
+            show_default="lengths that suit the supports",
+        ),
+    ] = None
+    stride: Annotated[
+        float, typer.Option("--stride", min=0.01, help="Seconds from one window to the next.")
+    ] = 0.5
+    reject_below: Annotated[
+        float | None,
+        typer.Option(
+            "--reject-below",
+            min=0,
+            max=1,
+            help="Less likely right than this: say unknown.",
+            show_default="0.05; 0.35 with models that do not tell known from unknown",
+        ),
+    ] = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Segments(options.Answers):
+    """How segments are written."""
+
+    srt: Annotated[bool, typer.Option("--srt", help="Write subtitles to stdout.")] = False
+
+    @property
+    def form(self) -> options.Form:
+        """The form that the switches ask for; subtitles are beside it."""
+        if self.json + self.csv + self.srt > 1:
+            raise typer.BadParameter("--json, --csv and --srt exclude each other")
+        return super().form
+
+
+@grouped
 def spot(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video of any length.")],
     supports: options.SupportsOption,
+    *,
     model: options.ModelOption = DEFAULT_MODEL,
-    window: WindowOption = None,
-    stride: StrideOption = 0.5,
-    reject_below: RejectOption = None,
+    windows: Windows,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw scores, segments and frames over time.")
     ] = None,
     cut: Annotated[
         Path | None, typer.Option("--cut", help="Write every segment as a clip into this folder.")
     ] = None,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
+    machine: options.Machine,
     workers: options.WorkersOption = None,
-    json: options.JsonOption = False,
-    csv: options.CsvOption = False,
-    srt: Annotated[bool, typer.Option("--srt", help="Write subtitles to stdout.")] = False,
+    answers: Segments,
     max_megapixels: options.MegapixelsOption = 16.0,
 ) -> None:
     """Find when the actions of the supports happen in a video.
@@ -69,9 +87,7 @@ def spot(
 
     What was found before an end that came early is given.
     """
-    if json + csv + srt > 1:
-        raise typer.BadParameter("--json, --csv and --srt exclude each other")
-    form = options.form(json=json, csv=csv)
+    form = answers.form
     if plot is not None:
         from a2m2_zoo.report.explain import check_ready
 
@@ -86,23 +102,21 @@ def spot(
         if form is not options.Form.TABLE:
             show(video, [], None, form, error=closed)
         raise typer.Exit(FAILED)
-    recogniser = options.open_model(model, device, pose=False)
+    recogniser = options.open_model(model, machine.device, pose=False)
     from a2m2_zoo.spotting import iter_spot
 
     bank, broken = read_supports(supports, recogniser, workers=workers, limits=limits)
     found: list[Segment] = []
-    windows: list[Window] = []
+    scored: list[Window] = []
     stopped: A2M2Error | str | None = None
     with output.progress("spotting", 0) as bar:
         segments = iter_spot(
             video,
             bank,
             model=recogniser,
-            window=window,
-            stride=stride,
-            reject_below=reject_below,
+            **asdict(windows),
             limits=limits,
-            on_windows=windows.extend if plot is not None else None,
+            on_windows=scored.extend if plot is not None else None,
             on_progress=lambda at, length: bar.update(
                 bar.task_ids[0], completed=int(at), total=length and round(length)
             ),
@@ -114,14 +128,14 @@ def spot(
             stopped = f"interrupted; {len(found)} segment(s) were found before"
         except VideoError as error:
             stopped = error
-    if srt:
+    if answers.srt:
         output.put(subtitles(found))
     else:
         show(video, found, recogniser, form, error=stopped)
     if stopped is not None:
         output.complain(stopped)
-    if plot is not None and windows:
-        _draw(plot, video, found, windows, bank.class_names, limits)
+    if plot is not None and scored:
+        _draw(plot, video, found, scored, bank.class_names, limits)
     if cut is not None:
         from a2m2_zoo.spotting.cutting import cut_segments
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from a2m2_zoo.cli import FAILED, INTERRUPTED, options, output, signals
 from a2m2_zoo.cli.classify import read_supports
-from a2m2_zoo.cli.spot import RejectOption, StrideOption, WindowOption, clock
+from a2m2_zoo.cli.grouped import grouped
+from a2m2_zoo.cli.spot import Windows, clock
 from a2m2_zoo.errors import VideoError
 from a2m2_zoo.hub import DEFAULT_MODEL
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from a2m2_zoo.spotting import Segment, Window
 
 
+@grouped
 def watch(
     source: Annotated[
         str,
@@ -25,12 +28,10 @@ def watch(
         ),
     ],
     supports: options.SupportsOption,
+    *,
     model: options.ModelOption = DEFAULT_MODEL,
-    window: WindowOption = None,
-    stride: StrideOption = 0.5,
-    reject_below: RejectOption = None,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
+    windows: Windows,
+    machine: options.Machine,
     workers: options.WorkersOption = None,
     json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object a line to stdout.")
@@ -44,27 +45,19 @@ def watch(
     from a2m2_zoo.video import Limits
 
     limits = Limits(megapixels=max_megapixels)
-    recogniser = options.open_model(model, device, pose=False)
+    recogniser = options.open_model(model, machine.device, pose=False)
     from a2m2_zoo.spotting import Stream
     from a2m2_zoo.spotting.sources import open_live, paced
 
     bank, broken = read_supports(supports, recogniser, workers=workers, limits=limits)
     with output.stderr.status("waiting for the first frames") as line:
 
-        def live(windows: Sequence[Window]) -> None:
-            best = max(windows, key=lambda w: float(w.chances.max()))
+        def live(scored: Sequence[Window]) -> None:
+            best = max(scored, key=lambda w: float(w.chances.max()))
             name = output.escape(bank.class_names[int(best.chances.argmax())])
             line.update(f"{clock(best.end)}  {name} {best.chances.max():.2f}")
 
-        stream = Stream(
-            recogniser,
-            bank,
-            window=window,
-            stride=stride,
-            reject_below=reject_below,
-            limits=limits,
-            on_windows=live,
-        )
+        stream = Stream(recogniser, bank, **asdict(windows), limits=limits, on_windows=live)
         stopped: VideoError | None = None
         ended = 0
         try:

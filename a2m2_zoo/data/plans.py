@@ -7,6 +7,7 @@ Flood, 2014), so they do not change with the version of NumPy or Python.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,45 @@ class EpisodeIndices:
     classes: IntArray
     support: IntArray
     query: IntArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeForm:
+    """W-way K-shot episodes: how large each is, how many there are, and which draw of them.
+
+    Attributes:
+        way: Classes per episode (W).
+        shot: Supports per class (K).
+        query: Queries per class (Q).
+        episodes: How many (E): in all where something is measured, per batch where something is trained.
+        seed: Of the draw; any integer.
+
+    Raises:
+        ArgumentError: A size is below one.
+
+    >>> form = EpisodeForm(way=2, episodes=3)
+    >>> form.plan((4, 3, 5)).episodes(0, form.episodes).classes.shape
+    (3, 2)
+    """
+
+    way: int = 5
+    shot: int = 1
+    query: int = 1
+    episodes: int = 10_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_sizes(self, ("way", "shot", "query", "episodes"))
+
+    def plan(self, counts: Iterable[int]) -> EpisodePlan:
+        """The plan among classes of so many clips each.
+
+        Raises:
+            EpisodeError: There are too few classes, or a class has too few clips.
+        """
+        return EpisodePlan(
+            tuple(counts), way=self.way, shot=self.shot, query=self.query, seed=self.seed
+        )
 
 
 @dataclass(frozen=True)
@@ -62,11 +102,7 @@ class EpisodePlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not hasattr(self.seed, "__index__"):
-            raise ArgumentError(f"seed is {self.seed!r}; expected an integer")
-        for name in ("way", "shot", "query"):
-            if getattr(self, name) < 1:
-                raise ArgumentError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        _check_sizes(self, ("way", "shot", "query"))
         if self.way > len(self.counts):
             raise EpisodeError(
                 f"{self.way}-way episodes need {self.way} classes and there are {len(self.counts)}; "
@@ -99,6 +135,14 @@ class EpisodePlan:
             support=order[..., : self.shot].astype(np.int64),
             query=order[..., self.shot : self.shot + self.query].astype(np.int64),
         )
+
+
+def _check_sizes(given: EpisodeForm | EpisodePlan, names: tuple[str, ...]) -> None:
+    if isinstance(given.seed, bool) or not hasattr(given.seed, "__index__"):
+        raise ArgumentError(f"seed is {given.seed!r}; expected an integer")
+    for name in names:
+        if getattr(given, name) < 1:
+            raise ArgumentError(f"{name} is {getattr(given, name)}; expected 1 or more")
 
 
 def uniform(seed: int, count: int) -> npt.NDArray[np.float64]:

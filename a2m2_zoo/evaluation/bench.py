@@ -14,9 +14,10 @@ from torch import Tensor
 
 from a2m2_zoo._utils.typing import Float
 from a2m2_zoo.backbones import Features
+from a2m2_zoo.data.draws import Draw, draw_episodes
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.baselines import Baseline
-from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.openset import OpenFigures, evaluate_open
 from a2m2_zoo.evaluation.protocol import evaluate, score_draw
 from a2m2_zoo.features import FeatureCache, encode_clips
@@ -30,7 +31,7 @@ _TIMED = 8  # episodes that are scored together, three times, to time a method
 
 @dataclass(frozen=True)
 class Protocol:
-    """Sizes of the episodes.
+    """Which episodes methods are compared on: those of one form at several numbers of shots.
 
     Attributes:
         way: Classes per episode.
@@ -55,6 +56,12 @@ class Protocol:
                 raise ArgumentError(f"{name} is {size}; expected {1 + (name == 'way')} or more")
         if not self.shots or len(set(self.shots)) < len(self.shots):
             raise ArgumentError(f"shots are {list(self.shots)}; expected each once, such as 1, 5")
+
+    def form(self, shot: int) -> EpisodeForm:
+        """The episodes at one number of shots."""
+        return EpisodeForm(
+            way=self.way, shot=shot, query=self.query, episodes=self.episodes, seed=self.seed
+        )
 
     @property
     def need(self) -> int:
@@ -114,30 +121,25 @@ class Bench:
         start = time.perf_counter()
         descriptors = encode_clips(baseline.method, watched)
         encode_ms = 1000 * (time.perf_counter() - start - watched.waited) / len(clips)
-        sizes: dict[str, Any] = {
-            "way": self.protocol.way,
-            "query": self.protocol.query,
-            "episodes": self.protocol.episodes,
-            "seed": self.protocol.seed,
-        }
         for shot in self.protocol.shots:
-            label = f"{baseline.name}: {shot}-shot"
+            label, form = f"{baseline.name}: {shot}-shot", self.protocol.form(shot)
             how: dict[str, Any] = {
                 "workers": self.workers,
                 "progress": lambda done, total, label=label: self.tell(label, done, total),
             }
             error = None
             if self.calibration and baseline.method is self.model.method:
-                found = evaluate(self.model, descriptors, labels, shot=shot, **sizes, **how)
+                found = evaluate(self.model, descriptors, labels, form=form, **how)
                 draw, logits, error = found.draw, found.logits, found.calibration_error
             else:
-                draw = draw_episodes(labels, shot=shot, **sizes)
+                draw = draw_episodes(labels, form)
                 logits = score_draw(baseline.method, descriptors, draw, **how)
             figures = None
             if self.protocol.open_set and bool(logits.isfinite().all()):
                 own = self.model if baseline.method is self.model.method else None
-                options = {"model": own, "shot": shot, **sizes, **how}
-                figures = evaluate_open(baseline.method, descriptors, labels, **options).figures()
+                figures = evaluate_open(
+                    baseline.method, descriptors, labels, model=own, form=form, **how
+                ).figures()
             yield Run(
                 baseline,
                 draw,

@@ -27,6 +27,8 @@ from a2m2_zoo.evaluation.statistics import (
 from a2m2_zoo.features import FeatureCache, default_cache
 from a2m2_zoo.recognition.model import Model
 
+_STANDARD = Protocol()
+
 
 @plain()
 def compare(
@@ -34,16 +36,11 @@ def compare(
     data: Mapping[str, Sequence[Path]],
     *,
     methods: Sequence[str] | None = None,
-    way: int = 5,
-    shots: Sequence[int] = (1, 5),
-    query: int = 1,
-    episodes: int = 10_000,
-    seed: int = 0,
+    protocol: Protocol = _STANDARD,
     workers: int | None = None,
     cache: str | Path | None = None,
     name: str = "clips",
     calibration: bool = False,
-    open_set: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """Run methods over the same episodes of the same clips, on one backbone.
@@ -57,27 +54,22 @@ def compare(
         data: Class name → clips.
         methods: Names that ``build_baseline`` takes; if None ``known_baselines``, less those that cannot
             stand on this backbone.
-        way: Classes per episode.
-        shots: Supports per class; one block of results each.
-        query: Queries per class.
-        episodes: How many.
-        seed: Of the episodes, and of the weights of heads that are built here.
+        protocol: The episodes. With ``open_set`` it is also measured how well queries of other classes are
+            told apart, see ``OpenFigures``: the model's own head by its probabilities, others by their best
+            score.
         workers: Clips decoded, and threads that score; None chooses. It does not change the result.
         cache: Folder of cached features; ``features.default_cache()`` if None.
         name: What to call the data in the title and the receipt.
         calibration: Also measure how far the probabilities of the model's own head can be trusted.
-        open_set: Also measure how well queries of other classes are told apart, see ``OpenFigures``; takes
-            2·way classes. The model's own head is measured by its probabilities, others by their best score.
         progress: Told of every step.
 
     Raises:
-        ArgumentError: A size is too small, or a head that was asked for cannot stand on this backbone.
+        ArgumentError: A head that was asked for cannot stand on this backbone.
         ModelNotFoundError: A method has an unknown name.
         EpisodeError: Too few classes have enough clips.
     """
-    protocol = Protocol(way, tuple(shots), query, episodes, seed, open_set)
     tell: Progress = progress or (lambda *_: None)
-    baselines, refused = _baselines(model, methods, seed=seed)
+    baselines, refused = _baselines(model, methods, seed=protocol.seed)
     enough, short = _with_enough(data, protocol)
     features = FeatureCache(
         default_cache() if cache is None else cache,
@@ -110,16 +102,16 @@ def compare(
     ]
     counts = tuple(len(clips) for clips in classes.values())
     return Comparison(
-        title=f"{name}: {way}-way {_listed(protocol.shots)}-shot, {len(counts)} classes, "
-        f"{sum(counts):,} clips, {episodes:,} episodes, seed {seed}",
+        title=f"{name}: {protocol.way}-way {_listed(protocol.shots)}-shot, {len(counts)} classes, "
+        f"{sum(counts):,} clips, {protocol.episodes:,} episodes, seed {protocol.seed}",
         reference=baselines[0].name,
         class_names=tuple(classes),
         clips=counts,
-        way=way,
+        way=protocol.way,
         shots=protocol.shots,
-        query=query,
-        episodes=episodes,
-        seed=seed,
+        query=protocol.query,
+        episodes=protocol.episodes,
+        seed=protocol.seed,
         model=model.id,
         receipt=_receipt(model, baselines, classes, protocol, name=name),
         results=tuple(results),

@@ -9,7 +9,7 @@ frames and every misaligned clip is a choice among those.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from torch import Tensor
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
 from a2m2_zoo.backbones import Features
+from a2m2_zoo.data.draws import Draw, draw_episodes
 from a2m2_zoo.data.index import class_folders
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError, VideoError
 from a2m2_zoo.evaluation.baselines import CONTROLS
-from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.protocol import Progress, score_draw
 from a2m2_zoo.evaluation.statistics import mean_interval
 from a2m2_zoo.evaluation.warps import KINDS, instants, looked_at
@@ -35,6 +36,7 @@ from a2m2_zoo.recognition.model import Model
 
 #: Frames of the dense grid a clip is encoded on.
 DENSE = 32
+_FORM = EpisodeForm(episodes=2000)
 AMOUNTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 
@@ -164,10 +166,7 @@ def measure_misalignment(
     *,
     kinds: Sequence[str] = tuple(KINDS),
     amounts: Sequence[float] = AMOUNTS,
-    way: int = 5,
-    shot: int = 1,
-    episodes: int = 2000,
-    seed: int = 0,
+    form: EpisodeForm = _FORM,
     cache: str | Path | None = None,
     workers: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -179,10 +178,7 @@ def measure_misalignment(
         data: A folder with one folder of clips per class.
         kinds: Keys of ``KINDS``.
         amounts: Parts of the clip, 0 to less than 1.
-        way: Classes per episode.
-        shot: Supports per class.
-        episodes: How many.
-        seed: Of the episodes and of the misalignments.
+        form: The episodes; its seed is that of the misalignments, too.
         cache: Folder of cached features; ``features.default_cache()`` if None.
         workers: Threads; they do not change the result.
         progress: Told of every step: what is done, how much of it, how much there is.
@@ -199,12 +195,12 @@ def measure_misalignment(
         )
     for kind in kinds:
         for amount in amounts:
-            instants(1, 1, kind=kind, amount=amount, seed=seed)
+            instants(1, 1, kind=kind, amount=amount, seed=form.seed)
     tell = progress or (lambda *_: None)
     classes = class_folders(data)
     clips = [clip for found in classes.values() for clip in found]
     labels = torch.tensor([i for i, found in enumerate(classes.values()) for _ in found])
-    draw = draw_episodes(labels, way=way, shot=shot, episodes=episodes, seed=seed)
+    draw = draw_episodes(labels, form)
     features = FeatureCache(
         default_cache() if cache is None else cache,
         backbone=model.backbone,
@@ -225,7 +221,7 @@ def measure_misalignment(
         frames=model.preprocess.frames,
         kinds=kinds,
         amounts=amounts,
-        seed=seed,
+        seed=form.seed,
     )
     methods: dict[str, Method] = {model.method_name: model.method}
     for name, alignment in CONTROLS.items():
@@ -233,9 +229,9 @@ def measure_misalignment(
     scoring = partial(tell, "scoring episodes")
     curves = misalignment_curves(methods, encoded, draw, workers=workers, progress=scoring)
     name = Path(data).resolve().name
-    facts = {"way": way, "shot": shot, "episodes": episodes, "seed": seed}
     return Misalignment(
-        f"{model.id} on {name}: {way}-way {shot}-shot, {episodes:,} episodes, only the query is misaligned",
+        f"{model.id} on {name}: {form.way}-way {form.shot}-shot, {form.episodes:,} episodes, only the query "
+        "is misaligned",
         curves,
         {
             "a2m2_zoo": __version__,
@@ -245,7 +241,7 @@ def measure_misalignment(
             "classes": len(classes),
             "clips": len(clips),
             "dense_frames": DENSE,
-            **facts,
+            **asdict(form),
         },
     )
 

@@ -6,7 +6,7 @@ Liu et al., "Few-Shot Open-Set Recognition Using Meta-Learning" (CVPR 2020): as 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from a2m2_zoo._utils.typing import Bool, Float, Int
 from a2m2_zoo._utils.workers import plain
-from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
+from a2m2_zoo.data.draws import Draw, draw_episodes
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.evaluation.protocol import Progress, episode_pairs, in_tiles, score_draw
 from a2m2_zoo.evaluation.statistics import (
     accuracy_at,
@@ -30,6 +31,7 @@ from a2m2_zoo.recognition.support_set import SupportSet
 
 #: Share of the known queries that is answered where ``OpenFigures.accuracy_answered`` is measured.
 ANSWERED = 0.8
+_STANDARD = EpisodeForm()
 
 
 @dataclass(frozen=True)
@@ -100,36 +102,27 @@ class OpenOutcome:
         )
 
 
-def draw_open(
-    labels: Int[Tensor, " n"],
-    *,
-    way: int = 5,
-    shot: int = 1,
-    query: int = 1,
-    episodes: int = 10_000,
-    seed: int = 0,
-) -> Draw:
+def draw_open(labels: Int[Tensor, " n"], form: EpisodeForm) -> Draw:
     """Episodes of W known classes with supports and W unknown ones without; all have queries.
 
     Args:
         labels: Class of each clip, 0..C-1, each at least ``shot + query`` times, C ≥ 2·way.
-        way: W.
-        shot: Supports per known class.
-        query: Queries per class, known or not.
-        episodes: How many.
-        seed: Any integer.
+        form: W, and as many unknown classes; supports per known class; queries per class, known or not.
 
     Returns:
         A draw whose ``truth`` is W or more for queries of unknown classes.
 
     Raises:
         EpisodeError: Fewer than 2·way classes, or too few clips.
-        ArgumentError: A size is below one.
     """
-    both = draw_episodes(labels, way=2 * way, shot=shot, query=query, episodes=episodes, seed=seed)
-    few = way * shot
+    both = draw_episodes(labels, replace(form, way=2 * form.way))
+    few = form.way * form.shot
     return Draw(
-        both.classes[:, :way], both.support[:, :few], both.query, both.labels[:few], both.truth
+        both.classes[:, : form.way],
+        both.support[:, :few],
+        both.query,
+        both.labels[:few],
+        both.truth,
     )
 
 
@@ -162,11 +155,7 @@ def evaluate_open(
     labels: Int[Tensor, " n"],
     *,
     model: Model | None = None,
-    way: int = 5,
-    shot: int = 1,
-    query: int = 1,
-    episodes: int = 10_000,
-    seed: int = 0,
+    form: EpisodeForm = _STANDARD,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> OpenOutcome:
@@ -178,26 +167,21 @@ def evaluate_open(
         labels: Class of each clip, 0..C-1.
         model: Whose head ``method`` is: its probabilities are what is measured, where it ships weights of
             rejection. Otherwise, and without it, the best raw score is: the baseline.
-        way: Known classes per episode, and unknown ones.
-        shot: Supports per known class.
-        query: Queries per class, known or not.
-        episodes: How many.
-        seed: Of the episodes.
+        form: The episodes, as ``draw_open`` takes them: 10,000 of 5-way 1-shot if not given.
         workers: Threads; as many as there are cores if None. It does not change the result.
         progress: Called with episodes done and all episodes.
 
     Raises:
         EpisodeError: Fewer than 2·way classes, or too few clips.
-        ArgumentError: A size is below one.
     """
-    draw = draw_open(labels, way=way, shot=shot, query=query, episodes=episodes, seed=seed)
+    draw = draw_open(labels, form)
     pairwise = as_pairwise(method)
     if model is None or shipped_table(model.weights_hash) is None or pairwise is None:
         logits = score_draw(method, descriptors, draw, workers=workers, progress=progress).double()
         best, answer = logits.max(-1)
         return OpenOutcome(draw, _right(answer, draw), best.numpy(), best.numpy(), False)
     pairs, among = pairs_of(pairwise, descriptors, draw, workers=workers, progress=progress)
-    supports = SupportSet.of(model, among, draw.labels, way=way)
+    supports = SupportSet.of(model, among, draw.labels, way=form.way)
     known = supports.known(pairs)
     assert known is not None  # the model has a table and its pairs are at hand
     best, answer = supports.probabilities(supports.logits(pairs)).max(-1)

@@ -19,8 +19,9 @@ from torch import Tensor
 from a2m2_zoo._utils.cores import usable_cores
 from a2m2_zoo._utils.typing import Bool, Float, Int
 from a2m2_zoo._utils.workers import plain
+from a2m2_zoo.data.draws import Draw, draw_episodes
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod, as_pairwise, take
 from a2m2_zoo.methods.rules import fit_rule
@@ -30,6 +31,7 @@ from a2m2_zoo.recognition.support_set import SupportSet
 #: Called with how much is done and how much there is.
 Progress = Callable[[int, int], None]
 
+_STANDARD = EpisodeForm()
 _TILE_BYTES = 1 << 25  # descriptors of one tile
 _LARGEST_TILE = 64
 _ROWS = 64  # clips whose pair scores with all others are computed together
@@ -108,11 +110,7 @@ def evaluate(
     descriptors: Descriptors,
     labels: Int[Tensor, " n"],
     *,
-    way: int = 5,
-    shot: int = 1,
-    query: int = 1,
-    episodes: int = 10_000,
-    seed: int = 0,
+    form: EpisodeForm = _STANDARD,
     sources: Int[Tensor, " n"] | None = None,
     leave_one_out: bool = True,
     workers: int | None = None,
@@ -124,11 +122,7 @@ def evaluate(
         model: The model that made the descriptors.
         descriptors: Descriptors of all N clips.
         labels: Class of each clip, 0..C-1, each at least ``shot + query`` times.
-        way: Classes per episode.
-        shot: Supports per class.
-        query: Queries per class.
-        episodes: How many.
-        seed: Of the plan of episodes.
+        form: The episodes' sizes, how many, and the seed: 10,000 of 5-way 1-shot if not given.
         sources: Of each clip, see ``draw_episodes``.
         leave_one_out: Fit the probabilities to the supports, as ``classify`` does. It costs time and
             changes no answer, only the confidence.
@@ -139,16 +133,15 @@ def evaluate(
     Raises:
         EpisodeError: Too few classes or clips.
     """
-    sizes: dict[str, Any] = {"way": way, "shot": shot, "query": query, "episodes": episodes}
-    draw = draw_episodes(labels, **sizes, seed=seed, sources=sources)
+    draw = draw_episodes(labels, form, sources=sources)
     how: dict[str, Any] = {"workers": workers, "progress": progress}
     pairwise = as_pairwise(model.method)
-    if pairwise is not None and shot > 1 and leave_one_out:
+    if pairwise is not None and form.shot > 1 and leave_one_out:
         pairs = episode_pairs(pairwise, descriptors, draw, among=True, **how)
 
         def both(tile: slice) -> Tensor:
             asked, among = pairs(tile)
-            supports = SupportSet.of(model, among, draw.labels, way=way)
+            supports = SupportSet.of(model, among, draw.labels, way=form.way)
             scale = supports.scale[:, None, None].expand(-1, asked.shape[1], 1)
             return torch.cat([supports.logits(asked), scale], -1)
 
@@ -156,7 +149,7 @@ def evaluate(
         logits, scale = found[..., :-1].float(), found[:, 0, -1]
     else:
         logits = score_draw(model.method, descriptors, draw, **how)
-        scale = SupportSet.of(model, None, draw.labels, way=way).scale
+        scale = SupportSet.of(model, None, draw.labels, way=form.way).scale
     confidence, answer = (logits.double() * scale[..., None, None]).softmax(-1).max(-1)
     return Outcome(draw, (answer == draw.truth).numpy(), confidence.numpy(), logits)
 

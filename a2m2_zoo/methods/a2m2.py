@@ -78,6 +78,11 @@ class A2M2Config:
     def __post_init__(self) -> None:
         _check(vars(self))
 
+    @property
+    def reads_people(self) -> bool:
+        """Whether people are looked for."""
+        return self.pose > 0
+
     def __repr__(self) -> str:
         blocks = (
             f"{stage}: {m2.channels} to {m2.dim}, scales {m2.scales}"
@@ -192,7 +197,7 @@ class A2M2(PairwiseMethod):
         self.stages = tuple(config.m2)
         self.rule = {"scores": "mean", "ridge": "ridge"}.get(config.shots)
         self.context_free = config.centring == 0
-        self.reads_people = config.pose > 0
+        self.reads_people = config.reads_people
         self.blocks = nn.ModuleDict({stage: M2Block(m2) for stage, m2 in config.m2.items()})
         self._seen: Cell | None = None
         self.layout = self._layout()

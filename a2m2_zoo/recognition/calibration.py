@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._utils.typing import Float, Int
-from a2m2_zoo.methods.rules import Fitted
+from a2m2_zoo.data.draws import Draw
+from a2m2_zoo.methods.rules import fit_rule
 from a2m2_zoo.ops.ridge import Ridge
 
 #: Clips of a camera differ more from each other than generated ones, which scales are fitted to.
@@ -75,17 +76,24 @@ def fitted_scale(
     return scales[posterior.argmin(-1)]
 
 
-def scale_of(fitted: Fitted, asked: Float[Tensor, "e q n"], truth: Int[Tensor, " q"]) -> float:
+def episodes_scale(
+    rule: str, asked: Float[Tensor, "e q n"], among: Float[Tensor, "e n n"], draw: Draw
+) -> tuple[float, Float[Tensor, "e q w"]]:
     """The factor that fits episodes best, times `CAUTION` where the rule is ridge regression.
 
     Args:
-        fitted: A rule, fitted to the supports of E episodes.
-        asked: Scores of every query against every support.
-        truth: Class of each query.
+        rule: From pair scores to scores of classes, one of ``methods.rules.RULES``.
+        asked: Scores of every query against every support, of E episodes.
+        among: Of every support against every support.
+        draw: The episodes, or some that are drawn like them.
+
+    Returns:
+        The factor, and the scores of the classes that it is for.
     """
+    fitted = fit_rule(rule, among, draw.labels, way=draw.way)
     scores = fitted.scores(asked.double())
-    scale = best_scale(scores.flatten(0, 1), truth.repeat(len(scores)))
-    return float(f"{CAUTION * scale:.4g}") if isinstance(fitted, Ridge) else scale
+    scale = best_scale(scores.flatten(0, 1), draw.truth.repeat(len(scores)))
+    return (float(f"{CAUTION * scale:.4g}") if isinstance(fitted, Ridge) else scale), scores
 
 
 def best_scale(logits: Float[Tensor, "m w"], truth: Int[Tensor, " m"]) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -24,19 +24,12 @@ from a2m2_zoo._utils.workers import apart
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.methods.base import Descriptors
 from a2m2_zoo.pose import frames_with_people
-from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.episode import Plan, Prediction, Source
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.options import QueryOptions, TextOptions, given_queries
 from a2m2_zoo.recognition.support_set import SupportSet
 from a2m2_zoo.recognition.supports import AnySupports, resolve_bank
-from a2m2_zoo.recognition.text import (
-    ClassNames,
-    TextCue,
-    check_weight,
-    class_prompts,
-    models_with_text,
-)
+from a2m2_zoo.recognition.text import text_cue
 from a2m2_zoo.video import Clip, read_clip, read_clips
 from a2m2_zoo.video.inputs import AnyLimits
 
@@ -118,7 +111,7 @@ class Recognizer:
             )
         self.model, self.bank = model, bank
         self._labels, self._way = bank.label_tensor, len(bank.class_names)
-        self._cue = _cue(model, bank, **text)
+        self._cue = text_cue(model, bank.class_names, **text)
         self._descriptors = dict(bank.descriptors)
         people = self._descriptors.get("people")
         self._people = people is not None and pose and bool(frames_with_people(people).any())
@@ -346,30 +339,3 @@ class _Answers:
             pose_frames=seen,
             people=people if self.plans else None,
         )
-
-
-def _cue(
-    model: Model,
-    bank: SupportBank,
-    *,
-    text_weight: float = 0.0,
-    class_names: ClassNames | None = None,
-    templates: str | Sequence[str] | None = None,
-) -> TextCue | None:
-    """The embedded texts of the bank's classes; None where they have no share."""
-    check_weight(text_weight)
-    own = model.method.own_text_weight
-    if own is not None and own != text_weight:
-        raise ArgumentError(
-            f"text_weight is {text_weight} and the head of {model.id} mixes texts in itself with a weight "
-            f"of {own}; give text_weight={own}"
-        )
-    if text_weight == 0:
-        return None
-    if model.text is None:
-        raise ArgumentError(
-            f"text_weight is {text_weight} and {model.id} has no text tower; expected 0, or a model on "
-            "CLIP: " + ", ".join(models_with_text())
-        )
-    prompts = class_prompts(bank.class_names, class_names=class_names, templates=templates)
-    return TextCue.of(model.text, prompts, weight=text_weight)

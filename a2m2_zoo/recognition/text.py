@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ from a2m2_zoo.backbones import ClipText, has_text
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub.manifest import list_models, read_manifest
 from a2m2_zoo.ops.fusion import fuse_text
+
+if TYPE_CHECKING:
+    from a2m2_zoo.recognition.model import Model
 
 #: What a name is put into where nobody says otherwise, as in CLIP-FSAR.
 TEMPLATES = ("a photo of {}",)
@@ -133,6 +136,44 @@ class TextCue:
             clips: As for ``probabilities``.
         """
         return fuse_text(visual, self.probabilities(clips), beta=self.weight)
+
+
+def text_cue(
+    model: Model,
+    classes: Sequence[str],
+    *,
+    text_weight: float = 0.0,
+    class_names: ClassNames | None = None,
+    templates: str | Sequence[str] | None = None,
+) -> TextCue | None:
+    """The embedded texts of classes for a model; None where they have no share in its answers.
+
+    Args:
+        model: The model.
+        classes: The classes, in order.
+        text_weight: See ``options.TextOptions``, as the others.
+        class_names: Class → what it is called.
+        templates: What a name is put into.
+
+    Raises:
+        ArgumentError: The model has no text tower, or mixes texts in itself with another weight.
+    """
+    check_weight(text_weight)
+    own = model.method.own_text_weight
+    if own is not None and own != text_weight:
+        raise ArgumentError(
+            f"text_weight is {text_weight} and the head of {model.id} mixes texts in itself with a weight "
+            f"of {own}; give text_weight={own}"
+        )
+    if text_weight == 0:
+        return None
+    if model.text is None:
+        raise ArgumentError(
+            f"text_weight is {text_weight} and {model.id} has no text tower; expected 0, or a model on "
+            "CLIP: " + ", ".join(models_with_text())
+        )
+    prompts = class_prompts(classes, class_names=class_names, templates=templates)
+    return TextCue.of(model.text, prompts, weight=text_weight)
 
 
 def class_prompts(

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from a2m2_zoo._utils.arguments import path_text
 from a2m2_zoo.errors import VideoError
 from a2m2_zoo.recognition.supports import resolve_bank
 from a2m2_zoo.spotting.sampling import LATEST
-from a2m2_zoo.spotting.segments import Rule, Segment
+from a2m2_zoo.spotting.segments import Segment
 from a2m2_zoo.spotting.sources import open_video_file
-from a2m2_zoo.spotting.stream import Stream
-from a2m2_zoo.spotting.windows import STRIDE, Window
-from a2m2_zoo.video.inputs import AnyLimits, as_limits
+from a2m2_zoo.spotting.stream import Stream, StreamOptions
+from a2m2_zoo.video.inputs import as_limits
 from a2m2_zoo.zoo.choose import AnyModel, as_model
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from a2m2_zoo.recognition.bank import SupportBank
     from a2m2_zoo.recognition.episode import Episode, Supports
 
@@ -29,14 +30,9 @@ def spot(
     supports: Given,
     *,
     model: AnyModel = None,
-    window: float | Sequence[float] | None = None,
-    stride: float = STRIDE,
-    reject_below: float | None = None,
-    rule: Rule | None = None,
-    limits: AnyLimits = None,
     on_damage: Callable[[VideoError], None] | None = None,
-    on_windows: Callable[[Sequence[Window]], None] | None = None,
     on_progress: Callable[[float, float | None], None] | None = None,
+    **options: Unpack[StreamOptions],
 ) -> list[Segment]:
     """Find when the actions of the supports happen in a video.
 
@@ -44,17 +40,11 @@ def spot(
         video: A video file of any length; it is read once, and memory does not grow with it.
         supports: As for ``classify``.
         model: The model, its name or path; the default one if None.
-        window: Length in seconds of the windows that are scored, or several; by default lengths that suit
-            the supports.
-        stride: Seconds between two windows of one length.
-        reject_below: Moments whose best class is less likely right are of no class; that of ``rule`` if
-            None.
-        rule: How windows become segments.
-        limits: Its ``megapixels`` bound the frames.
         on_damage: Called with the error of a video that is damaged; what was found is then returned.
             Without it the error is raised.
-        on_windows: Called with the windows of each moment, for those who want the scores themselves.
         on_progress: Called after each frame with its time and the video's length, None if not known.
+        options: How windows are laid and judged: ``window``, ``stride``, ``reject_below`` and the others that
+            ``Stream`` takes.
 
     Returns:
         Segments in the order of time that do not overlap; stretches of a window's length or more in
@@ -65,18 +55,7 @@ def spot(
         BankError: The bank was made by another model.
         ArgumentError: A number is out of range.
     """
-    found = iter_spot(
-        video,
-        supports,
-        model=model,
-        window=window,
-        stride=stride,
-        reject_below=reject_below,
-        rule=rule,
-        limits=limits,
-        on_windows=on_windows,
-        on_progress=on_progress,
-    )
+    found = iter_spot(video, supports, model=model, on_progress=on_progress, **options)
     segments = []
     try:
         for segment in found:
@@ -93,32 +72,18 @@ def iter_spot(
     supports: Given,
     *,
     model: AnyModel = None,
-    window: float | Sequence[float] | None = None,
-    stride: float = STRIDE,
-    reject_below: float | None = None,
-    rule: Rule | None = None,
-    limits: AnyLimits = None,
-    on_windows: Callable[[Sequence[Window]], None] | None = None,
     on_progress: Callable[[float, float | None], None] | None = None,
+    **options: Unpack[StreamOptions],
 ) -> Iterator[Segment]:
     """The segments of ``spot``, each as soon as it is final.
 
     Of a damaged video it gives all that can be found, then raises; so it does on Ctrl-C.
     """
-    model, limits = as_model(model), as_limits(limits)
+    model, limits = as_model(model), as_limits(options.get("limits"))
     opened = open_video_file(path_text("video", video, "the path of one video"), limits)
     try:
         bank = resolve_bank(supports, model=model)
-        stream = Stream(
-            model,
-            bank,
-            window=window,
-            stride=stride,
-            reject_below=reject_below,
-            rule=rule,
-            limits=limits,
-            on_windows=on_windows,
-        )
+        stream = Stream(model, bank, **options)
         timeless = 0
         try:
             for frame, at in opened:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import av
 import numpy as np
@@ -38,6 +38,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from a2m2_zoo.recognition.model import Model
+
+
+class StreamOptions(TypedDict, total=False):
+    """How windows are laid over a video and judged: what ``Stream`` takes, by the same names."""
+
+    window: float | Sequence[float] | None
+    stride: float
+    reject_below: float | None
+    rule: Rule | None
+    gap: float
+    limits: AnyLimits
+    on_windows: Callable[[Sequence[Window]], None] | None
 
 
 def default_threshold(model: Model) -> float:

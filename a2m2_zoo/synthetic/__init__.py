@@ -11,12 +11,13 @@ from a2m2_zoo.synthetic.instance import STYLES
 from a2m2_zoo.synthetic.named import NAMED_ACTIONS
 from a2m2_zoo.synthetic.programs import MotionProgram
 from a2m2_zoo.synthetic.scene import draw_clip, draw_named, draw_program, trajectory
-from a2m2_zoo.synthetic.write import write_dataset, write_video
+from a2m2_zoo.synthetic.write import ClipFormat, write_dataset, write_video
 
 __all__ = [
     "FAMILY",
     "NAMED_ACTIONS",
     "STYLES",
+    "ClipFormat",
     "MotionProgram",
     "draw_clip",
     "draw_named",

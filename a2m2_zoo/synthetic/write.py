@@ -39,6 +39,35 @@ class _Plan:
         return draw_clip(self.seed, self.number, instance, frames=frames, size=size, **self.look)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClipFormat:
+    """What the file of a generated clip is like.
+
+    Attributes:
+        frames: Frames of each clip.
+        fps: Frames a second.
+        size: Side of the frames in pixels, even.
+
+    Raises:
+        ArgumentError: A number is out of range.
+    """
+
+    frames: int = 32
+    fps: int = 16
+    size: int = 224
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.frames <= 100_000:
+            raise ArgumentError(f"frames must be from 1 to 100000; got {self.frames}")
+        if self.size % 2 or not 16 <= self.size <= 2048:
+            raise ArgumentError(f"size must be even and from 16 to 2048 pixels; got {self.size}")
+        if not 1 <= self.fps <= 240:
+            raise ArgumentError(f"fps must be from 1 to 240; got {self.fps}")
+
+
+_USUAL = ClipFormat()
+
+
 def write_video(path: Path, frames: UInt8[np.ndarray, "t h w 3"], *, fps: int = 16) -> None:
     """Write frames as a file: H.264, or MPEG-4 part 2 where that encoder is missing.
 
@@ -152,20 +181,19 @@ def _fill(
     folder: Path,
     plans: list[_Plan],
     clips: int,
-    shape: tuple[int, int, int],
+    form: ClipFormat,
     progress: Callable[[int, int], None] | None,
 ) -> list[str]:
     """Write every clip and the contact sheet; the videos' paths relative to the folder."""
-    frames, fps, size = shape
     written: list[str] = []
     rows: list[NDArray[np.uint8]] = []
     for place, plan in enumerate(plans):
         (folder / plan.folder).mkdir()
         shown = []
         for index in range(clips):
-            drawn = plan.draw(index, frames, size)
+            drawn = plan.draw(index, form.frames, form.size)
             name = f"{plan.folder}/clip_{index:04d}.mp4"
-            write_video(folder / name, drawn, fps=fps)
+            write_video(folder / name, drawn, fps=form.fps)
             written.append(name)
             if place < _SHEET_ROWS and index < _SHEET_CLIPS:
                 shown.append(_shrunk(drawn))
@@ -186,9 +214,7 @@ def write_dataset(
     named: bool = False,
     style: str | None = None,
     studio: int | None = None,
-    frames: int = 32,
-    fps: int = 16,
-    size: int = 224,
+    form: ClipFormat = _USUAL,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Write a data set of generated clips.
@@ -203,9 +229,7 @@ def write_dataset(
         named: Write the actions of `NAMED_ACTIONS` instead of generated classes.
         style: One of `STYLES` for all clips; None lets each instance choose.
         studio: Film all clips by one camera in one place, another for every number; None is anywhere.
-        frames: Frames of each clip.
-        fps: Frames a second.
-        size: Side of the frames in pixels, even.
+        form: Length, rate and size of the clips.
         progress: Called with (clips written, clips in all) after each clip.
 
     Returns:
@@ -218,12 +242,6 @@ def write_dataset(
     target = Path(out)
     if not 1 <= clips <= 1_000_000:
         raise ArgumentError(f"clips must be from 1 to 1000000; got {clips}")
-    if not 1 <= frames <= 100_000:
-        raise ArgumentError(f"frames must be from 1 to 100000; got {frames}")
-    if size % 2 or not 16 <= size <= 2048:
-        raise ArgumentError(f"size must be even and from 16 to 2048 pixels; got {size}")
-    if not 1 <= fps <= 240:
-        raise ArgumentError(f"fps must be from 1 to 240; got {fps}")
     try:
         folder_to_make(target)
     except SaveError as error:
@@ -234,5 +252,5 @@ def write_dataset(
     except OSError as error:
         raise SaveError(f"could not make {target}: {error}; choose another place") from error
     with new_folder(target) as folder:
-        written = _fill(folder, plans, clips, (frames, fps, size), progress)
+        written = _fill(folder, plans, clips, form, progress)
     return [target / name for name in written]

@@ -140,7 +140,7 @@ def from_features(
     features, labels = held(split.train)
 
     def episodes(config: TrainingConfig) -> EpisodeSource:
-        source: EpisodeSource = FeatureSource(features, labels, **draws(config))
+        source: EpisodeSource = FeatureSource(features, labels, draws(config))
         if distortion is not None:
             source = DistortedSource(source, distortion, seed=config.seed)
         return dealt(source, config)

@@ -97,11 +97,11 @@ class MixedSource:
     Raises:
         ArgumentError: Shares do not match the sources, or classes differ.
 
+    >>> from a2m2_zoo.data.plans import EpisodeForm
     >>> from a2m2_zoo.training import FeatureSource
     >>> features = Features({}, torch.zeros(8, 1, 1))
-    >>> how = {"way": 2, "shot": 1, "episodes": 1, "seed": 0}
     >>> labels = torch.arange(2).repeat_interleave(4)
-    >>> one, two = (FeatureSource(features, labels, query=q, **how) for q in (1, 2))
+    >>> one, two = (FeatureSource(features, labels, EpisodeForm(way=2, query=q)) for q in (1, 2))
     >>> [len(MixedSource([one, two], [2, 1]).batch(i).query_labels) for i in range(4)]
     [2, 2, 4, 2]
     """

@@ -11,14 +11,14 @@ import torch
 
 from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Backbone
+from a2m2_zoo.data.draws import draw_episodes
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import EpisodeError
-from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.openset import pairs_of
 from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Method, as_pairwise
-from a2m2_zoo.methods.rules import fit_rule
-from a2m2_zoo.recognition.calibration import best_scale, scale_of
+from a2m2_zoo.recognition.calibration import best_scale, episodes_scale
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.validation import Validation
@@ -135,10 +135,12 @@ def calibrated(
         try:
             draw = draw_episodes(
                 validation.labels,
-                way=min(config.way, len(validation.names)),
-                shot=shot,
-                episodes=given.episodes,
-                seed=given.seed,
+                EpisodeForm(
+                    way=min(config.way, len(validation.names)),
+                    shot=shot,
+                    episodes=given.episodes,
+                    seed=given.seed,
+                ),
             )
         except EpisodeError:  # too few clips for so many shots; those of fewer stand in
             continue
@@ -147,6 +149,5 @@ def calibrated(
             scales[shot] = best_scale(logits, draw.truth.repeat(len(draw)))
             continue
         asked, among = pairs_of(pairwise, clips, draw)
-        fitted = fit_rule(pairwise.rule or "mean", among, draw.labels, way=draw.way)
-        scales[shot] = scale_of(fitted, asked, draw.truth)
+        scales[shot], _ = episodes_scale(pairwise.rule or "mean", asked, among, draw)
     return scales

@@ -165,16 +165,16 @@ def episodes(
 def _episodes(
     drawn: Drawn, given: Generated, distortion: Distortion | None, config: TrainingConfig
 ) -> EpisodeSource:
-    sizes, inside = draws(config), drawn.inside
+    form, inside = draws(config), drawn.inside
     maps = {stage: value[inside] for stage, value in drawn.features.maps.items()}
     studio = FeatureSource(
         Features(maps, drawn.features.pooled[inside]),
         drawn.labels[inside],
-        **sizes,
+        form,
         groups=[label // given.studio for label in range(len(drawn.labels.bincount()))],
         group_share=1.0,
     )
-    anywhere = FeatureSource(drawn.features, drawn.labels, **{**sizes, "seed": config.seed + 1})
+    anywhere = FeatureSource(drawn.features, drawn.labels, replace(form, seed=form.seed + 1))
     source: EpisodeSource = MixedSource([studio, anywhere], [given.in_studio, given.anywhere])
     if distortion is not None:
         source = DistortedSource(source, distortion, seed=config.seed)

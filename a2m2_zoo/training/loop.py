@@ -14,8 +14,8 @@ import torch
 
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo.backbones import Backbone
+from a2m2_zoo.data.draws import Draw
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.evaluation.episodes import Draw
 from a2m2_zoo.methods.base import Method, as_pairwise
 from a2m2_zoo.training import state
 from a2m2_zoo.training.config import TrainingConfig

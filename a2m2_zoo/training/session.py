@@ -232,11 +232,11 @@ class Session:
         videos = stack.enter_context(
             VideoSource(
                 split.train,
+                draws(config),
                 preprocess=start.preprocess,
                 stages=start.method.stages,
                 augment=start.augment,
                 report=self.complain,
-                **draws(config),
                 **how,
             )
         )
@@ -254,7 +254,7 @@ class Session:
             preprocess=start.preprocess,
             stages=start.method.stages,
             half=self.half,
-            people=start.finished().reads_people,
+            people=start.reads_people,
         )
         clips = asked.clips
         for turn in (True, False):  # the others find what the first process has encoded

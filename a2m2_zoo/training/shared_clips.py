@@ -8,12 +8,11 @@ episode, and episodes are dealt from it like hands of cards, each anew.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from a2m2_zoo.data.plans import EpisodePlan
+from a2m2_zoo.data.plans import EpisodeForm, EpisodePlan
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import TrainingBatch
 from a2m2_zoo.training.config import TrainingConfig
@@ -43,7 +42,7 @@ class DealtSource:
     >>> from a2m2_zoo.backbones import Features
     >>> from a2m2_zoo.training import FeatureSource
     >>> features, labels = Features({}, torch.zeros(32, 1, 1)), torch.arange(8).repeat_interleave(4)
-    >>> draws = FeatureSource(features, labels, way=6, shot=1, query=2, episodes=2, seed=0)
+    >>> draws = FeatureSource(features, labels, EpisodeForm(way=6, query=2, episodes=2))
     >>> batch = DealtSource(draws, way=5, shot=1, query=2, deals=10, seed=0).batch(0)
     >>> batch.episodes, batch.clips  # 20 episodes of 15 clips would be 300
     (20, 36)
@@ -86,15 +85,15 @@ class DealtSource:
         )
 
 
-def draws(config: TrainingConfig) -> dict[str, Any]:
-    """Sizes and seed of the source that ``dealt`` takes: its episodes are the draws."""
-    return {
-        "way": config.pool or config.way,
-        "shot": config.shot,
-        "query": config.query,
-        "episodes": config.batch // config.deals,
-        "seed": config.seed,
-    }
+def draws(config: TrainingConfig) -> EpisodeForm:
+    """The form of the source that ``dealt`` takes: its episodes are the draws."""
+    return EpisodeForm(
+        way=config.pool or config.way,
+        shot=config.shot,
+        query=config.query,
+        episodes=config.batch // config.deals,
+        seed=config.seed,
+    )
 
 
 def dealt(source: EpisodeSource, config: TrainingConfig) -> EpisodeSource:

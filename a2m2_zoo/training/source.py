@@ -15,7 +15,7 @@ from torch import Tensor
 
 from a2m2_zoo._utils.typing import Int
 from a2m2_zoo.backbones import Features
-from a2m2_zoo.data.plans import EpisodeIndices, EpisodePlan, uniform
+from a2m2_zoo.data.plans import EpisodeForm, EpisodeIndices, EpisodePlan, uniform
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import TrainingBatch
 from a2m2_zoo.training.config import TrainingConfig
@@ -62,8 +62,8 @@ class VariedSource:
     >>> features, labels = Features({}, torch.zeros(48, 1, 1)), torch.arange(4).repeat_interleave(12)
     >>> config = TrainingConfig(way=4, most_shots=10, query=2, batch=4)
     >>> def make(c: TrainingConfig) -> FeatureSource:
-    ...     sizes = {"way": c.way, "shot": c.shot, "query": c.query, "episodes": c.batch}
-    ...     return FeatureSource(features, labels, **sizes, seed=0)
+    ...     form = EpisodeForm(way=c.way, shot=c.shot, query=c.query, episodes=c.batch)
+    ...     return FeatureSource(features, labels, form)
     >>> source = VariedSource(make, config)
     >>> [(b.episodes, len(b.labels) // b.way) for b in map(source.batch, range(4))]
     [(1, 7), (2, 4), (2, 4), (1, 8)]
@@ -94,11 +94,7 @@ class FeatureSource:
     Args:
         features: Of all n clips, on the CPU, in any floating precision; batches are float32.
         labels: Class of each clip, 0..C-1, each at least ``shot + query`` times.
-        way: Classes per episode.
-        shot: Supports per class.
-        query: Queries per class.
-        episodes: Episodes per batch (E).
-        seed: Of the episodes; any integer.
+        form: The episodes; E of them are a batch.
         groups: (C,) group of each class, such as the family of sister classes or the studio that it
             comes from.
         group_share: Share of the episodes, 0 to 1, that are drawn around one class: with it as many of
@@ -108,12 +104,12 @@ class FeatureSource:
         classes: C.
 
     Raises:
-        ArgumentError: A size, a share or the number of groups or labels does not fit.
+        ArgumentError: A share or the number of groups or labels does not fit.
         EpisodeError: Too few classes, or a class has too few clips.
 
     >>> features = Features({}, torch.arange(12.0).reshape(12, 1, 1))
     >>> labels = torch.arange(4).repeat_interleave(3)
-    >>> source = FeatureSource(features, labels, way=2, shot=1, query=1, episodes=3, seed=0)
+    >>> source = FeatureSource(features, labels, EpisodeForm(way=2, episodes=3))
     >>> source.batch(5).query.pooled.shape, source.batch(5).episodes
     (torch.Size([6, 1, 1]), 3)
     """
@@ -122,20 +118,14 @@ class FeatureSource:
         self,
         features: Features,
         labels: Int[Tensor, " n"],
+        form: EpisodeForm,
         *,
-        way: int,
-        shot: int,
-        query: int,
-        episodes: int,
-        seed: int,
         groups: Sequence[int] | None = None,
         group_share: float = 0.5,
     ) -> None:
         clips = len(features.pooled)
         if len(labels) != clips:
             raise ArgumentError(f"there are {clips} clips and {len(labels)} labels; give one each")
-        if episodes < 1:
-            raise ArgumentError(f"episodes is {episodes}; expected 1 or more")
         if not 0 <= group_share <= 1:
             raise ArgumentError(f"group_share is {group_share}; expected 0 to 1")
         counts = labels.bincount()
@@ -145,8 +135,8 @@ class FeatureSource:
             )
         self.classes = len(counts)
         self._features = features
-        self._plan = EpisodePlan(tuple(counts.tolist()), way=way, shot=shot, query=query, seed=seed)
-        self._episodes = episodes
+        self._plan = form.plan(counts.tolist())
+        self._episodes = form.episodes
         self._groups = None if groups is None else np.asarray(groups)
         self._share = group_share
         self._order = labels.argsort(stable=True)

@@ -84,11 +84,22 @@ class Start:
         """The head to keep: the trained one, with what the recipe changes after training."""
         if not self.after:
             return self.method
-        values = _changed(self.method.config, self.after)
-        made = _seeded(self.method_name, values, self.config.seed)
+        made = _seeded(self.method_name, self._values, self.config.seed)
         made.load_state_dict(self.method.weights())
         held = next(self.method.parameters(), torch.empty(0))
         return made.to(held.device).eval()
+
+    @property
+    def reads_people(self) -> bool:
+        """Whether the head to keep takes the people of clips."""
+        if not self.after:
+            return self.method.reads_people
+        return getattr(METHODS[self.method_name][1].from_dict(self._values), "reads_people", False)
+
+    @property
+    def _values(self) -> dict[str, Any]:
+        """The configuration of the head to keep."""
+        return _changed(self.method.config, self.after)
 
 
 @plain()

@@ -11,8 +11,9 @@ from torch import Tensor
 from a2m2_zoo._utils.typing import Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.data.benchmarks import fold
+from a2m2_zoo.data.draws import Draw, draw_episodes
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError, EpisodeError
-from a2m2_zoo.evaluation.episodes import Draw, draw_episodes
 from a2m2_zoo.evaluation.protocol import score_draw
 from a2m2_zoo.methods.base import Descriptors, Method, concatenate, encoded_pieces
 from a2m2_zoo.training.config import TrainingConfig
@@ -138,10 +139,12 @@ class Validation:
         return {
             shot: draw_episodes(
                 self.labels,
-                way=min(config.way, len(self.names)),
-                shot=shot,
-                episodes=config.validate_episodes,
-                seed=config.seed,
+                EpisodeForm(
+                    way=min(config.way, len(self.names)),
+                    shot=shot,
+                    episodes=config.validate_episodes,
+                    seed=config.seed,
+                ),
             )
             for shot in config.validate_shots
         }

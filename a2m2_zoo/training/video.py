@@ -22,7 +22,7 @@ from torch import Tensor
 from a2m2_zoo._utils.cores import decoding_threads
 from a2m2_zoo._utils.typing import Float, UInt8
 from a2m2_zoo.backbones import Backbone, Features
-from a2m2_zoo.data.plans import EpisodePlan
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError, EpisodeError, VideoError
 from a2m2_zoo.methods.base import TrainingBatch
 from a2m2_zoo.training.augment import Augment, augment_clip
@@ -54,15 +54,11 @@ class VideoSource:
 
     Args:
         classes: Class name → its clips. A class's id is its place.
+        form: The episodes; E of them are a batch. Its seed is that of frames and augmentation, too.
         backbone: Frozen and put into evaluation mode; batches carry its features beside the frames. None:
             batches carry frames and empty features, for a loop that tunes its backbone.
         preprocess: How clips are read in tests; here frames are drawn at random, one a segment.
         stages: The maps that the method reads.
-        way: Classes per episode.
-        shot: Supports per class.
-        query: Queries per class.
-        episodes: Episodes per batch (E).
-        seed: Of episodes, frames and augmentation; any integer.
         augment: None takes every clip as in tests, but for the frames.
         workers: Threads that decode; by default one per core this process may use, at most 8.
         limits: What one clip may cost.
@@ -74,37 +70,30 @@ class VideoSource:
         failures: Clips that could not be read so far → why.
 
     Raises:
-        ArgumentError: A size or the number of workers is below 1.
+        ArgumentError: The number of workers is below 1.
         EpisodeError: Too few classes, or a class has too few clips.
     """
 
     def __init__(
         self,
         classes: Mapping[str, Sequence[Path]],
+        form: EpisodeForm,
         *,
         backbone: Backbone | None = None,
         preprocess: Preprocess,
         stages: Sequence[str] = (),
-        way: int = 5,
-        shot: int = 1,
-        query: int = 1,
-        episodes: int = 1,
-        seed: int = 0,
         augment: Augment | None = None,
         workers: int | None = None,
         limits: Limits = _LIMITS,
         report: Callable[[str], object] = warnings.warn,
     ) -> None:
-        for name, value in (("episodes", episodes), ("workers", workers)):
-            if value is not None and value < 1:
-                raise ArgumentError(f"{name} is {value}; expected 1 or more")
+        if workers is not None and workers < 1:
+            raise ArgumentError(f"workers is {workers}; expected 1 or more")
         self.names = tuple(classes)
         self.classes = len(self.names)
         self.failures: dict[Path, str] = {}
         self._clips = [tuple(clips) for clips in classes.values()]
-        self._plan = EpisodePlan(
-            tuple(map(len, self._clips)), way=way, shot=shot, query=query, seed=seed
-        )
+        self._plan = form.plan(map(len, self._clips))
         self._backbone = None if backbone is None else backbone.eval()
         self._stages = tuple(stages)
         self._preprocess, self._augment = preprocess, augment
@@ -114,7 +103,7 @@ class VideoSource:
             if augment is None
             else augment.decoding(preprocess)
         )
-        self._episodes = episodes
+        self._episodes = form.episodes
         self._stop = Event()
         self._pool = ThreadPoolExecutor(
             workers or decoding_threads(), thread_name_prefix="a2m2-train"

@@ -18,14 +18,14 @@ from torch.nn import functional
 from a2m2_zoo._utils.typing import Float
 from a2m2_zoo._utils.workers import apart
 from a2m2_zoo.backbones import Backbone, Features
-from a2m2_zoo.data.plans import EpisodePlan
+from a2m2_zoo.data.draws import draw_episodes
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Descriptors, concatenate, encoded_pieces, take
 from a2m2_zoo.methods.blocks import M2Block
-from a2m2_zoo.methods.rules import fit_rule
 from a2m2_zoo.pose import find_people, people_tensor
-from a2m2_zoo.recognition.calibration import scale_of
+from a2m2_zoo.recognition.calibration import episodes_scale
 from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.video import Clip, Preprocess, normalise, read_clip
 
@@ -261,24 +261,17 @@ def _scale(
     head: A2M2, parts: list[dict[str, Tensor]], amounts: Amounts, shot: int, seed: int
 ) -> float:
     """The factor on the logits under which episodes of generated classes are most probable."""
-    way = min(5, amounts.classes)
-    plan = EpisodePlan((amounts.clips,) * amounts.classes, way=way, shot=shot, query=1, seed=seed)
-    drawn = plan.episodes(0, amounts.episodes)
-    first = torch.from_numpy(drawn.classes)[..., None] * amounts.clips
-    support, query = (
-        (first + torch.from_numpy(found)).flatten(1) for found in (drawn.support, drawn.query)
-    )
-    labels = torch.arange(way).repeat_interleave(shot)
+    form = EpisodeForm(way=min(5, amounts.classes), shot=shot, episodes=amounts.episodes, seed=seed)
+    draw = draw_episodes(torch.arange(amounts.classes).repeat_interleave(amounts.clips), form)
     tiles = [slice(i, i + _TILE) for i in range(0, amounts.episodes, _TILE)]
 
     def pairs(first: Tensor) -> Tensor:
         return torch.cat(
             [
-                head.pairs(take(part, first[tile]), take(part, support[tile]))
+                head.pairs(take(part, first[tile]), take(part, draw.support[tile]))
                 for part in parts
                 for tile in tiles
             ]
         )
 
-    fitted = fit_rule(head.rule or "mean", pairs(support), labels, way=way)
-    return scale_of(fitted, pairs(query), torch.arange(way))
+    return episodes_scale(head.rule or "mean", pairs(draw.query), pairs(draw.support), draw)[0]

@@ -29,6 +29,7 @@ from a2m2_zoo.errors import (
 )
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.recognizer import Recognizer
 from a2m2_zoo.synthetic import draw_named, write_video
 
 
@@ -118,6 +119,37 @@ def test_people_are_counted_and_a_saved_bank_still_shows_them(model: Model, tmp_
     assert bare.picture is not None
     assert bare.picture.read_bytes() != shown
     session.close()
+
+
+def test_the_model_meets_a_visitors_classes_once_until_they_change(
+    session: Session, shared: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, ...]] = []
+    plain = Engine.recognizer
+
+    def counted(engine: Engine, bank: SupportBank) -> Recognizer:
+        made.append(bank.class_names)
+        return plain(engine, bank)
+
+    monkeypatch.setattr(Engine, "recognizer", counted)
+    two_classes(session, shared)
+    other = Session(shared)
+    query = sent(shared, "which.mp4")
+    for _ in range(3):
+        session.classify(query)
+    assert made == [("back again", "right")]
+    session.add("still", sent(shared, "s.mp4", speed=0))
+    assert set(session.classify(query).prediction.probabilities) == {"back again", "right", "still"}
+    session.remove("right")
+    assert "right" not in session.classify(query).prediction.probabilities
+    assert made[1:] == [("back again", "right", "still"), ("back again", "still")]
+    with pytest.raises(EpisodeError, match="there are 0 classes"):
+        other.classify(sent(shared, "theirs.mp4"))  # what one visitor has is nobody else's
+    session.close()
+    with pytest.raises(A2M2Error):
+        session.classify(query)
+    assert len(made) == 3
+    other.close()
 
 
 def test_a_class_grows_and_goes(session: Session, shared: Engine) -> None:

@@ -10,7 +10,7 @@ import pytest
 from a2m2_zoo.cli import main
 from a2m2_zoo.cli.data import synth
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.synthetic import program, write_dataset
+from a2m2_zoo.synthetic import ClipFormat, program, write_dataset
 
 SMALL = ["--size", "32", "--frames", "4"]
 
@@ -52,7 +52,9 @@ def test_the_command_says_what_the_function_does(
     ]
     assert main([*call, *SMALL, "--fps", "8"]) == 0
     assert "now try: a2m2 classify YOUR.mp4 --supports" in capsys.readouterr().out
-    write_dataset(tmp_path / "b", classes=2, clips=1, studio=3, frames=4, size=32, fps=8)
+    write_dataset(
+        tmp_path / "b", classes=2, clips=1, studio=3, form=ClipFormat(frames=4, size=32, fps=8)
+    )
     a, b = (
         {
             p.relative_to(tmp_path / x): p.read_bytes()

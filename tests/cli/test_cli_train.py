@@ -15,7 +15,7 @@ from makers_models import tiny_model
 
 from a2m2_zoo.cli import main
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.synthetic import write_dataset
+from a2m2_zoo.synthetic import ClipFormat, write_dataset
 from a2m2_zoo.training import logs, session
 from a2m2_zoo.zoo.load import load_model
 
@@ -33,7 +33,7 @@ SHARED = ["--set", "batch=6", "--set", "deals=3", "--set", "pool=5"]
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight classes of five clips, 64 pixels wide."""
     out = tmp_path_factory.mktemp("train") / "clips"
-    write_dataset(out, classes=8, clips=5, size=64, frames=8, style="stick")
+    write_dataset(out, classes=8, clips=5, style="stick", form=ClipFormat(size=64, frames=8))
     return out
 
 

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from a2m2_zoo import load_model
 from a2m2_zoo.backbones import Features, build_backbone
+from a2m2_zoo.data.draws import draw_episodes
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError, ModelNotFoundError
 from a2m2_zoo.evaluation.baselines import build_baseline, known_baselines
+from a2m2_zoo.evaluation.bench import Protocol
 from a2m2_zoo.evaluation.compare import compare
-from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.results import STATUSES, Comparison, Difference
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
@@ -108,13 +109,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-SIZES: dict[str, Any] = {"way": 3, "query": 2, "episodes": 24, "seed": 7, "workers": 1}
+SIZES: dict[str, Any] = {"way": 3, "query": 2, "episodes": 24, "seed": 7}
 
 
 def run(model: Model, folder: Path, cache: Path, **how: Any) -> Comparison:
     data = how.pop("data", None) or class_folders(folder)
-    how = {"methods": ["guess", "a2m2-otam"], "shots": (1, 2), **SIZES, **how}
-    return compare(model, data, cache=cache, **how)
+    how = {"methods": ["guess", "a2m2-otam"], "workers": 1, "shots": (1, 2), **SIZES, **how}
+    sizes = {name: how.pop(name) for name in ("shots", *SIZES)}
+    return compare(model, data, cache=cache, protocol=Protocol(**sizes), **how)
 
 
 def without_times(found: Comparison) -> Comparison:
@@ -138,7 +140,7 @@ def test_figures_are_those_of_a_loop_over_single_episodes(
     assert found.class_names == tuple(data)
     for shot in (1, 2):
         block = {result.method: result for result in found.of_shot(shot)}
-        draw = draw_episodes(labels, way=3, shot=shot, query=2, episodes=24, seed=7)
+        draw = draw_episodes(labels, Protocol(**SIZES).form(shot))
         right: dict[str, list[float]] = {}
         for name, result in block.items():
             baseline = build_baseline(name, model, seed=7)

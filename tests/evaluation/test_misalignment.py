@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.cli import main
+from a2m2_zoo.data.draws import draw_episodes
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.misalignment import encode_misaligned, misalignment_curves
 from a2m2_zoo.evaluation.warps import KINDS, instants, looked_at
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.blocks import A2Config, M2Config
 from a2m2_zoo.report.misalignment import draw_curves
-from a2m2_zoo.synthetic import write_dataset
+from a2m2_zoo.synthetic import ClipFormat, write_dataset
 
 M2 = M2Config(channels=4, dim=3, scales=(1, 0))
 CONFIG = A2M2Config(m2={"s7": M2}, a2=A2Config(groups="scale"))
@@ -92,7 +93,7 @@ def test_queries_move_and_supports_do_not() -> None:
     method = A2M2(CONFIG).eval()
     encoded = encode_misaligned(method, [moving(12)], frames=8, amounts=(0.4,), kinds=["shift"])
     labels = torch.arange(4).repeat_interleave(3)
-    draw = draw_episodes(labels, way=3, shot=2, episodes=20, seed=0)
+    draw = draw_episodes(labels, EpisodeForm(way=3, shot=2, episodes=20))
     (curve,) = misalignment_curves({"a2m2": method}, encoded, draw, workers=1)
     assert curve.amounts == (0.0, 0.4)
     right = []
@@ -123,7 +124,7 @@ def test_command_line_measures_and_draws(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "clips"
-    write_dataset(data, classes=3, clips=3, size=64)
+    write_dataset(data, classes=3, clips=3, form=ClipFormat(size=64))
     call = ["misalign", str(data), "--way", "3", "--episodes", "40", "--amounts", "0,50"]
     call += ["--kinds", "shift", "--cache", str(tmp_path / "cache")]
     receipt, picture = tmp_path / "r.json", tmp_path / "p.png"

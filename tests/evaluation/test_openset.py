@@ -11,8 +11,9 @@ from makers import draw_video, three_classes
 
 from a2m2_zoo import load_model
 from a2m2_zoo.cli import main
+from a2m2_zoo.data.draws import draw_episodes
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import EpisodeError
-from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.openset import draw_open, evaluate_open
 from a2m2_zoo.evaluation.results import Comparison
 from a2m2_zoo.evaluation.statistics import accuracy_at, auroc
@@ -30,8 +31,8 @@ def clips(spread: float) -> dict[str, torch.Tensor]:
 
 
 def test_the_known_half_is_the_standard_protocol() -> None:
-    sizes = {"way": 4, "shot": 2, "query": 3, "episodes": 20, "seed": 5}
-    closed, opened = draw_episodes(LABELS, **sizes), draw_open(LABELS, **sizes)
+    form = EpisodeForm(way=4, shot=2, query=3, episodes=20, seed=5)
+    closed, opened = draw_episodes(LABELS, form), draw_open(LABELS, form)
     known = opened.truth < 4
     assert torch.equal(opened.support, closed.support)
     assert torch.equal(opened.query[:, known], closed.query)
@@ -44,15 +45,14 @@ def test_the_known_half_is_the_standard_protocol() -> None:
 
 def test_too_few_classes_for_outliers() -> None:
     with pytest.raises(EpisodeError, match="12"):
-        draw_open(LABELS, way=7)
+        draw_open(LABELS, EpisodeForm(way=7))
 
 
 @pytest.mark.parametrize("shot", [1, 3])
 def test_figures_against_plain_loops_and_single_episodes(shot: int) -> None:
     model, found = load_model("protonet-lite0"), clips(0.15)
-    outcome = evaluate_open(
-        model.method, found, LABELS, model=model, way=3, shot=shot, query=2, episodes=15, seed=1
-    )
+    form = EpisodeForm(way=3, shot=shot, query=2, episodes=15, seed=1)
+    outcome = evaluate_open(model.method, found, LABELS, model=model, form=form)
     draw = outcome.draw
     for e in (0, 9):
         support, query = take(found, draw.support[e]), take(found, draw.query[e])
@@ -75,20 +75,16 @@ def test_figures_against_plain_loops_and_single_episodes(shot: int) -> None:
     assert figures.accuracy == pytest.approx(100 * outcome.right[:, :6].mean())
     assert figures.accuracy_answered >= figures.accuracy
     assert figures.calibration_error is not None
-    baseline = evaluate_open(
-        model.method, found, LABELS, way=3, shot=shot, query=2, episodes=15, seed=1
-    )
+    baseline = evaluate_open(model.method, found, LABELS, form=form)
     assert not baseline.calibrated
     assert baseline.figures().calibration_error is None
     assert np.array_equal(baseline.right, outcome.right)
 
 
 def test_workers_do_not_change_the_result() -> None:
-    model, found = load_model("protonet-lite0"), clips(0.2)
+    model, found, form = load_model("protonet-lite0"), clips(0.2), EpisodeForm(shot=5, episodes=100)
     one, many = (
-        evaluate_open(
-            model.method, found, LABELS, model=model, shot=5, episodes=100, workers=workers
-        )
+        evaluate_open(model.method, found, LABELS, model=model, form=form, workers=workers)
         for workers in (1, 3)
     )
     assert np.array_equal(one.known, many.known)
@@ -96,9 +92,9 @@ def test_workers_do_not_change_the_result() -> None:
 
 
 def test_clear_classes_are_told_from_outliers_and_noise_is_not() -> None:
-    model = load_model("protonet-lite0")
+    model, form = load_model("protonet-lite0"), EpisodeForm(shot=5, episodes=300)
     clear, noise = (
-        evaluate_open(model.method, clips(s), LABELS, model=model, shot=5, episodes=300).figures()
+        evaluate_open(model.method, clips(s), LABELS, model=model, form=form).figures()
         for s in (0.02, 50.0)
     )
     assert clear.auroc > 0.99

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from a2m2_zoo import load_model
-from a2m2_zoo.data.plans import EpisodePlan
+from a2m2_zoo.data.draws import draw_episodes
+from a2m2_zoo.data.plans import EpisodeForm, EpisodePlan
 from a2m2_zoo.errors import EpisodeError
-from a2m2_zoo.evaluation.episodes import draw_episodes
 from a2m2_zoo.evaluation.protocol import evaluate
 from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
 from a2m2_zoo.methods.a2m2 import A2M2
@@ -54,7 +54,9 @@ def test_the_protocol_is_a_loop_over_episodes(
     method.load_state_dict(model.method.state_dict())
     ours = dataclasses.replace(model, method=method)
     encoded = clips(ours)
-    outcome = evaluate(ours, encoded, LABELS, way=3, shot=shot, episodes=7, seed=2)
+    outcome = evaluate(
+        ours, encoded, LABELS, form=EpisodeForm(way=3, shot=shot, episodes=7, seed=2)
+    )
     drawn = EpisodePlan(COUNTS, way=3, shot=shot, query=1, seed=2).episodes(0, 7)
     first = np.concatenate([[0], np.cumsum(COUNTS)[:-1]])
     labels = torch.arange(3).repeat_interleave(shot)
@@ -74,15 +76,16 @@ def test_the_protocol_is_a_loop_over_episodes(
 def test_no_source_stands_on_both_sides() -> None:
     labels = torch.arange(4).repeat_interleave(6)
     sources = torch.arange(6).repeat(4)  # one clip of each class in each of six recordings
-    draw = draw_episodes(labels, way=3, shot=2, query=1, episodes=50, seed=4, sources=sources)
+    form = EpisodeForm(way=3, shot=2, episodes=50, seed=4)
+    draw = draw_episodes(labels, form, sources=sources)
     for e in range(50):
         assert labels[draw.query[e]].tolist() == draw.classes[e].tolist()
         assert labels[draw.support[e]].tolist() == draw.classes[e].repeat_interleave(2).tolist()
         assert not set(sources[draw.query[e]].tolist()) & set(sources[draw.support[e]].tolist())
-    again = draw_episodes(labels, way=3, shot=2, query=1, episodes=20, seed=4, sources=sources)
+    again = draw_episodes(labels, dataclasses.replace(form, episodes=20), sources=sources)
     assert torch.equal(again.support, draw.support[:20])
     with pytest.raises(EpisodeError, match="share no source"):
-        draw_episodes(labels, way=3, shot=2, episodes=1, sources=torch.zeros_like(sources))
+        draw_episodes(labels, form, sources=torch.zeros_like(sources))
 
 
 def test_the_scale_of_many_shots_is_the_leave_one_out_fit(model: Model) -> None:
@@ -99,9 +102,9 @@ def test_the_scale_of_many_shots_is_the_leave_one_out_fit(model: Model) -> None:
 
 def test_few_clips_are_refused(model: Model) -> None:
     with pytest.raises(EpisodeError, match="5-way episodes need 5 classes"):
-        evaluate(model, clips(model), LABELS, episodes=1)
+        evaluate(model, clips(model), LABELS, form=EpisodeForm(episodes=1))
     with pytest.raises(EpisodeError, match="need 5 clips per class"):
-        evaluate(model, clips(model), LABELS, way=2, shot=4, episodes=1)
+        evaluate(model, clips(model), LABELS, form=EpisodeForm(way=2, shot=4, episodes=1))
 
 
 def test_interval_and_calibration_against_plain_formulas() -> None:

@@ -20,7 +20,7 @@ from a2m2_zoo import load_model
 from a2m2_zoo.cli import main
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import package_file, parse_manifest
-from a2m2_zoo.synthetic import write_dataset
+from a2m2_zoo.synthetic import ClipFormat, write_dataset
 
 WORDS = ["--license", "apache-2.0", "--data", "Clips drawn by a program."]
 
@@ -147,7 +147,7 @@ def test_a_trained_model_with_the_receipts_of_its_evaluation(
     hub: Hub, say: Any, tiny: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     clips, run, cache = tmp_path / "clips", tmp_path / "run", str(tmp_path / "cache")
-    write_dataset(clips, classes=6, clips=4, size=64, frames=8, style="stick")
+    write_dataset(clips, classes=6, clips=4, style="stick", form=ClipFormat(size=64, frames=8))
     common = ["--cache", cache, "--workers", "1", "--device", "cpu"]
     settings = ["way=2", "query=1", "validate_shots=[1]", "validate_episodes=20", "seed=5"]
     fields = [word for setting in settings for word in ("--set", setting)]

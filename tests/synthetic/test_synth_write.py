@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from a2m2_zoo.errors import ArgumentError, SaveError
-from a2m2_zoo.synthetic import NAMED_ACTIONS, draw_named, program, write_dataset, write_video
+from a2m2_zoo.synthetic import (
+    NAMED_ACTIONS,
+    ClipFormat,
+    draw_named,
+    program,
+    write_dataset,
+    write_video,
+)
 
 
 def frames_of(path):
@@ -22,7 +29,11 @@ def named(tmp_path_factory):
     out = tmp_path_factory.mktemp("synth") / "sub" / "named"
     seen = []
     paths = write_dataset(
-        out, named=True, clips=2, frames=9, size=64, progress=lambda *counts: seen.append(counts)
+        out,
+        named=True,
+        clips=2,
+        form=ClipFormat(frames=9, size=64),
+        progress=lambda *counts: seen.append(counts),
     )
     return out, paths, seen
 
@@ -68,7 +79,9 @@ def test_the_contact_sheet_is_a_picture_of_all_classes(named):
 
 def test_generated_classes_and_the_same_bytes_again(tmp_path):
     made = [
-        write_dataset(tmp_path / name, classes=8, clips=1, frames=4, size=48, seed=6)
+        write_dataset(
+            tmp_path / name, classes=8, clips=1, seed=6, form=ClipFormat(frames=4, size=48)
+        )
         for name in ("a", "b", "c")
     ]
     assert [p.parent.name for p in made[0]] == [program(6, k).name for k in range(8)]
@@ -78,7 +91,7 @@ def test_generated_classes_and_the_same_bytes_again(tmp_path):
 
 def test_an_empty_folder_may_exist_and_a_full_one_is_left_alone(tmp_path):
     (tmp_path / "empty").mkdir()
-    write_dataset(tmp_path / "empty", classes=1, clips=1, frames=2, size=32)
+    write_dataset(tmp_path / "empty", classes=1, clips=1, form=ClipFormat(frames=2, size=32))
     before = sorted(p.as_posix() for p in tmp_path.rglob("*"))
     with pytest.raises(ArgumentError, match="exists; give a new folder"):
         write_dataset(tmp_path / "empty", classes=1, clips=1)
@@ -98,14 +111,16 @@ def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "write_video", full)
     with pytest.raises(SaveError, match="full"):
-        write_dataset(tmp_path / "out", classes=2, clips=2, frames=2, size=32)
+        write_dataset(tmp_path / "out", classes=2, clips=2, form=ClipFormat(frames=2, size=32))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_made_is_a_save_error(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(SaveError, match="choose another place"):
-        write_dataset(tmp_path / "file" / "out", classes=1, clips=1, frames=2, size=32)
+        write_dataset(
+            tmp_path / "file" / "out", classes=1, clips=1, form=ClipFormat(frames=2, size=32)
+        )
 
 
 def test_a_missing_encoder_falls_back(tmp_path, monkeypatch):
@@ -123,9 +138,6 @@ def test_a_missing_encoder_falls_back(tmp_path, monkeypatch):
         ({"classes": 0}, "classes must be"),
         ({"classes": 6, "named": True}, "5 named actions"),
         ({"clips": 0}, "clips must be"),
-        ({"frames": 0}, "frames must be"),
-        ({"size": 65}, "even"),
-        ({"fps": 0}, "fps must be"),
         ({"seed": -1}, "whole numbers"),
     ],
 )
@@ -133,6 +145,20 @@ def test_bad_numbers_are_refused_before_anything_is_written(tmp_path, fields, sa
     with pytest.raises(ArgumentError, match=said):
         write_dataset(tmp_path / "out", **fields)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"frames": 0}, "frames must be"),
+        ({"size": 65}, "even"),
+        ({"size": 4096}, "from 16 to 2048"),
+        ({"fps": 0}, "fps must be"),
+    ],
+)
+def test_formats_that_no_file_has_are_refused(fields, said):
+    with pytest.raises(ArgumentError, match=said):
+        ClipFormat(**fields)
 
 
 @pytest.mark.parametrize("shape", [(0, 8, 8, 3), (2, 8, 8), (2, 9, 8, 3)])

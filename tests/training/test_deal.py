@@ -13,6 +13,7 @@ from training_maker import features, run, same, saved, stop_at
 from training_maker import settings as small
 
 from a2m2_zoo.backbones import Features
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.methods.base import TrainingBatch
 from a2m2_zoo.training import FeatureSource, TrainingConfig
@@ -27,7 +28,8 @@ def source(*, pool: int = 5, shot: int = 1, query: int = 3, episodes: int = 2) -
     number = torch.arange(60.0)[:, None, None]
     labels = torch.arange(10).repeat_interleave(6)
     found = Features({}, number)
-    return FeatureSource(found, labels, way=pool, shot=shot, query=query, episodes=episodes, seed=4)
+    form = EpisodeForm(way=pool, shot=shot, query=query, episodes=episodes, seed=4)
+    return FeatureSource(found, labels, form)
 
 
 def clips_of(batch: TrainingBatch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -97,13 +99,13 @@ def test_all_clips_are_supports_and_queries_in_turn_and_all_classes_meet() -> No
 
 def test_settings_say_how_episodes_are_dealt() -> None:
     plain = TrainingConfig(way=3, query=2, batch=12)
-    assert draws(plain) == {"way": 3, "shot": 1, "query": 2, "episodes": 12, "seed": 0}
+    assert draws(plain) == EpisodeForm(way=3, shot=1, query=2, episodes=12, seed=0)
     first = source()
     assert dealt(first, plain) is first
     shared = TrainingConfig(way=3, query=2, batch=12, deals=6, pool=5)
-    assert draws(shared) == {"way": 5, "shot": 1, "query": 2, "episodes": 2, "seed": 0}
+    assert draws(shared) == EpisodeForm(way=5, shot=1, query=2, episodes=2, seed=0)
     assert dealt(source(query=2), shared).batch(0).episodes == 12
-    assert draws(TrainingConfig(way=3, batch=4, deals=4))["way"] == 3
+    assert draws(TrainingConfig(way=3, batch=4, deals=4)).way == 3
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_a_run_on_shared_clips_learns_and_resumes_to_the_bit(tmp_path: Any) -> N
     found, labels = features(10, 6, seed=0)
 
     def episodes() -> Any:
-        return dealt(FeatureSource(found, labels, **draws(config)), config)
+        return dealt(FeatureSource(found, labels, draws(config)), config)
 
     whole, _ = run(tmp_path / "whole", config=config, source=episodes())
     run(tmp_path / "parts", config=config, source=episodes(), progress=stop_at(11))

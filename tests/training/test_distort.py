@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from a2m2_zoo.backbones import Features
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.training import FeatureSource
 from a2m2_zoo.training.distort import (
@@ -26,7 +27,8 @@ def source(*, shot: int = 1, query: int = 2, seed: int = 0) -> FeatureSource:
     torch.manual_seed(0)
     features = Features({"s7": torch.randn(24, 8, 3, 2, 2)}, torch.randn(24, 8, 4))
     labels = torch.arange(6).repeat_interleave(4)
-    return FeatureSource(features, labels, way=3, shot=shot, query=query, episodes=2, seed=seed)
+    form = EpisodeForm(way=3, shot=shot, query=query, episodes=2, seed=seed)
+    return FeatureSource(features, labels, form)
 
 
 def test_clips_out_of_step_show_their_own_frames_in_order() -> None:
@@ -85,8 +87,6 @@ def test_what_is_refused() -> None:
         Distortion(moved=1.5)
     with pytest.raises(ArgumentError, match="1 sources came with shares"):
         MixedSource([source()], [1, 2])
-    small = FeatureSource(
-        numbered(4), torch.tensor([0, 0, 1, 1]), way=2, shot=1, query=1, episodes=1, seed=0
-    )
+    small = FeatureSource(numbered(4), torch.tensor([0, 0, 1, 1]), EpisodeForm(way=2))
     with pytest.raises(ArgumentError, match="different numbers of classes"):
         MixedSource([source(), small], [1, 1])

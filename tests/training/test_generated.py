@@ -16,7 +16,7 @@ from a2m2_zoo.errors import ArgumentError, CheckpointError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import package_file
 from a2m2_zoo.methods.a2m2 import A2M2Config
-from a2m2_zoo.synthetic import write_dataset
+from a2m2_zoo.synthetic import ClipFormat, write_dataset
 from a2m2_zoo.training import TrainingConfig
 from a2m2_zoo.training.distort import Distortion
 from a2m2_zoo.training.drawing import Block, Drawer, all_blocks, blocks_of
@@ -115,7 +115,7 @@ def test_it_goes_on_with_the_clips_that_are_there(
 
 def test_the_recipe_trains_on_ones_own_clips(tmp_path: Path) -> None:
     data = tmp_path / "clips"
-    write_dataset(data, classes=6, clips=4, size=64, frames=8, style="stick")
+    write_dataset(data, classes=6, clips=4, style="stick", form=ClipFormat(size=64, frames=8))
     words = (data, "--cache", tmp_path / "cache", "--hold-out", "0.4")
     assert train(tmp_path / "run", *words) == 0
     assert not (tmp_path / "run" / "generated").exists()

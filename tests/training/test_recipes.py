@@ -16,12 +16,13 @@ from a2m2_zoo.data import benchmarks
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.errors import ArgumentError, CheckpointError, ModelNotFoundError
 from a2m2_zoo.methods.base import Method
-from a2m2_zoo.synthetic import write_dataset
+from a2m2_zoo.synthetic import ClipFormat, write_dataset
 from a2m2_zoo.training import recipes, train
 from a2m2_zoo.training.distributed import Ranks
 from a2m2_zoo.training.recipe_tables import CLIP_FSAR, HYRSM, MOLO, Schedule
 from a2m2_zoo.training.recipes import Recipe, list_recipes, recipe
 from a2m2_zoo.training.schedule import LossScale, Optimiser, rate_factor, trainable
+from a2m2_zoo.training.shared_clips import draws
 from a2m2_zoo.training.step import Stepper
 from a2m2_zoo.training.video import VideoSource
 
@@ -45,7 +46,7 @@ class TinyWithText(Tiny):
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, ...]]:
     out = tmp_path_factory.mktemp("videos") / "clips"
-    write_dataset(out, classes=2, clips=3, frames=10, size=64, style="stick")
+    write_dataset(out, classes=2, clips=3, style="stick", form=ClipFormat(frames=10, size=64))
     return class_folders(out)
 
 
@@ -61,11 +62,13 @@ def small(given: Recipe, *, frames: int, side: int = 64) -> Recipe:
 
 
 def source(given: Recipe, videos: dict[str, tuple[Path, ...]]) -> VideoSource:
-    config = given.training_config
     return VideoSource(
-        videos, preprocess=given.preprocess, way=config.way, shot=config.shot, query=config.query,
-        episodes=config.batch, augment=given.augment, workers=1,
-    )  # fmt: skip
+        videos,
+        draws(given.training_config),
+        preprocess=given.preprocess,
+        augment=given.augment,
+        workers=1,
+    )
 
 
 @pytest.mark.parametrize("name", list_recipes())

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from a2m2_zoo.backbones import Features
+from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.training import FeatureSource
 
 CLASSES, CLIPS = 12, 5
 
 
-def numbered(**changes: object) -> FeatureSource:
+def numbered(**changes: Any) -> FeatureSource:
     """Features that say which clip they are of; classes lie mixed."""
     order = torch.randperm(CLASSES * CLIPS, generator=torch.Generator().manual_seed(3))
     number = torch.arange(CLASSES * CLIPS, dtype=torch.float32)[:, None, None].expand(-1, 2, 1)
     maps = {"s7": number[..., None, None].half()}
-    how = {"way": 4, "shot": 2, "query": 1, "episodes": 3, "seed": 5, **changes}
-    return FeatureSource(Features(maps, number), order % CLASSES, **how)  # type: ignore[arg-type]
+    form = {"way": 4, "shot": 2, "query": 1, "episodes": 3, "seed": 5}
+    form |= {name: changes.pop(name) for name in set(form) & set(changes)}
+    return FeatureSource(Features(maps, number), order % CLASSES, EpisodeForm(**form), **changes)
 
 
 def clips(source: FeatureSource, index: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -103,12 +107,4 @@ def test_too_few_classes_or_clips_are_refused() -> None:
     with pytest.raises(EpisodeError, match="need 6 clips"):
         numbered(shot=5)
     with pytest.raises(ArgumentError, match="60 clips and 3 labels"):
-        FeatureSource(
-            Features({}, torch.zeros(60, 1, 1)),
-            torch.arange(3),
-            way=2,
-            shot=1,
-            query=1,
-            episodes=1,
-            seed=0,
-        )
+        FeatureSource(Features({}, torch.zeros(60, 1, 1)), torch.arange(3), EpisodeForm(way=2))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from a2m2_zoo.backbones import build_backbone
-from a2m2_zoo.data.plans import EpisodePlan
+from a2m2_zoo.data.plans import EpisodeForm, EpisodePlan
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.synthetic import write_video
 from a2m2_zoo.training import video
@@ -53,8 +53,9 @@ def broken(classes: dict, *places: tuple[str, int]) -> dict[str, tuple[Path, ...
 
 
 def source(classes: dict, **settings) -> VideoSource:
-    values = {"way": 2, "shot": 1, "query": 2, "episodes": 2, "seed": 3, "workers": 2}
-    return VideoSource(classes, preprocess=SPEC, **(values | settings))
+    form = {"way": 2, "shot": 1, "query": 2, "episodes": 2, "seed": 3}
+    form |= {name: settings.pop(name) for name in set(form) & set(settings)}
+    return VideoSource(classes, EpisodeForm(**form), preprocess=SPEC, **{"workers": 2, **settings})
 
 
 def clips_of(frames: torch.Tensor) -> list[int]:

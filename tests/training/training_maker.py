@@ -19,6 +19,7 @@ from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Method
 from a2m2_zoo.methods.hyrsm import HyRSM, HyRSMConfig
 from a2m2_zoo.training import FeatureSource, Trained, TrainingConfig, Validation, train
+from a2m2_zoo.training.shared_clips import draws
 from a2m2_zoo.training.state import LAST
 
 CHANNELS, FRAMES = 16, 4
@@ -60,15 +61,7 @@ def settings(**changes: Any) -> TrainingConfig:
 
 def source(config: TrainingConfig) -> FeatureSource:
     found, labels = features(10, 6, seed=0)
-    return FeatureSource(
-        found,
-        labels,
-        way=config.way,
-        shot=config.shot,
-        query=config.query,
-        episodes=config.batch,
-        seed=config.seed,
-    )
+    return FeatureSource(found, labels, draws(config))
 
 
 def held_out(config: TrainingConfig, *, classes: int = 6) -> Validation:

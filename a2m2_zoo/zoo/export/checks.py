@@ -11,8 +11,9 @@ from torch import Tensor
 
 from a2m2_zoo.errors import ExportError
 from a2m2_zoo.methods.base import take
+from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.model import Model
-from a2m2_zoo.recognition.support_set import SupportSet
+from a2m2_zoo.recognition.recognizer import Recognizer
 from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.video import Clip, read_clip
 from a2m2_zoo.zoo.export.runtimes import Run
@@ -23,7 +24,7 @@ TOLERANCE = 1e-4
 _SEED = 0
 _DRAWN = 4
 _TOGETHER = 7  # clips; more at once would take memory without telling more
-# (queries, classes of the supports): one of each, as many, unequal shots, one class.
+# (queries, classes of the supports): one of each, as many, unequal shots, a support alone.
 _EPISODES = (
     (1, (0, 1)),
     (3, (0, 1, 2)),
@@ -92,20 +93,34 @@ class Reference:
             for wanted, classes in _EPISODES:
                 query = (torch.arange(wanted) + start) % count
                 support = (torch.arange(len(classes)) + start + wanted) % count
-                labels, way = torch.tensor(classes), max(classes) + 1
                 sides = (take(own, query), take(own, support))
-                queries, supports = (take(self.descriptors, side) for side in (query, support))
-                pairs = self.model.pairs(queries, supports)
-                assert pairs is not None
-                known = SupportSet.of(
-                    self.model, self.model.pairs(supports, supports), labels, way=way
-                )
-                rule = [value.float() for value in known.fitted.linear()]
+                rule, expected = self._answered(query, support, classes)
                 got = run([*sides[0].values(), *sides[1].values(), *rule])
-                logits = self.model.logits(queries, supports, labels=labels, way=way)
-                for name, value, expected in zip(found, got, (logits, pairs), strict=True):
-                    found[name] = max(found[name], _difference(value, expected))
+                for name, value, right in zip(found, got, expected, strict=True):
+                    found[name] = max(found[name], _difference(value, right))
         return _sound("matcher", found)
+
+    def _answered(
+        self, query: Tensor, support: Tensor, classes: tuple[int, ...]
+    ) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
+        """The rule over the supports that a program is given, and the model's logits and pairs."""
+        queries, supports = (take(self.descriptors, side) for side in (query, support))
+        pairs = self.model.pairs(queries, supports)
+        assert pairs is not None
+        if len(classes) == 1:  # no choice, so nobody answers; what is given is passed through
+            return [torch.ones(1, 1), torch.zeros(1)], (pairs, pairs)
+        bank = SupportBank(
+            class_names=tuple(map(str, sorted(set(classes)))),
+            labels=classes,
+            descriptors=supports,
+            thumbnails=self.pixels[support],
+            sources=tuple(map(str, support.tolist())),
+            model=self.model.id,
+            weights_hash=self.model.weights_hash,
+        )
+        recognizer = Recognizer(self.model, bank)
+        rule = [value.float() for value in recognizer.supports.fitted.linear()]
+        return rule, (recognizer.scores(queries).logits, pairs)
 
 
 def _difference(value: Tensor, expected: Tensor) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._utils.typing import Int
-from a2m2_zoo.data.plans import EpisodePlan
+from a2m2_zoo.data.plans import EpisodeForm, EpisodePlan
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 
 _ATTEMPTS = 100
@@ -49,37 +49,27 @@ class Draw:
 
 def draw_episodes(
     labels: Int[Tensor, " n"],
+    form: EpisodeForm,
     *,
-    way: int = 5,
-    shot: int = 1,
-    query: int = 1,
-    episodes: int = 10_000,
-    seed: int = 0,
     sources: Int[Tensor, " n"] | None = None,
 ) -> Draw:
-    """Which clips each episode holds: a pure function of the labels, the sizes, the seed and the sources.
+    """Which clips each episode holds: a pure function of the arguments.
 
     Args:
         labels: Class of each clip, 0..C-1, each at least ``shot + query`` times.
-        way: Classes per episode.
-        shot: Supports per class.
-        query: Queries per class.
-        episodes: How many.
-        seed: Any integer.
+        form: The episodes' sizes, how many, and the seed.
         sources: Number of the recording or the person that each clip is of. No source then stands on both
             sides of an episode: what clips of one recording share is no action. The official plan without.
 
     Raises:
         EpisodeError: Too few classes or clips, or too few sources to keep both sides apart.
-        ArgumentError: A size is below one.
+        ArgumentError: There is not one source for each clip.
     """
-    if episodes < 1:
-        raise ArgumentError(f"episodes is {episodes}; expected 1 or more")
     counts = labels.bincount()
-    plan = EpisodePlan(tuple(counts.tolist()), way=way, shot=shot, query=query, seed=seed)
+    plan = form.plan(counts.tolist())
     if sources is not None:
-        return _apart(labels, sources, plan, episodes)
-    drawn = plan.episodes(0, episodes)
+        return _apart(labels, sources, plan, form.episodes)
+    drawn = plan.episodes(0, form.episodes)
     classes = torch.from_numpy(drawn.classes)
     order = labels.argsort(stable=True)
     first = (counts.cumsum(0) - counts)[classes][..., None]
@@ -87,8 +77,8 @@ def draw_episodes(
         classes,
         order[first + torch.from_numpy(drawn.support)].flatten(1),
         order[first + torch.from_numpy(drawn.query)].flatten(1),
-        torch.arange(way).repeat_interleave(shot),
-        torch.arange(way).repeat_interleave(query),
+        torch.arange(form.way).repeat_interleave(form.shot),
+        torch.arange(form.way).repeat_interleave(form.query),
     )
 
 
