@@ -59,7 +59,7 @@ def refitted_scores(
     """
     count, queries = len(labels), len(asked)
     alone = fitted.scores(asked.double())
-    if not queries:
+    if queries < 2:
         return alone.to(asked.dtype)
     way = fitted.targets.shape[1]
     kernel = _kernel(fitted, supports, asked, among)
