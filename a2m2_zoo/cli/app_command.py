@@ -20,6 +20,7 @@ def app(
         ),
     ] = None,
     model: options.ModelOption = DEFAULT_MODEL,
+    pose: options.PoseOption = True,
     supports: Annotated[
         Path | None,
         typer.Option(
@@ -52,7 +53,7 @@ def app(
     check_installed()
     public = None if public_origin is None else PublicOrigin.parse(public_origin)
     limits = AppLimits(upload_mb=max_upload_mb, held_mb=max(2000, 4 * max_upload_mb))
-    recogniser = options.open_model(model, device)
+    recogniser = options.open_model(model, device, pose=pose)
     bank = None
     if supports is not None:
         from a2m2_zoo.cli.classify import read_supports

@@ -115,6 +115,7 @@ def compare(
     ] = None,
     episodes: Episodes,
     model: options.ModelOption = DEFAULT_MODEL,
+    pose: options.PoseOption = True,
     machine: options.Machine,
     clips: Clips,
     cache: CacheOption = None,
@@ -144,7 +145,7 @@ def compare(
             check_file(file)
     listing = clips.open()
     protocol = episodes.protocol(open_set=open_set)
-    recogniser = options.open_model(model, machine.device)
+    recogniser = options.open_model(model, machine.device, pose=pose)
     from a2m2_zoo.evaluation.compare import compare as run
 
     with progress_bars() as tell:

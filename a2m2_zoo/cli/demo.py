@@ -23,6 +23,7 @@ def demo(
         Path, typer.Option("--out", help="A new folder for the clips and the picture.")
     ] = Path("a2m2-demo"),
     model: options.ModelOption = DEFAULT_MODEL,
+    pose: options.PoseOption = True,
     device: options.DeviceOption = "auto",
     threads: options.ThreadsOption = None,
 ) -> None:
@@ -62,7 +63,7 @@ def demo(
             pictures.append(drawn)
             bar.advance(bar.task_ids[0])
         write_video(folder / long.name, np.concatenate(pictures))
-    recogniser = options.open_model(model, device)
+    recogniser = options.open_model(model, device, pose=pose)
     from a2m2_zoo.data.index import class_folders
     from a2m2_zoo.recognition.recognizer import Recognizer
 

@@ -33,6 +33,7 @@ def episode(
     *,
     sizes: Sizes,
     model: options.ModelOption = DEFAULT_MODEL,
+    pose: options.PoseOption = True,
     reading: options.Reading,
     answers: options.Answers,
 ) -> None:
@@ -41,7 +42,7 @@ def episode(
 
     form, limits = answers.form, reading.limits
     drawn = build_episode(data, **asdict(sizes))
-    recogniser = options.open_model(model, reading.device)
+    recogniser = options.open_model(model, reading.device, pose=pose)
     from a2m2_zoo.api import build_bank
     from a2m2_zoo.recognition.recognizer import Recognizer
 

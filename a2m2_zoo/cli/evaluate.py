@@ -21,6 +21,7 @@ def evaluate(
     *,
     episodes: shared.Episodes,
     model: options.ModelOption = DEFAULT_MODEL,
+    pose: options.PoseOption = True,
     machine: options.Machine,
     clips: shared.Clips,
     cache: shared.CacheOption = None,
@@ -34,7 +35,7 @@ def evaluate(
     """
     listing = clips.open()
     protocol = episodes.protocol(open_set=open_set)
-    recogniser = options.open_model(model, machine.device)
+    recogniser = options.open_model(model, machine.device, pose=pose)
     from a2m2_zoo.evaluation.compare import compare
 
     with shared.progress_bars() as tell:
