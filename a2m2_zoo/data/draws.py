@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,15 +14,14 @@ from a2m2_zoo._utils.typing import Int
 from a2m2_zoo.data.plans import EpisodeForm, EpisodePlan
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 
-T = TypeVar("T")
-
 _ATTEMPTS = 100
 
 
-def labelled(classes: Mapping[str, Sequence[T]]) -> tuple[list[T], Int[Tensor, " n"]]:
+def labelled(classes: Mapping[str, Sequence[Path]]) -> tuple[list[Path], Int[Tensor, " n"]]:
     """All clips, class by class, and the number of each one's class.
 
-    >>> labelled({"jump": ["a.mp4"], "wave": ["b.mp4", "c.mp4"]})
+    >>> clips, labels = labelled({"jump": [Path("a.mp4")], "wave": [Path("b.mp4"), Path("c.mp4")]})
+    >>> [clip.name for clip in clips], labels
     (['a.mp4', 'b.mp4', 'c.mp4'], tensor([0, 1, 1]))
     """
     counts = torch.tensor([len(some) for some in classes.values()])
