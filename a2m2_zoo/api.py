@@ -117,8 +117,9 @@ def classify(
             by name is loaded once per process.
         on_error: What a clip that cannot be read does: ``raise``, or ``return`` its error in its place so
             that the others are still answered.
-        options: ``top_k``, ``reject_below``, ``plans``, ``batch_size``, ``workers`` and ``limits``, see
-            ``QueryOptions``; ``class_names``, ``text_weight`` and ``templates``, see ``TextOptions``.
+        options: ``top_k``, ``reject_below``, ``plans``, ``transductive``, ``batch_size``, ``workers`` and
+            ``limits``, see ``QueryOptions``; ``class_names``, ``text_weight`` and ``templates``, see
+            ``TextOptions``.
 
     Returns:
         A ``Prediction`` for one clip, a list in the order given for many, and for a folder of clips in the

@@ -36,6 +36,12 @@ class Wanted:
             "--reject-below", min=0, max=1, help="Less likely right than this: say unknown."
         ),
     ] = None
+    transductive: Annotated[
+        bool,
+        typer.Option(
+            "--transductive", help="Answer all clips together; each learns from the others."
+        ),
+    ] = False
     explain: Annotated[
         Path | None,
         typer.Option("--explain", help="Draw why, as a picture; with several queries, numbered."),
@@ -90,6 +96,7 @@ def classify(
         top_k=wanted.top_k,
         reject_below=wanted.reject_below,
         plans=wanted.explain is not None,
+        transductive=wanted.transductive,
         batch_size=pace.batch_size,
         workers=pace.workers,
         limits=limits,

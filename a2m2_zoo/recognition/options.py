@@ -40,6 +40,8 @@ class QueryOptions(TypedDict, total=False):
         reject_below: Mark a prediction as rejected when its ``confidence``, the probability that it is right
             in a world where half of the clips show none of the classes, is lower than this.
         plans: Add to each prediction how its frames were matched; it takes as long as the scores themselves.
+        transductive: Answer all clips together: each also learns from the others, see ``ops.transductive``.
+            The first answer comes when the last clip has been read, and depends on what it was asked with.
         batch_size: Clips that go through the backbone together. It changes speed, not answers.
         workers: Clips decoded in parallel.
         limits: Bounds on each file; ``{"seconds": 5}`` sets one and leaves the others.
@@ -48,6 +50,7 @@ class QueryOptions(TypedDict, total=False):
     top_k: int | None
     reject_below: float | None
     plans: bool
+    transductive: bool
     batch_size: int | None
     workers: int | None
     limits: AnyLimits

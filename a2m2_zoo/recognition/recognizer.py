@@ -8,11 +8,9 @@ the classes looks like with the first query. A query then costs its own decoding
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,8 +20,10 @@ from a2m2_zoo._utils.arguments import kind, real, whole
 from a2m2_zoo._utils.typing import Float
 from a2m2_zoo._utils.workers import apart
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
-from a2m2_zoo.methods.base import Descriptors
+from a2m2_zoo.methods.base import Descriptors, take
+from a2m2_zoo.ops.ridge import Ridge
 from a2m2_zoo.pose import frames_with_people
+from a2m2_zoo.recognition.answers import Answers
 from a2m2_zoo.recognition.episode import Plan, Prediction, Source
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.options import QueryOptions, TextOptions, given_queries
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-_NOBODY = (
-    "nobody was seen in it, while the supports show people: the answer goes by the pictures alone"
-)
+_UNEVEN = 20  # times as many supports in one class as in another
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +109,7 @@ class Recognizer:
             )
         self.model, self.bank = model, bank
         self._labels, self._way = bank.label_tensor, len(bank.class_names)
+        self._counts = self._labels.bincount(minlength=self._way)
         self._cue = text_cue(model, bank.class_names, **text)
         self._descriptors = dict(bank.descriptors)
         people = self._descriptors.get("people")
@@ -118,6 +117,20 @@ class Recognizer:
         if not pose:
             self._descriptors.pop("people", None)
         self.supports = SupportSet.encoded(model, self._descriptors, self._labels, way=self._way)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of every answer because of the supports, one sentence each."""
+        fewest, most = (int(f()) for f in (self._counts.amin, self._counts.amax))
+        found = []
+        if self.supports.alike:
+            found.append("the supports of all classes look the same: they say nothing of any clip")
+        if most >= _UNEVEN * fewest:
+            found.append(
+                f"the classes have from {fewest} to {most} supports: how sure an answer is was learned from "
+                "the larger ones"
+            )
+        return tuple(found)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -185,7 +198,15 @@ class Recognizer:
             workers=options.get("workers"),
             limits=options.get("limits"),
         )
-        return _Answers(self, top_k, reject_below, options.get("plans", False)).of(read, size)
+        answers = Answers(self, top_k, reject_below, options.get("plans", False))
+        if options.get("transductive", False):
+            if not isinstance(self.supports.fitted, Ridge) or self.supports.pairs is None:
+                raise ArgumentError(
+                    "transductive answers come from ridge regression over pairs of clips, and "
+                    f"{self.model.id} answers otherwise; leave it out, or take a model with shots 'ridge'"
+                )
+            return answers.together(read, size)
+        return answers.of(read, size)
 
     @apart
     def scores(self, query: Descriptors) -> Scores:
@@ -205,6 +226,22 @@ class Recognizer:
                 query, self._descriptors, labels=self._labels, way=self._way, text=text
             ).double()
         return Scores(logits, supports.probabilities(logits), known)
+
+    @apart
+    def scores_together(self, query: Descriptors) -> Scores:
+        """What the supports and the other queries say of encoded queries, see ``ops.transductive``.
+
+        Args:
+            query: Descriptors of Q clips, from ``Model.encode``; the model answers by ridge regression.
+        """
+        model, supports = self.model, self.supports
+        rows = [take(query, slice(i, i + 1)) for i in range(len(next(iter(query.values()))))]
+        pairs, among = (
+            torch.cat([found for row in rows if (found := model.pairs(row, others)) is not None])
+            for others in (self._descriptors, query)
+        )
+        logits = supports.logits_together(pairs, among)
+        return Scores(logits, supports.probabilities(logits), supports.known(pairs))
 
     def plans(self, query: Source | Clip, *, limits: AnyLimits = None) -> dict[str, Plan]:
         """For every class its best matching support and how the frames were matched.
@@ -258,84 +295,3 @@ class Recognizer:
             n = int(members[value[members].argmax()])
             best[name] = Plan(n, transport[n].numpy().copy(), similarity[n].numpy().copy())
         return best
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """Clips to predictions, under the options of one call."""
-
-    recognizer: Recognizer
-    top_k: int | None
-    reject_below: float | None
-    plans: bool
-
-    def of(
-        self, clips: Iterator[Clip | A2M2Error], batch_size: int
-    ) -> Iterator[Prediction | A2M2Error]:
-        started = time.perf_counter()
-        while held := list(islice(clips, min(batch_size, sys.maxsize))):
-            answered = iter(self._batch([c for c in held if isinstance(c, Clip)], started))
-            for item in held:
-                yield next(answered) if isinstance(item, Clip) else item
-            started = time.perf_counter()
-
-    @apart
-    def _batch(self, clips: list[Clip], started: float) -> list[Prediction]:
-        if not clips:
-            return []
-        model = self.recognizer.model
-        encoded, vectors = model.encode_both(clips, batch_size=len(clips))
-        # Kernels may sum in another order for another number of clips: on a CPU they are scored one by one.
-        size = 1 if model.device.type == "cpu" else len(clips)
-        found: list[Prediction] = []
-        for start in range(0, len(clips), size):
-            some = slice(start, start + size)
-            part = {name: tensor[some].clone() for name, tensor in encoded.items()}
-            found += self._scored(clips[some], part, vectors[some])
-        seconds = (time.perf_counter() - started) / len(clips)
-        return [replace(answer, seconds=seconds) for answer in found]
-
-    def _scored(
-        self, clips: list[Clip], encoded: dict[str, Tensor], vectors: Tensor
-    ) -> list[Prediction]:
-        own = self.recognizer
-        scores = own.scores(encoded)
-        probabilities = scores.probabilities
-        if own._cue is not None and own.model.method.own_text_weight is None:
-            probabilities = own._cue.mixed(probabilities, vectors)
-        known = [None] * len(clips) if scores.known is None else scores.known.tolist()
-        plans = own._plans(encoded) if self.plans else [{} for _ in clips]
-        rows = zip(*(clips, probabilities.tolist(), known, plans, own._seen(encoded)), strict=True)
-        return [self._prediction(*row) for row in rows]
-
-    def _prediction(
-        self,
-        clip: Clip,
-        probabilities: list[float],
-        known: float | None,
-        plans: dict[str, Plan],
-        people: NDArray[np.float32] | None,
-    ) -> Prediction:
-        own = self.recognizer
-        seen = None if people is None else int(frames_with_people(torch.from_numpy(people)))
-        missed = (_NOBODY,) if seen == 0 and own._people else ()
-        ranked = sorted(zip(own.class_names, probabilities, strict=True), key=lambda item: -item[1])
-        best, second = ranked[0][1], ranked[1][1]
-        sure = best if known is None else best * known
-        return Prediction(
-            query=clip.source,
-            label=ranked[0][0],
-            probabilities=dict(ranked[: self.top_k]),
-            margin=best - second,
-            rejected=self.reject_below is not None and sure < self.reject_below,
-            frames=clip.indices,
-            model=own.model.id,
-            seconds=0.0,
-            warnings=(*clip.warnings, *missed),
-            plans=plans,
-            text_weight=0.0 if own._cue is None else own._cue.weight,
-            prompts={} if own._cue is None else own._cue.prompts,
-            known=known,
-            pose_frames=seen,
-            people=people if self.plans else None,
-        )

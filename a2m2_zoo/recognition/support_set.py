@@ -18,6 +18,7 @@ from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo.methods.base import as_pairwise
 from a2m2_zoo.methods.rules import Fitted, fit_rule
 from a2m2_zoo.ops.ridge import Ridge
+from a2m2_zoo.ops.transductive import refitted_scores
 from a2m2_zoo.recognition.calibration import fitted_scale, shipped_scale
 from a2m2_zoo.recognition.rejection import (
     Evidence,
@@ -113,6 +114,31 @@ class SupportSet:
     def logits(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q w"]:
         """Class scores of queries, by the rule."""
         return self.fitted.scores(pairs.double())
+
+    def logits_together(
+        self, pairs: Float[Tensor, "q n"], among: Float[Tensor, "q q"]
+    ) -> Float[Tensor, "q w"]:
+        """Class scores of the queries of one episode, with what they say of each other.
+
+        Args:
+            pairs: Scores of every query against every support.
+            among: Scores of every query against every query.
+
+        Raises:
+            ValueError: The rule is not ``ridge``.
+        """
+        fitted = self.fitted
+        if self.pairs is None or not isinstance(fitted, Ridge):
+            raise ValueError(f"the rule is {self.rule}; queries help each other under ridge alone")
+        return refitted_scores(fitted, self.pairs, pairs.double(), among, self.labels)
+
+    @property
+    def alike(self) -> bool:
+        """Whether the supports of all classes are the same to the model."""
+        if self.pairs is None:
+            return False
+        spread = (self.pairs - self.pairs[..., :1, :1]).abs().amax()
+        return bool(spread <= 1e-5 * self.pairs.abs().amax())
 
     def probabilities(self, logits: Float[Tensor, "*e q w"]) -> Float[Tensor, "*e q w"]:
         """Of each class, given that the query is of one of them."""
