@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from a2m2_zoo.data.draws import labelled
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.features import FeatureCache, default_cache, encode_clips
 from a2m2_zoo.methods.base import Method
@@ -39,9 +40,7 @@ class Folder:
     @classmethod
     def open(cls, folder: Path, model: Model, cache: Path | None = None) -> Folder:
         """Encode what is not in the cache; clips that cannot be read end the program."""
-        classes = class_folders(folder)
-        clips = [clip for found in classes.values() for clip in found]
-        labels = torch.tensor([i for i, found in enumerate(classes.values()) for _ in found])
+        clips, labels = labelled(class_folders(folder))
         kept = FeatureCache(
             cache or default_cache(),
             backbone=model.backbone,

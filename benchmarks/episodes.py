@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from a2m2_zoo import load_model
-from a2m2_zoo.data.draws import draw_episodes
+from a2m2_zoo.data.draws import draw_episodes, labelled
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.evaluation.baselines import build_baseline
@@ -114,8 +114,7 @@ def main() -> None:
     options = parser.parse_args()
     model = load_model("a2m2-lite0")
     classes = class_folders(options.data)
-    clips = [clip for found in classes.values() for clip in found]
-    labels = torch.tensor([i for i, found in enumerate(classes.values()) for _ in found])
+    clips, labels = labelled(classes)
     baselines = [build_baseline(name, model) for name in options.methods.split(",")]
     cache = FeatureCache(
         options.cache or default_cache(),

@@ -38,7 +38,7 @@ from torch import Tensor
 from a2m2_zoo import __version__, load_model
 from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Features
-from a2m2_zoo.data.draws import Draw, draw_episodes
+from a2m2_zoo.data.draws import Draw, draw_episodes, labelled
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.evaluation.protocol import score_draw
@@ -210,8 +210,7 @@ def prepared(options: argparse.Namespace) -> Data:
 
     real = {}
     for folder in options.videos:
-        classes = class_folders(folder)
-        clips = [clip for found in classes.values() for clip in found]
+        clips, labels = labelled(class_folders(folder))
         cache = FeatureCache(
             options.cache or default_cache(),
             backbone=model.backbone,
@@ -222,7 +221,6 @@ def prepared(options: argparse.Namespace) -> Data:
         )
         for clip, reason in cache.fill(clips).items():
             raise SystemExit(f"{clip}: {reason}")
-        labels = torch.tensor([i for i, found in enumerate(classes.values()) for _ in found])
         parts = list(cache.read(clips))
         maps = {stage: torch.cat([part.maps[stage] for part in parts]) for stage in parts[0].maps}
         real[folder.name] = (Features(maps, torch.cat([part.pooled for part in parts])), labels)

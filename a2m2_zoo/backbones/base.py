@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, cast
 
@@ -238,6 +239,37 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} is not a readable safetensors file ({error}); convert or fetch it again"
         ) from error
+
+
+def build_embedded(
+    kind: type[Network],
+    weights: StateDict | None,
+    *,
+    name: str,
+    file: str,
+    unpack: Callable[[StateDict], StateDict],
+) -> Network:
+    """A network with weights that come with the package, or with those given.
+
+    Args:
+        kind: The network.
+        weights: A state dict; the package's own if None.
+        name: What to call the network in an error.
+        file: The package's own, in ``weights/``.
+        unpack: From what a file holds to a state dict.
+
+    Raises:
+        CheckpointError: If the weights do not fit, or the package's file is damaged.
+    """
+    source = f"the state dict given for {name}"
+    if weights is None:
+        source = f"the embedded {file}"
+        with as_file(files("a2m2_zoo") / "weights" / file) as path:
+            weights = read_safetensors(path)
+    with torch.device("meta"):  # no random numbers drawn for weights about to be replaced
+        network = kind()
+    load_weights(network, unpack(weights), source=source)
+    return channels_last(network)
 
 
 def _check_frames(frames: Tensor) -> None:

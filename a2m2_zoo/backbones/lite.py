@@ -11,8 +11,6 @@ exponent that hardly varies within a channel.
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,9 +20,7 @@ from a2m2_zoo.backbones.base import (
     Backbone,
     Preprocess,
     StateDict,
-    channels_last,
-    load_weights,
-    read_safetensors,
+    build_embedded,
 )
 
 EMBEDDED = "efficientnet_lite0.safetensors"
@@ -142,15 +138,7 @@ def build_lite(weights: StateDict | None = None) -> Lite0:
     Raises:
         CheckpointError: If the weights do not fit, or the embedded file is damaged.
     """
-    source = "the state dict given for lite"
-    if weights is None:
-        source = f"the embedded {EMBEDDED}"
-        with as_file(files("a2m2_zoo") / "weights" / EMBEDDED) as path:
-            weights = read_safetensors(path)
-    with torch.device("meta"):  # no random numbers drawn for weights about to be replaced
-        network = Lite0()
-    load_weights(network, unpack(weights), source=source)
-    return channels_last(network)
+    return build_embedded(Lite0, weights, name="lite", file=EMBEDDED, unpack=unpack)
 
 
 def unpack(state: StateDict) -> dict[str, Tensor]:

@@ -72,7 +72,7 @@ def app(
 
     def ready(address: str) -> None:
         print(address, flush=True)
-        output.stderr.print("Ctrl-C ends it and deletes what was uploaded", highlight=False)
+        output.say("Ctrl-C ends it and deletes what was uploaded", to=output.stderr)
 
     signals.give_back()  # the server has its own way to end
     serve(

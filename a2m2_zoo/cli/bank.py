@@ -164,10 +164,6 @@ def _there(bank: Path) -> BankError:
 
 def _show_report(report: BankReport) -> None:
     console = output.stdout()
-
-    def line(text: str) -> None:
-        console.print(text, highlight=False, markup=False)
-
     if report.findings:
         made = output.table("clip", "problem", "what was seen")
         for found in report.findings:
@@ -191,25 +187,21 @@ def _show_report(report: BankReport) -> None:
         made.add_row(f"{grown.shot + 1}", f"{grown.more:.0f} expected")
         console.print(made)
         low, high = grown.interval
-        line(
+        output.say(
             f"One more clip of every class: {grown.gain:+.1f} points on average "
             f"(95 % interval {low:+.1f} to {high:+.1f})"
         )
-    for note in report.notes:
-        line(note)
+    output.say(*report.notes)
     clips = sum(report.counts.values())
     verdict = f"{len(report.findings)} to act on" if report.findings else "nothing to act on"
-    line(f"{len(report.counts)} classes, {clips} clips, model {report.model}: {verdict}")
+    output.say(f"{len(report.counts)} classes, {clips} clips, model {report.model}: {verdict}")
 
 
 def _show(bank: SupportBank, path: Path) -> None:
     made = output.table("class", "supports", right=("supports",))
     for name, count in bank.counts().items():
         made.add_row(output.escape(name), str(count))
-    console = output.stdout()
-    console.print(made)
-    console.print(
-        f"{path}: {len(bank.class_names)} classes, {len(bank.labels)} supports, model {bank.model}",
-        highlight=False,
-        markup=False,
+    output.stdout().print(made)
+    output.say(
+        f"{path}: {len(bank.class_names)} classes, {len(bank.labels)} supports, model {bank.model}"
     )

@@ -224,4 +224,4 @@ def draw(
             output.complain(error)
             continue
         explain(prediction, clip, recognizer.bank, file)
-        output.stderr.print(f"picture: {file}", highlight=False)
+        output.say(f"picture: {file}", whole=True, to=output.stderr)

@@ -250,15 +250,18 @@ def _explained(
 
 def _show(found: Comparison) -> None:
     console = output.stdout()
-    console.print(found.title, highlight=False, markup=False)
+    output.say(found.title)
     for shot in found.shots:
         console.print(_block(found, shot, costs=console.width >= _WIDE))
+    show_open(found)
+    output.say(*_notes(found))
+
+
+def show_open(found: Comparison) -> None:
+    """What rejection is worth and how to read it, where it was measured."""
     if any(result.open for result in found.results):
-        console.print(open_table(found))
-        for line in open_notes(found):
-            console.print(line, highlight=False, markup=False)
-    for line in _notes(found):
-        console.print(line, highlight=False, markup=False)
+        output.stdout().print(_open_table(found))
+        output.say(*_open_notes(found))
 
 
 def _block(found: Comparison, shot: int, *, costs: bool) -> Table:
@@ -273,7 +276,7 @@ def _block(found: Comparison, shot: int, *, costs: bool) -> Table:
     return made
 
 
-def open_table(found: Comparison) -> Table:
+def _open_table(found: Comparison) -> Table:
     """What rejection is worth, by method and shots."""
     figures = ("AUROC", "AUROC, one threshold", "accuracy %", "accuracy % of 80 % answered")
     made = output.table("shot", "method", *figures, right=("shot", *figures), title="open set")
@@ -290,8 +293,8 @@ def open_table(found: Comparison) -> Table:
     return made
 
 
-def open_notes(found: Comparison) -> Iterator[str]:
-    """How to read ``open_table``."""
+def _open_notes(found: Comparison) -> Iterator[str]:
+    """How to read ``_open_table``."""
     yield "AUROC: how often a clip of a known class scores above one of an unknown class; 0.5 is guessing."
     others = [r for r in found.results if r.open is not None and r.open.calibration_error is None]
     if others:

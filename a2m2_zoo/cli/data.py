@@ -69,13 +69,12 @@ def synth(
             progress=lambda done, _: bar.update(bar.task_ids[0], completed=done),
         )
     size_mb = sum(path.stat().st_size for path in written) / 1e6
-    console = output.stdout()
-    for line in (
+    output.say(
         f"{len(written)} clips of {count} classes, {size_mb:.1f} MB, in {out}",
         f"all at a glance: {out / 'contact_sheet.png'}",
         f"now try: {_next(out, clips=clips, classes=count)}",
-    ):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        whole=True,
+    )
 
 
 def _next(out: Path, *, clips: int, classes: int) -> str:

@@ -83,9 +83,12 @@ def demo(
         clip = read_clip(labelled[0][0], recogniser.preprocess)
         shown = recognizer.with_plans(answers[0], clip)
         picture = explain(shown, clip, recognizer.bank, out / "why.png")
-        console.print(f"why, as a picture: {picture}", highlight=False)
+        output.say(f"why, as a picture: {picture}", whole=True)
     except DependencyError as error:
         output.complain(error)
-    console.print(f"all clips at a glance: {supports / 'contact_sheet.png'}", highlight=False)
-    console.print(f"now try: a2m2 spot {long} --supports {supports}", highlight=False)
-    console.print(f"or yours: a2m2 classify YOUR.mp4 --supports {supports}", highlight=False)
+    output.say(
+        f"all clips at a glance: {supports / 'contact_sheet.png'}",
+        f"now try: a2m2 spot {long} --supports {supports}",
+        f"or yours: a2m2 classify YOUR.mp4 --supports {supports}",
+        whole=True,
+    )

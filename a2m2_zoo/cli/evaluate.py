@@ -81,7 +81,7 @@ def _plain(found: Comparison) -> dict[str, Any]:
 
 def _show(found: Comparison) -> None:
     console = output.stdout()
-    console.print(f"{found.model} on {found.title}", highlight=False, markup=False)
+    output.say(f"{found.model} on {found.title}")
     facts = ("accuracy %", "± classes", "calibration error", "ms/episode")
     overall = output.table("shot", *facts, right=("shot", *facts))
     for result in found.results:
@@ -94,10 +94,7 @@ def _show(found: Comparison) -> None:
             f"{result.score_ms:.2f}",
         )
     console.print(overall)
-    if any(result.open for result in found.results):
-        console.print(shared.open_table(found))
-        for line in shared.open_notes(found):
-            console.print(line, highlight=False, markup=False)
+    shared.show_open(found)
     columns = [f"{result.shot}-shot %" for result in found.results]
     classes = output.table("class", "clips", *columns, right=("clips", *columns))
     for i, name in enumerate(found.class_names):

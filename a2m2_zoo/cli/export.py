@@ -46,7 +46,6 @@ def export(
         differences = made.differences.get(Path(file).stem, {})
         shown = ", ".join(f"{what} {value:.1e}" for what, value in differences.items())
         facts.add_row(output.escape(file), f"{(made.folder / file).stat().st_size:,}", shown)
-    console = output.stdout()
-    console.print(facts)
-    console.print(f"compared on {made.clips} clips; inputs, outputs and rules: ", end="")
-    console.print(str(made.folder / "config.json"), highlight=False, markup=False)
+    output.stdout().print(facts)
+    rules = made.folder / "config.json"
+    output.say(f"compared on {made.clips} clips; inputs, outputs and rules: {rules}", whole=True)

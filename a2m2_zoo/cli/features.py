@@ -72,18 +72,15 @@ def features(
             limits=reading.limits,
             progress=lambda done, _: bar.update(bar.task_ids[0], completed=done),
         )
-    console = output.stdout()
     if failures:
         made = output.table("clip", "why it failed")
         for clip, reason in failures.items():
             made.add_row(output.escape(str(clip)), output.escape(reason.removeprefix(f"{clip}: ")))
-        console.print(made)
+        output.stdout().print(made)
     seconds = time.perf_counter() - started
-    console.print(
+    output.say(
         f"{len(clips)} clips, {len(failures)} failed, {kept.size / 1e6:.1f} MB in {kept.folder}, "
-        f"{seconds:.1f} s",
-        highlight=False,
-        markup=False,
+        f"{seconds:.1f} s"
     )
     if failures:
         raise typer.Exit(FAILED)

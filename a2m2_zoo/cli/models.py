@@ -159,12 +159,10 @@ def convert(
     }
     for key, value in rows.items():
         facts.add_row(key, output.escape(str(value)))
-    console = output.stdout()
-    console.print(facts)
-    console.print(
+    output.stdout().print(facts)
+    output.say(
         f"next: a2m2 classify QUERY --supports SUPPORTS --model {shlex.quote(str(made.folder))}",
-        highlight=False,
-        markup=False,
+        whole=True,
     )
 
 

@@ -54,6 +54,7 @@ __all__ = [
     "predictions_table",
     "progress",
     "put",
+    "say",
     "stderr",
     "stdout",
     "table",
@@ -68,6 +69,19 @@ def table(*columns: str, right: Sequence[str] = (), title: str | None = None) ->
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left", overflow="fold")
     return made
+
+
+def say(*lines: str, whole: bool = False, to: SafeConsole | None = None) -> None:
+    """Plain lines, in which nothing is mark-up.
+
+    Args:
+        lines: The lines.
+        whole: Do not break them, since they hold what is copied: a path or a command.
+        to: Stdout if None.
+    """
+    console = to or stdout()
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=whole)
 
 
 def complain(line: object) -> None:

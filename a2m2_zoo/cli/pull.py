@@ -62,7 +62,7 @@ def pull(
     _show(files, json=json, states=False)
     if to is not None and not json:
         command = f"a2m2 classify QUERY --supports SUPPORTS --model {shlex.quote(str(to))}"
-        output.stdout().print(f"next: {command}", highlight=False, markup=False)
+        output.say(f"next: {command}", whole=True)
 
 
 def verify(

@@ -247,4 +247,4 @@ def _draw(
         title=video.name,
         strip=frames_of(video, megapixels=limits.megapixels),
     )
-    output.stderr.print(f"picture: {plot}", highlight=False)
+    output.say(f"picture: {plot}", whole=True, to=output.stderr)

@@ -291,7 +291,6 @@ def _tuned(start: Start) -> Start:
 
 
 def _report(found: Trained, model: Path, validation: Path | None) -> None:
-    console = output.stdout()
     if found.best_accuracy is None:
         lines = [f"{found.step} steps, no held-out classes to measure them on"]
     else:
@@ -309,8 +308,7 @@ def _report(found: Trained, model: Path, validation: Path | None) -> None:
         f"  a2m2 evaluate {seen} --model {file}",
         f"  a2m2 classify CLIP --supports FOLDER --model {file}",
     ]
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    output.say(*lines, whole=True)
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""Data sets, plans of episodes, and the generator of moving figures."""
+"""Data sets, plans of episodes and draws by them."""

@@ -1,8 +1,10 @@
-"""Which clips each episode holds."""
+"""Clips with their labels, and which of them each episode holds."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +15,18 @@ from a2m2_zoo.data.plans import EpisodeForm, EpisodePlan
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 
 _ATTEMPTS = 100
+
+
+def labelled(classes: Mapping[str, Sequence[Path]]) -> tuple[list[Path], Int[Tensor, " n"]]:
+    """All clips, class by class, and the number of each one's class.
+
+    >>> clips, labels = labelled({"jump": [Path("a.mp4")], "wave": [Path("b.mp4"), Path("c.mp4")]})
+    >>> [clip.name for clip in clips], labels
+    (['a.mp4', 'b.mp4', 'c.mp4'], tensor([0, 1, 1]))
+    """
+    counts = torch.tensor([len(some) for some in classes.values()])
+    clips = [clip for some in classes.values() for clip in some]
+    return clips, torch.arange(len(counts)).repeat_interleave(counts)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from a2m2_zoo._utils.typing import Float
 from a2m2_zoo.backbones import Features
-from a2m2_zoo.data.draws import Draw, draw_episodes
+from a2m2_zoo.data.draws import Draw, draw_episodes, labelled
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.baselines import Baseline
@@ -112,9 +112,7 @@ class Bench:
 
     def runs(self, baseline: Baseline) -> Iterator[Run]:
         """The baseline at every number of shots."""
-        clips = [clip for some in self.classes.values() for clip in some]
-        counts = torch.tensor([len(some) for some in self.classes.values()])
-        labels = torch.arange(len(counts)).repeat_interleave(counts)
+        clips, labels = labelled(self.classes)
         watched = _Watched(
             self.features.read(clips), len(clips), f"{baseline.name}: encoding", self.tell
         )

@@ -21,7 +21,7 @@ from torch import Tensor
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
 from a2m2_zoo.backbones import Features
-from a2m2_zoo.data.draws import Draw, draw_episodes
+from a2m2_zoo.data.draws import Draw, draw_episodes, labelled
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError, VideoError
@@ -198,8 +198,7 @@ def measure_misalignment(
             instants(1, 1, kind=kind, amount=amount, seed=form.seed)
     tell = progress or (lambda *_: None)
     classes = class_folders(data)
-    clips = [clip for found in classes.values() for clip in found]
-    labels = torch.tensor([i for i, found in enumerate(classes.values()) for _ in found])
+    clips, labels = labelled(classes)
     draw = draw_episodes(labels, form)
     features = FeatureCache(
         default_cache() if cache is None else cache,

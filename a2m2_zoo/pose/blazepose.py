@@ -11,14 +11,12 @@ weights of which most are zero as the others and a mask (`unpack`).
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from a2m2_zoo._utils.typing import Float
-from a2m2_zoo.backbones.base import StateDict, channels_last, load_weights, read_safetensors
+from a2m2_zoo.backbones.base import StateDict, build_embedded
 from a2m2_zoo.errors import CheckpointError
 
 EMBEDDED = "blazepose.safetensors"
@@ -228,15 +226,8 @@ def build_blazepose(weights: StateDict | None = None) -> BlazePose:
     Raises:
         CheckpointError: If the weights do not fit, or the embedded file is damaged.
     """
-    source = "the state dict given for BlazePose"
-    if weights is None:
-        source = f"the embedded {EMBEDDED}"
-        with as_file(files("a2m2_zoo") / "weights" / EMBEDDED) as path:
-            weights = read_safetensors(path)
-    with torch.device("meta"):  # no random numbers drawn for weights about to be replaced
-        network = BlazePose()
-    load_weights(network, unpack(weights), source=source)
-    return channels_last(network).eval().requires_grad_(False)
+    network = build_embedded(BlazePose, weights, name="BlazePose", file=EMBEDDED, unpack=unpack)
+    return network.eval().requires_grad_(False)
 
 
 def unpack(state: StateDict) -> dict[str, Tensor]:

@@ -83,6 +83,15 @@ def explain(prediction: Prediction, clip: Clip, bank: SupportBank, path: Path) -
     maps = outer[2].subgridspec(2, 1, hspace=0.45)
     for row, (name, plan) in enumerate(shown):
         _heat(figure.add_subplot(maps[row]), name, plan, _WIN if row == 0 else _NEXT)
+    return save_figure(figure, path)
+
+
+def save_figure(figure: Any, path: Path) -> Path:
+    """Write a figure, whole or not at all, and close it.
+
+    Raises:
+        SaveError: The picture could not be written.
+    """
     try:
         with warnings.catch_warnings():
             # Scripts that the font lacks are drawn as boxes; the answer itself is in the table.
@@ -91,7 +100,7 @@ def explain(prediction: Prediction, clip: Clip, bank: SupportBank, path: Path) -
                 path, lambda scratch: figure.savefig(scratch, metadata=picture_metadata(path))
             )
     finally:
-        plot.close(figure)
+        matplotlib_pyplot().close(figure)
 
 
 def matplotlib_pyplot() -> Any:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.report.explain import check_ready, matplotlib_pyplot, picture_metadata
+from a2m2_zoo.report.explain import check_ready, matplotlib_pyplot, save_figure
 
 if TYPE_CHECKING:
     from a2m2_zoo.evaluation.misalignment import Curve
@@ -73,9 +72,4 @@ def draw_curves(curves: Sequence[Curve], path: Path, *, title: str) -> Path:
     figure.suptitle(title, fontsize=11)
     figure.legend(handles, labels, loc="lower center", ncols=min(len(methods), 7), frameon=False)
     figure.tight_layout(rect=(0, 0.07, 1, 1))
-    try:
-        return write_atomically(
-            path, lambda scratch: figure.savefig(scratch, metadata=picture_metadata(path))
-        )
-    finally:
-        plot.close(figure)
+    return save_figure(figure, path)

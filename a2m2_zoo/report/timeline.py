@@ -7,17 +7,15 @@ whose height is the class's probability at that moment, the mean over the window
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.errors import ArgumentError, VideoError
-from a2m2_zoo.report.explain import check_ready, matplotlib_pyplot, picture_metadata
+from a2m2_zoo.report.explain import check_ready, matplotlib_pyplot, save_figure
 from a2m2_zoo.video import Limits, Preprocess, read_clip
 
 if TYPE_CHECKING:
@@ -89,15 +87,7 @@ def draw_timeline(
     _strip(figure.add_subplot(grid[0]), strip, span)
     _segments(figure.add_subplot(grid[1]), segments, by_name, span)
     _bands(figure.add_subplot(grid[2]), times, scores, known, shown, class_names, colours, span)
-    try:
-        with warnings.catch_warnings():
-            # Scripts that the font lacks are drawn as boxes; the answer itself is in the table.
-            warnings.filterwarnings("ignore", message="Glyph .* missing")
-            return write_atomically(
-                path, lambda scratch: figure.savefig(scratch, metadata=picture_metadata(path))
-            )
-    finally:
-        plot.close(figure)
+    return save_figure(figure, path)
 
 
 def score_curves(

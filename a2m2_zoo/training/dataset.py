@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo.backbones import Features
+from a2m2_zoo.data.draws import labelled
 from a2m2_zoo.data.plans import uniform
 from a2m2_zoo.errors import ArgumentError, EpisodeError, SaveError
 from a2m2_zoo.features import FeatureCache
@@ -133,9 +134,8 @@ def from_features(
     """
 
     def held(classes: Classes) -> tuple[Features, Tensor]:
-        clips = [clip for some in classes.values() for clip in some]
-        found = gathered(cache.read(clips), len(clips), half=half, folder=folder)
-        return found, _labels(classes)
+        clips, labels = labelled(classes)
+        return gathered(cache.read(clips), len(clips), half=half, folder=folder), labels
 
     features, labels = held(split.train)
 
@@ -172,7 +172,7 @@ def validation_of_videos(
     """
     if not split.held:
         return None
-    clips = [clip for some in split.held.values() for clip in some]
+    clips, labels = labelled(split.held)
 
     def frames() -> Iterator[Tensor]:
         for start in range(0, len(clips), _PIECE):
@@ -187,7 +187,7 @@ def validation_of_videos(
 
     return Validation.of_frames(
         frames,
-        _labels(split.held),
+        labels,
         stages=stages,
         names=tuple(split.held),
         training_names=tuple(split.train),
@@ -253,11 +253,6 @@ def _memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return 8 << 30
-
-
-def _labels(classes: Classes) -> Tensor:
-    counts = torch.tensor([len(some) for some in classes.values()])
-    return torch.arange(len(counts)).repeat_interleave(counts)
 
 
 def _facts(classes: Classes) -> dict[str, Any]:

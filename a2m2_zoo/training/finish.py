@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Backbone
-from a2m2_zoo.data.draws import draw_episodes
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import EpisodeError
 from a2m2_zoo.evaluation.openset import pairs_of
@@ -131,17 +130,10 @@ def calibrated(
     clips = validation.descriptors(method, backbone)
     scales: dict[int, float] = {}
     pairwise = as_pairwise(method)
+    form = EpisodeForm(way=config.way, episodes=given.episodes, seed=given.seed)
     for shot in sorted({*_SHOTS, *config.validate_shots}):
         try:
-            draw = draw_episodes(
-                validation.labels,
-                EpisodeForm(
-                    way=min(config.way, len(validation.names)),
-                    shot=shot,
-                    episodes=given.episodes,
-                    seed=given.seed,
-                ),
-            )
+            draw = validation.draw(replace(form, shot=shot))
         except EpisodeError:  # too few clips for so many shots; those of fewer stand in
             continue
         if pairwise is None:

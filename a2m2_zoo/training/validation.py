@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -136,18 +136,16 @@ class Validation:
         Raises:
             EpisodeError: A class has too few clips for the shots.
         """
-        return {
-            shot: draw_episodes(
-                self.labels,
-                EpisodeForm(
-                    way=min(config.way, len(self.names)),
-                    shot=shot,
-                    episodes=config.validate_episodes,
-                    seed=config.seed,
-                ),
-            )
-            for shot in config.validate_shots
-        }
+        form = EpisodeForm(way=config.way, episodes=config.validate_episodes, seed=config.seed)
+        return {shot: self.draw(replace(form, shot=shot)) for shot in config.validate_shots}
+
+    def draw(self, form: EpisodeForm) -> Draw:
+        """Episodes of the form, with as many classes as there are where that is fewer.
+
+        Raises:
+            EpisodeError: A class has too few clips for the shots.
+        """
+        return draw_episodes(self.labels, replace(form, way=min(form.way, len(self.names))))
 
     @torch.inference_mode()
     def descriptors(self, method: Method, backbone: Backbone | None) -> Descriptors:

@@ -64,9 +64,12 @@ def test_the_command_says_what_the_function_does(
         for x in "ab"
     )
     assert a == b
-    function, command = (inspect.signature(f).parameters for f in (write_dataset, synth))
+    given, form, command = (
+        {name: p.default for name, p in inspect.signature(one).parameters.items()}
+        for one in (write_dataset, ClipFormat, synth)
+    )
     same = ("clips", "seed", "frames", "fps", "size", "style", "studio", "named")
-    assert {n: command[n].default for n in same} == {n: function[n].default for n in same}
+    assert {name: command[name] for name in same} == {n: (given | form)[n] for n in same}
 
 
 def test_the_next_command_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
