@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from control_tables import ablation, ahead, each, rates
+from evidence_tables import alignments_under_ridge, parts, together
 from receipts import LONG, SETS, Row, markdown, receipt
 
 from a2m2_zoo.hub.manifest import Measured, ModelEntry, read_manifest
@@ -268,6 +269,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "spotting": spotting,
     "export": export,
     "roots": roots,
+    "parts": parts,
+    "alignments-under-ridge": alignments_under_ridge,
+    "together": together,
     "baselines": lambda: each("baselines"),
     "rates": rates,
     "baselines-ahead": lambda: ahead("baselines"),

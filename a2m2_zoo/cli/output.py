@@ -32,6 +32,8 @@ stderr = SafeConsole(stderr=True)
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
+_NAMED = 3  # clips below a table; the others are counted
+
 
 def stdout() -> SafeConsole:
     """The console for answers: as wide as it needs to be where nobody looks."""
@@ -218,9 +220,8 @@ def predictions_table(
     columns = ["query", *(["truth"] if truths else []), "answer", "probability", "margin"]
     columns[-1:-1] = ["confidence"] if open_set else []
     made = table(*columns, "runner-up", right=("probability", "confidence", "margin"))
-    notes = [(p.query, "; ".join(p.warnings)) for p in predictions if p.warnings]
-    if notes:  # not in a column, which would leave the others no room
-        made.caption = "\n".join(escape(f"{_short(query)}: {said}") for query, said in notes)
+    if notes := _notes(predictions):  # not in a column, which would leave the others no room
+        made.caption = "\n".join(map(escape, notes))
         made.caption_justify, made.caption_style = "left", ""
     for i, p in enumerate(predictions):
         ranked = list(p.probabilities.items())
@@ -239,6 +240,23 @@ def predictions_table(
             runner_up,
         )
     return made
+
+
+def _notes(predictions: Sequence[Prediction]) -> list[str]:
+    """Each warning once, with the clips that it is about."""
+    about: dict[str, list[str]] = {}
+    for p in predictions:
+        for said in p.warnings:
+            about.setdefault(said, []).append(_short(p.query))
+    notes = []
+    for said, clips in about.items():
+        named = ", ".join(clips[:_NAMED])
+        if len(clips) > _NAMED:
+            named += f" and {len(clips) - _NAMED} more"
+        if 1 < len(clips) == len(predictions):
+            named = f"all {len(clips)} clips"
+        notes.append(f"{named}: {said}")
+    return notes
 
 
 def answer_row(query: object, answer: Prediction | A2M2Error) -> dict[str, Any]:
