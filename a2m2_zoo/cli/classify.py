@@ -101,15 +101,7 @@ def classify(
         workers=pace.workers,
         limits=limits,
     )
-    found: list[Prediction | A2M2Error] = []
-    stopped: BaseException | None = None
-    with output.progress("classifying", len(clips)) as bar:
-        try:
-            for answer in asked:
-                found.append(answer)
-                bar.advance(bar.task_ids[0])
-        except (KeyboardInterrupt, A2M2Error, MemoryError, OSError) as error:
-            stopped = error  # what was found before is given
+    found, stopped = collected(asked, len(clips))
     rows = _in_order(given, found)
     show(rows, form)
     failures = [answer for _, answer in rows if isinstance(answer, A2M2Error)]
@@ -118,12 +110,32 @@ def classify(
     if wanted.explain is not None:
         answered = [(clip, a) for clip, a in rows if not isinstance(a, A2M2Error)]
         draw(wanted.explain, answered, recognizer, limits)
+    end(stopped, unanswered=len(clips) - len(found), failed=bool(failures or broken))
+
+
+def collected(
+    asked: Iterable[Prediction | A2M2Error], total: int
+) -> tuple[list[Prediction | A2M2Error], BaseException | None]:
+    """The answers as they come, and what stopped them before the last; those before are given."""
+    found: list[Prediction | A2M2Error] = []
+    with output.progress("classifying", total) as bar:
+        try:
+            for answer in asked:
+                found.append(answer)
+                bar.advance(bar.task_ids[0])
+        except (KeyboardInterrupt, A2M2Error, MemoryError, OSError) as error:
+            return found, error
+    return found, None
+
+
+def end(stopped: BaseException | None, *, unanswered: int, failed: bool) -> None:
+    """Leave with the code that says how it went, once the answers that there are were shown."""
     if isinstance(stopped, KeyboardInterrupt):
-        output.complain(f"interrupted; {len(clips) - len(found)} clip(s) have no answer")
+        output.complain(f"interrupted; {unanswered} clip(s) have no answer")
         raise typer.Exit(signals.exit_code())
     if stopped is not None:
         raise stopped
-    if failures or broken:
+    if failed:
         raise typer.Exit(FAILED)
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from a2m2_zoo.cli import FAILED, options, output, signals
+from a2m2_zoo.cli import options, output
+from a2m2_zoo.cli.classify import collected, end
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import A2M2Error
 from a2m2_zoo.hub import DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    from a2m2_zoo.recognition.episode import Prediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +54,7 @@ def episode(
         )
     recognizer = Recognizer(recogniser, bank)
     asked = recognizer.iter_classify(drawn.queries, workers=reading.workers, limits=limits)
-    found: list[Prediction | A2M2Error] = []
-    interrupted = False
-    with output.progress("classifying", len(drawn.queries)) as bar:
-        try:
-            for answer in asked:
-                found.append(answer)
-                bar.advance(bar.task_ids[0])
-        except KeyboardInterrupt:
-            interrupted = True
+    found, stopped = collected(asked, len(drawn.queries))
     names = [drawn.class_names[label] for label in drawn.query_labels[: len(found)]]
     failures = [answer for answer in found if isinstance(answer, A2M2Error)]
     rows_of = zip(names, drawn.queries, found, strict=False)
@@ -90,8 +80,4 @@ def episode(
         )
     for failure in failures:
         output.complain(failure)
-    if interrupted:
-        output.complain(f"interrupted; {len(drawn.queries) - len(found)} clip(s) have no answer")
-        raise typer.Exit(signals.exit_code())
-    if failures:
-        raise typer.Exit(FAILED)
+    end(stopped, unanswered=len(drawn.queries) - len(found), failed=bool(failures))

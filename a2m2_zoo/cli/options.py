@@ -64,7 +64,6 @@ PoseOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
-CsvOption = Annotated[bool, typer.Option("--csv", help="Write CSV to stdout.")]
 MegapixelsOption = Annotated[
     float,
     typer.Option(
@@ -74,55 +73,10 @@ MegapixelsOption = Annotated[
         rich_help_panel="Limits",
     ),
 ]
-FramesOption = Annotated[
-    int,
-    typer.Option(
-        "--max-frames", min=1, help="Refuse clips with more frames.", rich_help_panel="Limits"
-    ),
-]
-SecondsOption = Annotated[
-    float,
-    typer.Option(
-        "--max-seconds",
-        min=0.1,
-        help="Give up a clip that takes longer to decode.",
-        rich_help_panel="Limits",
-    ),
-]
 SupportsOption = Annotated[
     Path,
     typer.Option(
         "--supports", "-s", help="A folder with one folder of clips per class, or a saved bank."
-    ),
-]
-TextWeightOption = Annotated[
-    float | None,
-    typer.Option(
-        "--text-weight",
-        min=0,
-        max=1,
-        help="Share of the class names in the answer, for models on CLIP; 0 is the clips alone.",
-        show_default="0",
-        rich_help_panel="Text",
-    ),
-]
-ClassNamesOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--class-names",
-        metavar="FILE.json|CLASS=NAME",
-        help="What a class is called in words, repeatable; or a JSON file with names or lists of prompts.",
-        rich_help_panel="Text",
-    ),
-]
-TemplateOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--template",
-        metavar="TEXT",
-        help="What a name is put into, repeatable.",
-        show_default="a photo of {}",
-        rich_help_panel="Text",
     ),
 ]
 
@@ -140,8 +94,21 @@ class Bounds:
     """What one clip may cost."""
 
     max_megapixels: MegapixelsOption = 16.0
-    max_frames: FramesOption = 20_000
-    max_seconds: SecondsOption = 60.0
+    max_frames: Annotated[
+        int,
+        typer.Option(
+            "--max-frames", min=1, help="Refuse clips with more frames.", rich_help_panel="Limits"
+        ),
+    ] = 20_000
+    max_seconds: Annotated[
+        float,
+        typer.Option(
+            "--max-seconds",
+            min=0.1,
+            help="Give up a clip that takes longer to decode.",
+            rich_help_panel="Limits",
+        ),
+    ] = 60.0
 
     @property
     def limits(self) -> Limits:
@@ -165,7 +132,7 @@ class Answers:
     """How answers are written."""
 
     json: JsonOption = False
-    csv: CsvOption = False
+    csv: Annotated[bool, typer.Option("--csv", help="Write CSV to stdout.")] = False
 
     @property
     def form(self) -> Form:
@@ -179,9 +146,37 @@ class Answers:
 class Text:
     """How class names take part."""
 
-    text_weight: TextWeightOption = None
-    class_names: ClassNamesOption = None
-    template: TemplateOption = None
+    text_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--text-weight",
+            min=0,
+            max=1,
+            help="Share of the class names in the answer, for models on CLIP; 0 is the clips alone.",
+            show_default="0",
+            rich_help_panel="Text",
+        ),
+    ] = None
+    class_names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class-names",
+            metavar="FILE.json|CLASS=NAME",
+            help="What a class is called in words, repeatable; or a JSON file with names or lists of "
+            "prompts.",
+            rich_help_panel="Text",
+        ),
+    ] = None
+    template: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--template",
+            metavar="TEXT",
+            help="What a name is put into, repeatable.",
+            show_default="a photo of {}",
+            rich_help_panel="Text",
+        ),
+    ] = None
 
     @property
     def options(self) -> TextOptions:
