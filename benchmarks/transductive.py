@@ -57,7 +57,7 @@ def drawn(
     count: int,
     seed: int,
 ) -> Iterator[Episode]:
-    """Episodes; no recording is on both sides where recordings are known."""
+    """Episodes; where recordings are known, none is on both sides of a class."""
     places = [(labels == label).nonzero()[:, 0].numpy() for label in range(int(labels.max()) + 1)]
     for index in range(count):
         random = np.random.default_rng([seed, index])
