@@ -101,6 +101,18 @@ class Clips:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """Files beside the tables."""
+
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Write the result and its receipt; - is stdout.")
+    ] = None
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with charts and explained answers.")
+    ] = None
+
+
 @grouped
 def compare(
     *,
@@ -121,12 +133,7 @@ def compare(
     cache: CacheOption = None,
     workers: HereWorkersOption = None,
     open_set: OpenOption = False,
-    json: Annotated[
-        Path | None, typer.Option("--json", help="Write the result and its receipt; - is stdout.")
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", help="Write a page with charts and explained answers.")
-    ] = None,
+    written: Written,
 ) -> None:
     """Run several methods over the same episodes and say which is better, and how sure that is.
 
@@ -136,7 +143,7 @@ def compare(
     Exit code 0: every clip counted; 1: some clips could not be read; 2: the call is wrong.
     """
     names = None if methods is None else [n.strip() for n in methods.split(",") if n.strip()]
-    for file in (json, html):
+    for file in (written.json, written.html):
         if file is not None and file != Path("-"):
             if not is_folder(file.parent):
                 raise SaveError(
@@ -159,16 +166,16 @@ def compare(
             name=data_name(clips.data, listing),
             progress=tell,
         )
-    if json is not None:
-        write_result(json, found.to_json())
-    if json != Path("-"):
+    if written.json is not None:
+        write_result(written.json, found.to_json())
+    if written.json != Path("-"):
         _show(found)
-    if html is not None:
+    if written.html is not None:
         from a2m2_zoo.report.page import write_page
 
         counted = {name: listing.classes[name] for name in found.class_names}
         explained = _explained(recogniser, counted, protocol.form(protocol.shots[0]))
-        write_page(html, found, explained=explained)
+        write_page(written.html, found, explained=explained)
     complain(found, listing)
 
 
