@@ -39,7 +39,7 @@ class RidgeRule(PairwiseMethod):
             )
         self.inner, self.rule = inner, "ridge"
         self.stages, self.config = inner.stages, inner.config
-        self.context_free = inner.context_free
+        self.context_free, self.reads_people = inner.context_free, inner.reads_people
 
     def encode(self, features: Features) -> Descriptors:
         """The method's own descriptors."""
