@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from control_tables import ablation, ahead, each, rates
-from evidence_tables import alignments_under_ridge, parts, together
+from evidence_tables import parts, penalties, rules, together
 from receipts import LONG, SETS, Row, markdown, receipt
 
 from a2m2_zoo.hub.manifest import Measured, ModelEntry, read_manifest
@@ -270,7 +270,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "export": export,
     "roots": roots,
     "parts": parts,
-    "alignments-under-ridge": alignments_under_ridge,
+    "rules": rules,
+    "penalties": penalties,
     "together": together,
     "baselines": lambda: each("baselines"),
     "rates": rates,
