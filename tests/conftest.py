@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,24 @@ def real_clips() -> Path:
 def lists() -> Path:
     """The folder of the official lists."""
     return _shared("A2M2_LISTS", "lists", "the official lists")
+
+
+@pytest.fixture(scope="module")
+def seen_once() -> Iterator[None]:
+    """What is drawn, and what the embedded networks see in it, is computed once: see remembered.py."""
+    from remembered import remembered
+
+    with remembered():
+        yield
+
+
+@pytest.fixture
+def computed_anew() -> Iterator[None]:
+    """Where ``seen_once`` holds: this test asks for the computing itself."""
+    from remembered import anew
+
+    with anew():
+        yield
 
 
 _LONG = 60.0  # seconds

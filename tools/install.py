@@ -3,9 +3,10 @@
     .venv/bin/python tools/install.py --constraint constraints.txt --editable ".[dev]"
     .venv/bin/python tools/install.py --python other/bin/python --compile-bytecode numpy
 
-Takes what ``pip install`` and ``uv pip install`` both take. uv comes from the package index, by pip, unless it
-is there. It does not read pip's settings, so it is told them: both must take the same files, such as PyTorch
-without CUDA from a folder of wheels. Where that cannot be said, or uv is not to be had or gives up, pip installs.
+Takes what ``pip install`` and ``uv pip install`` both take. uv comes from the package index, by pip, unless
+it is there. It does not read pip's settings, so it is told them: both must take the same files, such as
+PyTorch without CUDA from a folder of wheels. Where that cannot be said, or uv is not to be had or gives up,
+pip installs.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ def settings(listed: str) -> dict[str, str] | None:
     told = {
         KNOWN[name][0]: KNOWN[name][1].join(dict.fromkeys(values)) for name, values in found.items()
     }
-    return {"UV_INDEX_STRATEGY": "unsafe-best-match", **told}  # as pip does: the newest of all indexes
+    return {
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+        **told,
+    }  # as pip does: the newest of all indexes
 
 
 def quiet_pip(*arguments: str) -> str | None:
@@ -81,7 +85,9 @@ def install(python: str, arguments: list[str]) -> int:
         if subprocess.run(command, env={**told, **os.environ}, check=False).returncode == 0:
             return 0
         print("install.py: uv gave up, see above; pip installs instead", file=sys.stderr)
-    arguments = [part for part in arguments if part != "--compile-bytecode"]  # which pip always does
+    arguments = [
+        part for part in arguments if part != "--compile-bytecode"
+    ]  # which pip always does
     command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
     return subprocess.run(command, check=False).returncode
 
