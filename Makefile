@@ -37,9 +37,10 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-# One process per core, each computing on one; what a file's tests share stays in one process.
+# One process per core, each computing on one; what a file's tests share stays in one process. The order is that
+# of tests/conftest.py: long files first.
 unit: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 # The docstrings' examples; the README's run among the tests.
 doctest: $(READY)
