@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := $(VENV)/.demo
 
+# Bytecode is kept, whatever the shell says: the tests start many a Python.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo quick test lint types unit doctest hub-range package benchmarks clean
 .PHONY: docs docs-links figures
 
@@ -34,9 +37,10 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-# One process per core, each computing on one; what a file's tests share stays in one process.
+# One process per core, each computing on one; what a file's tests share stays in one process. The order is that
+# of tests/conftest.py: long files first.
 unit: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 # The docstrings' examples; the README's run among the tests.
 doctest: $(READY)
@@ -69,14 +73,13 @@ benchmarks: $(READY)
 
 $(READY): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python tools/install.py --compile-bytecode --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
 # What the demo needs and no more; the tools for development come with `make setup`.
 $(DEMO): setup.cfg constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
-	test -e $(READY) || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[pictures]"
+	test -e $(READY) || $(BIN)/python tools/install.py --constraint constraints.txt --editable ".[pictures]"
 	touch $@
 
 clean:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,42 @@ def real_clips() -> Path:
 def lists() -> Path:
     """The folder of the official lists."""
     return _shared("A2M2_LISTS", "lists", "the official lists")
+
+
+@pytest.fixture(scope="module")
+def seen_once() -> Iterator[None]:
+    """What is drawn, and what the embedded networks see in it, is computed once: see remembered.py."""
+    from remembered import remembered
+
+    with remembered():
+        yield
+
+
+@pytest.fixture
+def computed_anew() -> Iterator[None]:
+    """Where ``seen_once`` holds: this test asks for the computing itself."""
+    from remembered import anew
+
+    with anew():
+        yield
+
+
+#: Files of half a minute and more begin first, the longest before all: none is left to one process at the
+#: end.
+LONG_FILES = (
+    "test_docs.py", "test_host.py", "test_app_session.py", "test_app_browser.py", "test_examples.py",
+    "test_generated.py", "test_export_heads.py", "test_readme.py", "test_export_alone.py",
+    "test_export_onnx.py", "test_kills.py", "test_api.py", "test_cli_streams.py", "test_cli_signals.py",
+    "test_cli.py", "test_free.py", "test_spotting_stream.py", "test_bank_check.py", "test_app_proxy.py",
+    "test_spotting_cli.py", "test_compare.py", "test_molo_golden.py", "test_training_loop.py",
+    "test_backbones_openclip.py", "test_recipes.py", "test_video_odd.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; the others, and the tests within a file, stay in their order."""
+    place = {name: at for at, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 _LONG = 60.0  # seconds

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from pages import ROOT, blocks, run_page
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 START = DOCS / "start.md"

@@ -16,6 +16,8 @@ import pytest
 
 from a2m2_zoo.cli import main
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 

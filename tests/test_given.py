@@ -31,6 +31,8 @@ from a2m2_zoo.synthetic import draw_named
 from a2m2_zoo.video import Limits, Preprocess, read_clip
 from a2m2_zoo.zoo.choose import default_model
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 SPEC = Preprocess(frames=4, resize=32, size=32)
 FRAMES = draw_named("wave", 0, frames=12, size=64)
 

@@ -247,3 +247,65 @@ class TestReleaseNotes:
             assert re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", section)
         kinds = set(re.findall(r"^### (.+)$", text("CHANGELOG.md"), re.MULTILINE))
         assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_the_files_that_begin_first_are_there() -> None:
+    from conftest import LONG_FILES
+
+    assert len(set(LONG_FILES)) == len(LONG_FILES)
+    assert set(LONG_FILES) <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+
+
+PIP_SAYS = """\
+:env:.default-timeout='180'
+:env:.find-links='/more/wheels'
+global.cert='/ca.crt'
+global.extra-index-url='file:///a file:///b'
+global.find-links='/wheels'
+global.index-url='https://index.example/simple'
+install.constraint='/c.txt'
+list.format='columns'
+"""
+
+
+def test_uv_is_told_what_pip_is_told() -> None:
+    install = script("tools/install.py")
+    assert install.settings("") == {"UV_INDEX_STRATEGY": "unsafe-best-match"}
+    assert install.settings(PIP_SAYS) == {
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+        "UV_FIND_LINKS": "/more/wheels,/wheels",
+        "SSL_CERT_FILE": "/ca.crt",
+        "UV_INDEX": "file:///a file:///b",
+        "UV_DEFAULT_INDEX": "https://index.example/simple",
+        "UV_CONSTRAINT": "/c.txt",
+    }
+    assert install.settings(f"{PIP_SAYS}global.no-binary='torch'\n") is None  # pip, then
+
+
+@pytest.mark.parametrize(
+    ("uv", "said", "runs"),
+    [
+        ("uv", "", ["uv"]),
+        ("broken", "", ["broken", "pip"]),
+        (None, "", ["pip"]),
+        ("uv", "global.only-binary=':all:'", ["pip"]),
+        ("uv", None, ["pip"]),
+    ],
+)
+def test_where_uv_does_not_do_pip_installs(
+    monkeypatch: pytest.MonkeyPatch, uv: str | None, said: str | None, runs: list[str]
+) -> None:
+    install = script("tools/install.py")
+    ran: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        ran.append(command)
+        return subprocess.CompletedProcess(command, int(command[0] == "broken"))
+
+    monkeypatch.setattr(install, "quiet_pip", lambda *_: said)
+    monkeypatch.setattr(install, "find_uv", lambda: uv)
+    monkeypatch.setattr(install.subprocess, "run", run)
+    assert install.install("there", ["--compile-bytecode", "numpy"]) == 0
+    assert [command[2] if command[0] == "there" else command[0] for command in ran] == runs
+    assert all(command[-1] == "numpy" for command in ran)
+    assert all(("--compile-bytecode" in command) == (command[0] != "there") for command in ran)

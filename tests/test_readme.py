@@ -12,6 +12,8 @@ from pages import ROOT, blocks, run_page
 
 from a2m2_zoo.cli import main
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 PAGE = ROOT / "README.md"
 README = PAGE.read_text()
 

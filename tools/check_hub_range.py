@@ -46,10 +46,12 @@ def main() -> None:
         (Path(own) / "zz_shared.pth").write_text("\n".join([str(ROOT), *shared]) + "\n")
         told = "import huggingface_hub as h; print('huggingface_hub', h.__version__, h.__file__)"
         subprocess.run([python, "-c", told], check=True)
+        parallel = ["-n", "auto", "--dist", "loadfile"]
         done = subprocess.run(
-            [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options.tests],
+            [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *parallel, *options.tests],
             cwd=ROOT,
             check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
     sys.exit(done.returncode)
 

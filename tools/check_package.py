@@ -130,8 +130,8 @@ def check_installed(wheel: Path, constraint: Path, scratch: Path) -> None:
     """The wheel in an environment of its own, from the command line."""
     venv.create(scratch / "venv", with_pip=True, symlinks=os.name != "nt")
     programs = scratch / "venv" / ("Scripts" if os.name == "nt" else "bin")
-    run(programs / "python", "-m", "pip", "install", "--quiet", "--constraint", constraint.resolve(),
-        f"{wheel}[pictures]", cwd=scratch)  # fmt: skip
+    run(sys.executable, ROOT / "tools" / "install.py", "--python", programs / "python",
+        "--constraint", constraint.resolve(), f"{wheel}[pictures]", cwd=scratch)  # fmt: skip
     assert "a2m2-lite0" in run(programs / "a2m2", "models", "list", cwd=scratch)
     print(run(programs / "a2m2", "demo", "--out", "demo", cwd=scratch))
     if not (scratch / "demo" / "why.png").is_file():

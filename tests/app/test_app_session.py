@@ -32,6 +32,8 @@ from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.recognizer import Recognizer
 from a2m2_zoo.synthetic import draw_named, write_video
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 
 @pytest.fixture(scope="module")
 def model() -> Model:

@@ -22,6 +22,8 @@ from a2m2_zoo.cli.episode import episode
 from a2m2_zoo.synthetic import draw_named, write_video
 from a2m2_zoo.video import Limits
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:

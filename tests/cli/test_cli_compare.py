@@ -19,6 +19,8 @@ from a2m2_zoo.methods.base import PairwiseMethod
 from a2m2_zoo.methods.blocks._config import Config
 from a2m2_zoo.report.page import Explained
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 EPISODES = ["--episodes", "31", "--seed", "3", "--workers", "1"]
 
 

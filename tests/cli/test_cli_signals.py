@@ -20,6 +20,8 @@ from a2m2_zoo import build_bank, load_model
 from a2m2_zoo.cli import main, signals
 from a2m2_zoo.recognition.recognizer import Recognizer
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 SIGNALS: dict[int, int] = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 

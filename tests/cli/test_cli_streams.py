@@ -23,6 +23,8 @@ from a2m2_zoo.cli import main, output
 from a2m2_zoo.cli.spot import subtitles
 from a2m2_zoo.spotting import Segment
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 FORMULA = "=cmd|'C calc'!A0"
 STEERS = "wave\x1b[2J\x9b[31m\r\n\u202e:car: [bold]"
 BYTES = os.fsdecode(b"caf\xff$x")

@@ -19,6 +19,8 @@ from a2m2_zoo.synthetic import ClipFormat, write_dataset
 from a2m2_zoo.training import logs, session
 from a2m2_zoo.zoo.load import load_model
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 FAST = [
     *("--steps", "12", "--set", "way=3", "--set", "query=2", "--set", "batch=2"),
     *("--set", "validate_every=6", "--set", "validate_shots=[1]", "--set", "validate_episodes=50"),

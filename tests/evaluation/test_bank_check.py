@@ -21,6 +21,8 @@ from a2m2_zoo.recognition.support_set import SupportSet
 from a2m2_zoo.synthetic import draw_clip, write_video
 from a2m2_zoo.video import read_clip
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -29,6 +29,8 @@ from a2m2_zoo.methods.rules import fit_rule
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.video import normalise, read_clip
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 CLIPS_PER_CLASS = 4
 
 
@@ -190,6 +192,7 @@ def test_what_a_comparison_says_of_itself(found: Comparison, folder: Path) -> No
     assert found.clips == (CLIPS_PER_CLASS,) * 4
 
 
+@pytest.mark.usefixtures("computed_anew")
 def test_the_same_seed_gives_the_same_for_any_number_of_workers(
     model: Model, folder: Path, cache: Path, found: Comparison
 ) -> None:

@@ -21,6 +21,8 @@ from a2m2_zoo.methods.blocks import A2Config, M2Config
 from a2m2_zoo.report.misalignment import draw_curves
 from a2m2_zoo.synthetic import ClipFormat, write_dataset
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 M2 = M2Config(channels=4, dim=3, scales=(1, 0))
 CONFIG = A2M2Config(m2={"s7": M2}, a2=A2Config(groups="scale"))
 

@@ -20,6 +20,8 @@ from a2m2_zoo.evaluation.statistics import accuracy_at, auroc
 from a2m2_zoo.methods.base import take
 from a2m2_zoo.recognition.support_set import SupportSet
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 LABELS = torch.arange(12).repeat_interleave(7)
 
 

@@ -22,6 +22,8 @@ from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import package_file, parse_manifest
 from a2m2_zoo.synthetic import ClipFormat, write_dataset
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 WORDS = ["--license", "apache-2.0", "--data", "Clips drawn by a program."]
 
 

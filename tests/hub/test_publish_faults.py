@@ -13,6 +13,8 @@ from makers_models import tiny_model
 from a2m2_zoo.errors import PublishError
 from a2m2_zoo.zoo.publish import Description, publish
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 HEAD = "nothing was committed to org/name, last seen at"
 
 

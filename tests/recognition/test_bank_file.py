@@ -22,6 +22,8 @@ from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.recognition.bank import SupportBank, UncheckedBankWarning
 from a2m2_zoo.recognition.support_set import SupportSet
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 INF, NAN = float("inf"), float("nan")
 
 

@@ -21,6 +21,8 @@ from a2m2_zoo.recognition.rejection import (
 from a2m2_zoo.recognition.support_set import SupportSet
 from a2m2_zoo.zoo.load import load_model as load
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2])  # class 2 has one support
 
 

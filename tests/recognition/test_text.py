@@ -31,6 +31,8 @@ from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.text import TextCue, TextTower, class_prompts
 from a2m2_zoo.video import read_clip
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -12,6 +12,8 @@ import pytest
 from a2m2_zoo import Recognizer, build_bank, load_model
 from a2m2_zoo.synthetic import draw_named
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 
 @pytest.fixture(scope="module")
 def values() -> dict[str, Any]:

@@ -17,6 +17,8 @@ from a2m2_zoo.report.explain import check_ready, explain, matplotlib_pyplot
 from a2m2_zoo.synthetic import draw_named
 from a2m2_zoo.video import Clip, read_clip
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 # Names that a careless picture would stumble over: mathematics, length, another script.
 NAMES = {"wave": "a $cost$ of _waving_", "kick": "x" * 90, "jump": "跳ぶ"}
 

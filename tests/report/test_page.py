@@ -28,6 +28,8 @@ from a2m2_zoo.report.style import CSS
 from a2m2_zoo.synthetic import draw_named
 from a2m2_zoo.zoo.load import load_model
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 KNOWN = set(
     """html head meta title style body header main footer section article nav h1 h2 h3 h4 p b i small

@@ -30,6 +30,8 @@ from a2m2_zoo.spotting.cutting import clip_name, cut_segments
 from a2m2_zoo.spotting.segments import REJECT_CLOSED_SET, REJECT_OPEN_SET
 from a2m2_zoo.spotting.sources import VideoFrames, open_camera, open_video_file
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 NAMES = [name for name, _ in parts()]
 
 

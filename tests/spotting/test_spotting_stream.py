@@ -30,6 +30,8 @@ from a2m2_zoo.spotting.windows import PLAIN_LENGTHS
 from a2m2_zoo.synthetic import NAMED_ACTIONS
 from a2m2_zoo.video import Limits
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 
 @pytest.fixture(scope="module")
 def model() -> Model:
@@ -53,6 +55,7 @@ def same(ours: list[Window], theirs: list[Window]) -> bool:
     )
 
 
+@pytest.mark.usefixtures("computed_anew")
 def test_pushing_the_frames_is_spotting_the_file_to_the_last_bit(
     video: Path, bank: SupportBank, model: Model
 ) -> None:
@@ -118,6 +121,7 @@ def test_actions_that_the_bank_does_not_know_are_not_taken_for_sure(
             assert segment.score < 0.5, segment
 
 
+@pytest.mark.usefixtures("computed_anew")
 def test_a_window_is_classified_as_a_clip_of_its_frames_is(bank: SupportBank, model: Model) -> None:
     frames = np.concatenate([part for _, part in parts()])[:32]
     windows: list[Window] = []
@@ -143,6 +147,7 @@ def test_a_window_is_classified_as_a_clip_of_its_frames_is(bank: SupportBank, mo
     assert len(windows) == 4
 
 
+@pytest.mark.usefixtures("computed_anew")
 def test_each_frame_is_encoded_once_however_many_windows_hold_it(
     video: Path, bank: SupportBank, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,8 @@ from a2m2_zoo.training.recipes import recipe
 from a2m2_zoo.training.start import from_recipe
 from a2m2_zoo.zoo.load import load_model
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 #: The recipe's run in little: six classes, 39 clips in all.
 TINY = {
     "generated.classes": 6, "generated.studio": 3, "generated.inside": 3, "generated.block": 4,
@@ -185,6 +187,7 @@ def test_seven_batches_of_ten_are_of_one_studio() -> None:
         of_clips(Features({}, pooled[:1]), clips)
 
 
+@pytest.mark.usefixtures("computed_anew")
 def test_blocks_are_drawn_by_processes_as_by_one(run: Path, tmp_path: Path) -> None:
     start = from_recipe("a2m2-lite0", weights=None, settings={**TINY, "warmup": 0})
     assert start.generated is not None

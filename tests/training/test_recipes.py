@@ -26,6 +26,8 @@ from a2m2_zoo.training.shared_clips import draws
 from a2m2_zoo.training.step import Stepper
 from a2m2_zoo.training.video import VideoSource
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 #: Recipes that differ by more than their benchmark.
 KINDS = (
     "a2m2-resnet50", "a2m2-clip-vit-b-16", "molo-resnet50", "clip-fsar-rn50", "clip-fsar-vit-b-16",

@@ -22,6 +22,8 @@ from a2m2_zoo.zoo import computed as free
 from a2m2_zoo.zoo.computed import computed_model
 from a2m2_zoo.zoo.training_free import Amounts, drawn_features, training_free
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 FEW = Amounts(statistics=4, classes=2, clips=3, episodes=10)
 
 
@@ -39,6 +41,7 @@ def head_bits(
     return head.weights(), scales
 
 
+@pytest.mark.usefixtures("computed_anew")
 def test_one_seed_gives_one_head(backbone: Backbone) -> None:
     (first, scales), (again, same), (other, _) = (head_bits(backbone, n) for n in (11, 11, 12))
     assert scales == same
