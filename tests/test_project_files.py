@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from order import LONG_FILES
 from readme_renderer import markdown
 
 import a2m2_zoo
@@ -250,8 +251,6 @@ class TestReleaseNotes:
 
 
 def test_the_files_that_begin_first_are_there() -> None:
-    from conftest import LONG_FILES
-
     assert len(set(LONG_FILES)) == len(LONG_FILES)
     assert set(LONG_FILES) <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}
 
