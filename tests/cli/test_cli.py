@@ -361,5 +361,5 @@ def test_where_people_are_looked_for_it_is_said_whether_they_were_seen(
     assert main([*call, "missing.mp4", "--transductive", "--json"]) == 1
     *together, failed = json.loads(capsys.readouterr().out)
     assert [answer["label"] for answer in together] == [seen["label"], not_seen["label"]]
-    assert together[0]["probabilities"] != seen["probabilities"]
+    assert together[0]["scores"] != seen["scores"]
     assert "missing.mp4" in failed["error"]
