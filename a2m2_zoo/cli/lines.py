@@ -267,7 +267,8 @@ def _say_known(target: Target, made_by: MadeBy) -> None:
 def _say_done(target: Target, count: Count) -> None:
     if target.file is not None:
         parts = f"{count.answered} answered, {count.kept} answered before, {count.failed} failed"
-        output.say(f"{target.file.path}: {parts}", whole=True, to=output.stderr)
+        more = f", {count.unanswered} to go with --resume" if count.unanswered else ""
+        output.say(f"{target.file.path}: {parts}{more}", whole=True, to=output.stderr)
 
 
 def _name(clip: Path, root: Path) -> str:
