@@ -194,7 +194,7 @@ def answer_lines(
     clips = [clip for _, some, _ in given for clip in some]
     count = Count(unanswered=len(clips))
     waiting: deque[tuple[Path, str | None]] = deque()  # being read, in order
-    with target.writing() as write, output.progress("classifying", len(clips)) as bar:
+    with output.progress("classifying", len(clips)) as bar:
 
         def done() -> None:
             count.unanswered -= 1
@@ -211,32 +211,35 @@ def answer_lines(
                 waiting.append((clip, content))
                 yield clip
 
-        def fail(query: Path, content: str | None, error: A2M2Error) -> None:
-            output.complain(error)
-            count.failed += 1
-            if not target.known.take_failure(content, str(error)):
-                write({**output.answer_row(query, error), "sha256": content})
+        answers = ask(unknown())  # which looks at the options before a file is made
+        with target.writing() as write:
 
-        try:
-            for root, _, failures in given:
-                for failure in failures:
-                    fail(root, None, failure)
-            for answer in ask(unknown()):
-                clip, content = waiting.popleft()
-                if isinstance(answer, A2M2Error):
-                    fail(clip, content, answer)
-                    done()
-                else:
-                    row = output.answer_row(clip, answer)
-                    write({**row, "sha256": content, "made_by": made_by.to_dict()})
-                    count.answered += 1
-                    done()
-                    draw(clip, answer, several=len(clips) > 1)
-                if target.file is None and output.lost():
-                    break
-        except (KeyboardInterrupt, A2M2Error, MemoryError, OSError) as error:
-            count.stopped = error
-    _say_done(target, count)
+            def fail(query: Path, content: str | None, error: A2M2Error) -> None:
+                output.complain(error)
+                count.failed += 1
+                if not target.known.take_failure(content, str(error)):
+                    write({**output.answer_row(query, error), "sha256": content})
+
+            try:
+                for root, _, failures in given:
+                    for failure in failures:
+                        fail(root, None, failure)
+                for answer in answers:
+                    clip, content = waiting.popleft()
+                    if isinstance(answer, A2M2Error):
+                        fail(clip, content, answer)
+                        done()
+                    else:
+                        row = output.answer_row(clip, answer)
+                        write({**row, "sha256": content, "made_by": made_by.to_dict()})
+                        count.answered += 1
+                        done()
+                        draw(clip, answer, several=len(clips) > 1)
+                    if target.file is None and output.lost():
+                        break
+            except (KeyboardInterrupt, A2M2Error, MemoryError, OSError) as error:
+                count.stopped = error
+    _say_done(target, count, made_by)
     return count
 
 
@@ -264,10 +267,12 @@ def _say_known(target: Target, made_by: MadeBy) -> None:
         )
 
 
-def _say_done(target: Target, count: Count) -> None:
+def _say_done(target: Target, count: Count, made_by: MadeBy) -> None:
     if target.file is not None:
         parts = f"{count.answered} answered, {count.kept} answered before, {count.failed} failed"
-        more = f", {count.unanswered} to go with --resume" if count.unanswered else ""
+        more = f", {count.unanswered} left" if count.unanswered else ""
+        if more and "transductive" not in made_by.options:
+            more += f": go on with --resume {target.file.path}"
         output.say(f"{target.file.path}: {parts}{more}", whole=True, to=output.stderr)
 
 

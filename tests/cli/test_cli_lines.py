@@ -321,6 +321,10 @@ def test_what_does_not_go_together(clips: Path, run: Run, tmp_path: Path) -> Non
         assert (code, len(err.splitlines())) == (2, 1)
         assert said in err
         assert not file.exists()
+    code, _, err = run(clips, "--jsonl", file, "--transductive")
+    assert code == 2
+    assert "transductive answers come from ridge regression" in err
+    assert not file.exists()
 
 
 def test_files_that_are_something_else_stay_as_they_are(
@@ -383,6 +387,10 @@ def test_a_full_disk_leaves_no_half_line(clips: Path, run: Run, tmp_path: Path) 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert code == 1
+    assert (
+        f"{file}: 2 answered, 0 answered before, 0 failed, 4 left: go on with --resume {file}"
+        in err
+    )
     assert err.splitlines()[-1].startswith(f"a2m2: cannot write '{file}': File too large; ")
     assert len(rows(file)) == 2
     run(clips, "--resume", file)
