@@ -295,7 +295,7 @@ def test_answers_line_by_line_survive_any_kill_and_each_clip_has_one(
     seconds = driver.run(["classify", *fixed, "--jsonl", str(once)])
     signals = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143}
     hit = dict.fromkeys(signals, 0)
-    for i in range(30 if LONG else 1):
+    for i in range(20 if LONG else 1):
         file = tmp_path / f"{i}.jsonl"
         for number, code in [*signals.items()] * (3 if LONG else 1):
             before = len(told(file))
@@ -309,7 +309,7 @@ def test_answers_line_by_line_survive_any_kill_and_each_clip_has_one(
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
             ended = driver.wait()
-            assert ended in (code, 0)
+            assert ended in (code, 0, -number)  # the last before its handler is there
             hit[number] += ended == code
             if ended == 143:
                 assert not file.exists() or file.read_bytes()[-1:] in (b"", b"\n")
