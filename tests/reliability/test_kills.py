@@ -295,7 +295,7 @@ def test_answers_line_by_line_survive_any_kill_and_each_clip_has_one(
     seconds = driver.run(["classify", *fixed, "--jsonl", str(once)])
     signals = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143}
     hit = dict.fromkeys(signals, 0)
-    for i in range(20 if LONG else 1):
+    for i in range(12 if LONG else 1):
         file = tmp_path / f"{i}.jsonl"
         for number, code in [*signals.items()] * (3 if LONG else 1):
             before = len(told(file))
@@ -304,8 +304,8 @@ def test_answers_line_by_line_survive_any_kill_and_each_clip_has_one(
             if chance.random() < 0.3 and LONG:
                 time.sleep(chance.uniform(0, seconds))
             else:
-                while len(told(file)) == before and time.monotonic() < until:
-                    time.sleep(0.001)
+                while len(told(file)) == before and running(pid) and time.monotonic() < until:
+                    time.sleep(0.005)
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
             ended = driver.wait()
@@ -317,6 +317,14 @@ def test_answers_line_by_line_survive_any_kill_and_each_clip_has_one(
         assert told(file) == told(once)
     print(f"lines: {hit[signal.SIGKILL]} kills, {hit[signal.SIGTERM]} stops, every clip has one")
     assert min(hit.values()) > 0
+
+
+def running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def told(file: Path) -> list[str]:
