@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -33,13 +35,23 @@ class Interrupted(Exception):  # noqa: N818 - somebody asked for it
 
 
 class _Commands(TyperGroup):
-    """Typer would turn Ctrl-C into an exit code and say nothing."""
+    """Typer would turn Ctrl-C and SIGTERM into Ctrl-C's exit code and say nothing."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with _noticed():
+            return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _noticed():
             return super().invoke(ctx)
-        except KeyboardInterrupt as stop:
-            raise Interrupted from stop
+
+
+@contextmanager
+def _noticed() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise Interrupted from stop
 
 
 app = typer.Typer(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ import typer
 from a2m2_zoo._utils.files import is_folder
 from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.cli.grouped import grouped
+from a2m2_zoo.cli.lines import Ask, Count, Draw, Given, Lines, answer_lines, changed
 from a2m2_zoo.errors import A2M2Error, VideoError, VideoNotFoundError
 from a2m2_zoo.hub import DEFAULT_MODEL
 
@@ -72,45 +74,60 @@ def classify(
     text: options.Text,
     machine: options.Machine,
     pace: Pace,
-    answers: options.Answers,
+    answers: Lines,
     bounds: options.Bounds,
 ) -> None:
     """Name the action of clips, given a few labelled clips per action.
 
     Exit code 0: all answered; 1: some clips failed, the others are answered; 2: the call is wrong.
     """
-    form, limits, words = answers.form, bounds.limits, text.options
+    limits, words = bounds.limits, text.options
+    answers.check(transductive=wanted.transductive, explain=wanted.explain is not None)
     if wanted.explain is not None:
         from a2m2_zoo.report.explain import check_ready
 
         check_ready(wanted.explain)
-    given = [(path, *expand([path])) for path in query]
-    clips = [clip for _, some, _ in given for clip in some]
-    recogniser = options.open_model(model, machine.device, pose=pose)
-    from a2m2_zoo.recognition.recognizer import Recognizer
+    given = answers.part([(path, *expand([path])) for path in query])
+    with answers.opened() as target:
+        recogniser = options.open_model(model, machine.device, pose=pose)
+        from a2m2_zoo.recognition.recognizer import Recognizer
+        from a2m2_zoo.recognition.records import MadeBy, supports_hash
 
-    bank, broken = read_supports(supports, recogniser, workers=pace.workers, limits=limits)
-    recognizer = Recognizer(recogniser, bank, **words)
-    asked = recognizer.iter_classify(
-        clips,
-        top_k=wanted.top_k,
-        reject_below=wanted.reject_below,
-        plans=wanted.explain is not None,
-        transductive=wanted.transductive,
-        batch_size=pace.batch_size,
-        workers=pace.workers,
-        limits=limits,
-    )
-    found, stopped = collected(asked, len(clips))
+        bank, broken = read_supports(supports, recogniser, workers=pace.workers, limits=limits)
+        recognizer = Recognizer(recogniser, bank, **words)
+        ask = partial(
+            recognizer.iter_classify,
+            top_k=wanted.top_k,
+            reject_below=wanted.reject_below,
+            plans=wanted.explain is not None,
+            transductive=wanted.transductive,
+            batch_size=pace.batch_size,
+            workers=pace.workers,
+            limits=limits,
+        )
+        draw = Pictures(wanted.explain, recognizer, limits).draw
+        if target is None:
+            count = answer_all(given, ask, answers.form, draw)
+        else:
+            told = {**asdict(wanted), "pose": pose, **words}
+            made_by = MadeBy.of(recogniser, supports_hash(supports), changed(told))
+            count = answer_lines(given, ask, target, made_by=made_by, draw=draw)
+    end(count.stopped, unanswered=count.unanswered, failed=bool(count.failed or broken))
+
+
+def answer_all(given: Sequence[Given], ask: Ask, form: options.Form, draw: Draw) -> Count:
+    """Show the answers when all are there, or when it is stopped."""
+    total = sum(len(clips) for _, clips, _ in given)
+    found, stopped = collected(ask([clip for _, clips, _ in given for clip in clips]), total)
     rows = _in_order(given, found)
     show(rows, form)
     failures = [answer for _, answer in rows if isinstance(answer, A2M2Error)]
     for failure in failures:
         output.complain(failure)
-    if wanted.explain is not None:
-        answered = [(clip, a) for clip, a in rows if not isinstance(a, A2M2Error)]
-        draw(wanted.explain, answered, recognizer, limits)
-    end(stopped, unanswered=len(clips) - len(found), failed=bool(failures or broken))
+    answered = [(clip, a) for clip, a in rows if not isinstance(a, A2M2Error)]
+    for clip, answer in answered:
+        draw(clip, answer, several=len(answered) > 1)
+    return Count(failed=len(failures), unanswered=total - len(found), stopped=stopped)
 
 
 def collected(
@@ -218,22 +235,36 @@ def show(rows: Sequence[tuple[object, Prediction | A2M2Error]], form: options.Fo
         output.write_csv(output.flat(answers), ("query",))
 
 
-def draw(
-    target: Path,
-    found: list[tuple[Path, Prediction]],
-    recognizer: Recognizer,
-    limits: Limits,
-) -> None:
-    """One explanation picture per answer; with several, ``name-001.png`` and so on."""
-    from a2m2_zoo.report.explain import explain
-    from a2m2_zoo.video import read_clip
+@dataclass
+class Pictures:
+    """Draws why answers are what they are.
 
-    for i, (path, prediction) in enumerate(found, start=1):
-        file = target if len(found) == 1 else target.with_stem(f"{target.stem}-{i:03d}")
+    Attributes:
+        target: The picture; of several ``name-001.png`` and so on. None draws nothing.
+        recognizer: What answered.
+        limits: Bounds on each clip, which is read again.
+    """
+
+    target: Path | None
+    recognizer: Recognizer
+    limits: Limits
+    count: int = 0
+
+    def draw(self, path: Path, prediction: Prediction, *, several: bool) -> None:
+        """Draw one answer."""
+        if self.target is None:
+            return
+        from a2m2_zoo.report.explain import explain
+        from a2m2_zoo.video import read_clip
+
+        self.count += 1
+        file = self.target
+        if several:
+            file = file.with_stem(f"{file.stem}-{self.count:03d}")
         try:
-            clip = read_clip(path, recognizer.model.preprocess, limits=limits)
+            clip = read_clip(path, self.recognizer.model.preprocess, limits=self.limits)
         except VideoError as error:
             output.complain(error)
-            continue
-        explain(prediction, clip, recognizer.bank, file)
+            return
+        explain(prediction, clip, self.recognizer.bank, file)
         output.say(f"picture: {file}", whole=True, to=output.stderr)

@@ -203,7 +203,7 @@ def data_name(data: Path, listing: Listing) -> str:
 
 @contextmanager
 def progress_bars() -> Iterator[Tell]:
-    """A bar on stderr that is renamed step by step; nothing is drawn where stderr is no terminal."""
+    """A bar on stderr that is renamed step by step."""
     with output.progress("starting", None) as bar:
         task, now = bar.task_ids[0], ""
 

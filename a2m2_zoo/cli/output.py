@@ -10,8 +10,9 @@ import math
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rich import box, markup
@@ -32,6 +33,7 @@ stderr = SafeConsole(stderr=True)
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
+_PERIOD = 60.0  # seconds between lines of progress
 _NAMED = 3  # clips below a table; the others are counted
 
 
@@ -88,7 +90,8 @@ def say(*lines: str, whole: bool = False, to: SafeConsole | None = None) -> None
 
 def complain(line: object) -> None:
     """One line on stderr."""
-    print(f"a2m2: {printable(str(line))}", file=sys.stderr, flush=True)
+    # With its end in one piece: a line of progress may come from another thread.
+    print(f"a2m2: {printable(str(line))}\n", end="", file=sys.stderr, flush=True)
 
 
 class _Notes(logging.Handler):
@@ -189,7 +192,7 @@ def _cell(value: Any) -> Any:
 
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Progress]:
-    """A bar on stderr with one task; nothing is drawn where stderr is not a terminal."""
+    """A bar on stderr with one task; where stderr is not a terminal, a line a minute."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -209,7 +212,30 @@ def progress(label: str, total: int | None) -> Iterator[Progress]:
     )
     with bar:
         bar.add_task(label, total=total)
-        yield bar
+        with _minutes(bar) if bar.disable else nullcontext():
+            yield bar
+
+
+@contextmanager
+def _minutes(bar: Progress) -> Iterator[None]:
+    """Say how far it is, every minute."""
+    over = threading.Event()
+
+    def tell() -> None:
+        while not over.wait(_PERIOD):
+            task = bar.tasks[0]
+            line = f"{markup.render(task.description).plain}: {task.completed:.0f}"
+            if task.total:
+                line += f" of {task.total:.0f}"
+            complain(f"{line}, {task.elapsed or 0:.0f} s so far")
+
+    teller = threading.Thread(target=tell, name="a2m2-progress", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
 
 
 def predictions_table(

@@ -1,19 +1,17 @@
-"""What a clip is, whatever it is called: the hash of its content, and a file that remembers hashes."""
+"""A file that remembers what clips are: the hashes of their content."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import stat
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from a2m2_zoo._utils.bounded_json import parse
-from a2m2_zoo._utils.files import read_regular, sha256_of
-from a2m2_zoo.errors import VideoError, VideoNotFoundError
-from a2m2_zoo.video.images import SUFFIXES
+from a2m2_zoo._utils.files import read_regular
+from a2m2_zoo.video.content import Part, digest, reading, survey
 
 #: A file may change again within one tick of its clock without a new time stamp. Coarse file systems
 #: tick every two seconds; what is younger is hashed but not remembered.
@@ -44,26 +42,17 @@ class Identities:
         if self._known is None:
             self._known = _remembered(self._file)
         path = os.path.abspath(clip)  # noqa: PTH100 - four times faster, for 67,000 clips
-        try:
-            parts, changed, folder = _survey(path)
+        with reading(clip):
+            parts, changed, folder = survey(path)
             stamp = _stamp(parts)
             known = self._known.get(path)
             if known is not None and known[0] == stamp:
                 return known[1]
-            digest = _digest(parts, folder=folder)
-        except FileNotFoundError:
-            raise VideoNotFoundError(
-                f"{str(clip)!r}: no such file or folder: check the path"
-            ) from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise VideoError(
-                f"{str(clip)!r} cannot be read ({reason}): give a video file or a folder of pictures"
-            ) from None
+            found = digest(parts, folder=folder)
         if time.time_ns() - changed > _TICK_NS:
-            self._known[path] = stamp, digest
-            self._new.append(json.dumps([path, stamp, digest]))
-        return digest
+            self._known[path] = stamp, found
+            self._new.append(json.dumps([path, stamp, found]))
+        return found
 
     def save(self) -> None:
         """Append what was learned since the last time, where there is a folder to write to."""
@@ -75,44 +64,12 @@ class Identities:
                 self._new.clear()
 
 
-def _survey(path: str) -> tuple[list[tuple[str, str, os.stat_result]], int, bool]:
-    """The files of a clip as (name, path, facts), when the last changed, and whether it is a folder."""
-    facts = os.stat(path)  # noqa: PTH116 - one call for all that is asked; a set may have 67,000 clips
-    if stat.S_ISREG(facts.st_mode):
-        return [("", path, facts)], facts.st_mtime_ns, False
-    if not stat.S_ISDIR(facts.st_mode):
-        raise OSError(0, "neither file nor folder")
-    with os.scandir(path) as entries:
-        parts = sorted(
-            (entry.name, entry.path, entry.stat())
-            for entry in entries
-            if Path(entry.name).suffix.lower() in SUFFIXES and not entry.name.startswith(".")
-        )
-    return parts, max((part[2].st_mtime_ns for part in parts), default=facts.st_mtime_ns), True
-
-
-def _stamp(parts: list[tuple[str, str, os.stat_result]]) -> str:
+def _stamp(parts: list[Part]) -> str:
     """Changes, as far as can be seen without reading, whenever the content does."""
     stamps = [(name, facts.st_size, facts.st_mtime_ns) for name, _, facts in parts]
     if len(stamps) == 1 and not stamps[0][0]:
         return f"{stamps[0][1]} {stamps[0][2]}"
     return hashlib.sha256(repr(stamps).encode()).hexdigest()
-
-
-def _digest(parts: list[tuple[str, str, os.stat_result]], *, folder: bool) -> str:
-    if not folder:
-        return file_digest(Path(parts[0][1]))
-    # Every part has a fixed length, so that no other folder writes the same.
-    whole = hashlib.sha256(b"folder")
-    for name, path, _ in parts:
-        whole.update(hashlib.sha256(os.fsencode(name)).digest())
-        whole.update(bytes.fromhex(file_digest(Path(path))))
-    return whole.hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file, read in pieces."""
-    return sha256_of(path)
 
 
 def _remembered(file: Path) -> dict[str, tuple[str, str]]:

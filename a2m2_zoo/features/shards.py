@@ -23,8 +23,8 @@ from torch import Tensor
 from a2m2_zoo._utils.bounded_json import parse
 from a2m2_zoo._utils.files import open_regular, write_atomically
 from a2m2_zoo.errors import CheckpointError, SaveError
-from a2m2_zoo.features.identity import file_digest
 from a2m2_zoo.hub._header import read_header
+from a2m2_zoo.video.content import file_digest
 
 FORMAT = 1
 _SUFFIX = ".safetensors"

@@ -152,6 +152,18 @@ def test_nothing_half_done_stays(
     assert not [p for p in tmp_path.iterdir() if "synth" in p.name]
 
 
+def test_while_the_call_is_read(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Typer reads the options, and imports for that what takes a while."""
+    from typer.core import TyperGroup
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TyperGroup, "parse_args", hit(signal.SIGTERM, 0, TyperGroup.parse_args))
+        assert main(["models", "list"]) == 143
+    assert capsys.readouterr().err == "a2m2: interrupted\n"
+
+
 def test_a_real_process(work: Path, tmp_path: Path) -> None:
     """Told from outside while it reads a folder's worth of clips; once for each of two signals."""
     code = "import sys; from a2m2_zoo.cli import main; sys.exit(main(sys.argv[1:]))"

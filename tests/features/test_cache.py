@@ -122,7 +122,7 @@ def test_a_second_run_computes_and_reads_nothing(
     def refuse(path: Path) -> str:
         raise AssertionError(f"{path} is read again")
 
-    monkeypatch.setattr("a2m2_zoo.features.identity.file_digest", refuse)
+    monkeypatch.setattr("a2m2_zoo.video.content.file_digest", refuse)
     assert make().fill(clips, workers=1) == {}
     assert make().missing(clips) == []
     assert first.seen == 7

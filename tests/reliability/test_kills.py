@@ -281,3 +281,55 @@ def test_what_is_killed_leaves_no_half_file_and_the_next_run_leaves_nothing(
         f"{name}: {times} kills, {hit} while it ran, {stray} left something, 0 after the next run"
     )
     assert hit >= times // 2
+
+
+def test_answers_line_by_line_survive_any_kill_and_each_clip_has_one(
+    driver: Driver, work: Path, tmp_path: Path
+) -> None:
+    """Killed while lines are written, resumed and killed again; then told to stop; then whole."""
+    bank, chance = str(work / "lines.safetensors"), random.Random(0)
+    driver.run(["bank", "create", str(work / "data"), "--out", bank])
+    fixed = [*map(str, (work / "data", work / "other")), "--supports", bank]
+    fixed += ["--batch-size", "1", "--workers", "1"]
+    once = tmp_path / "once.jsonl"
+    seconds = driver.run(["classify", *fixed, "--jsonl", str(once)])
+    signals = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143}
+    hit = dict.fromkeys(signals, 0)
+    for i in range(12 if LONG else 1):
+        file = tmp_path / f"{i}.jsonl"
+        for number, code in [*signals.items()] * (3 if LONG else 1):
+            before = len(told(file))
+            pid = driver.start(["classify", *fixed, "--resume", str(file)])
+            until = time.monotonic() + 60
+            if chance.random() < 0.3 and LONG:
+                time.sleep(chance.uniform(0, seconds))
+            else:
+                while len(told(file)) == before and running(pid) and time.monotonic() < until:
+                    time.sleep(0.005)
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+            ended = driver.wait()
+            assert ended in (code, 0, -number)  # the last before its handler is there
+            hit[number] += ended == code
+            if ended == 143:
+                assert not file.exists() or file.read_bytes()[-1:] in (b"", b"\n")
+        driver.run(["classify", *fixed, "--resume", str(file)])
+        assert told(file) == told(once)
+    print(f"lines: {hit[signal.SIGKILL]} kills, {hit[signal.SIGTERM]} stops, every clip has one")
+    assert min(hit.values()) > 0
+
+
+def running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def told(file: Path) -> list[str]:
+    """The answers in a file without the time they took, sorted; a half-written one is passed over."""
+    if not file.exists():
+        return []
+    lines = file.read_bytes().split(b"\n")[:-1]
+    return sorted(json.dumps({**json.loads(line), "seconds": 0}) for line in lines)
