@@ -99,7 +99,7 @@ class Shard:
         count: How many there are.
 
     >>> [Shard(i, 3).holds("wave/1.mp4") for i in (1, 2, 3)]
-    [False, True, False]
+    [True, False, False]
     """
 
     number: int
