@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +28,41 @@ from a2m2_zoo.ops.shots import check_labels
 #: Penalty in units of the kernel's mean diagonal. Between 0.03 and 0.3 results are equal within noise.
 STRENGTH = 0.1
 _SMALLEST = 1e-12  # mean diagonal of a kernel that tells nothing apart
+
+
+class Centred(NamedTuple):
+    """Scores as a kernel, see ``centred_kernel``.
+
+    Attributes:
+        kernel: (*E, N, N) centred and divided.
+        column: (*E, N) weighted mean of the scores, of each clip.
+        unit: (*E,) mean diagonal by which the kernel was divided.
+        most: (*E,) how alike each clip counts to itself.
+    """
+
+    kernel: Float[Tensor, "*e n n"]
+    column: Float[Tensor, "*e n"]
+    unit: Float[Tensor, "*e"]
+    most: Float[Tensor, "*e"]
+
+
+def centred_kernel(pairs: Float[Tensor, "*e n n"], shares: Float[Tensor, " n"]) -> Centred:
+    """Scores made symmetric, each clip as alike to itself as the one that is most, centred and divided.
+
+    Args:
+        pairs: Scores of every clip against every clip.
+        shares: Weight of each clip in the mean that is taken off; they sum to one.
+    """
+    kernel = pairs.double()
+    kernel = (kernel + kernel.mT) / 2
+    itself = torch.eye(len(shares), dtype=torch.bool, device=kernel.device)
+    most = kernel.diagonal(dim1=-2, dim2=-1).amax(-1)
+    kernel = most[..., None, None].where(itself, kernel)
+    column = kernel @ shares
+    mean = (column @ shares)[..., None, None]
+    kernel = kernel - column[..., :, None] - column[..., None, :] + mean
+    unit = kernel.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(_SMALLEST)
+    return Centred(kernel / unit[..., None, None], column, unit, most)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,22 +124,13 @@ class Ridge:
         one = functional.one_hot(labels.long(), way).double()
         counts = one.sum(0)[labels.long()]
         shares = 1 / (way * counts)
-        kernel = pairs.double()
-        kernel = (kernel + kernel.mT) / 2
-        itself = torch.eye(len(labels), dtype=torch.bool, device=kernel.device)
-        most = kernel.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None]
-        kernel = most.where(itself, kernel)
-        column = kernel @ shares
-        mean = (column @ shares)[..., None, None]
-        kernel = kernel - column[..., :, None] - column[..., None, :] + mean
-        unit = kernel.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(_SMALLEST)
-        kernel = kernel / unit[..., None, None]
+        kernel, column, unit, most = centred_kernel(pairs, shares)
         negative = torch.linalg.eigvalsh(kernel.detach())[..., :1].clamp_max(0).neg()
         # Errors of a class with few supports count as much as those of a class with many.
         penalty = (strength + negative) * (way * counts / len(labels))
         inverse = torch.linalg.inv(kernel + torch.diag_embed(penalty))
-        apart = (unit / most[..., 0, 0].clamp_min(_SMALLEST)).clamp_max(1)
-        factor = (apart**spread).where(most[..., 0, 0] > 0, 1.0)
+        apart = (unit / most.clamp_min(_SMALLEST)).clamp_max(1)
+        factor = (apart**spread).where(most > 0, 1.0)
         return cls(shares, column, unit, penalty, inverse, one - 1 / way, factor)
 
     @cached_property

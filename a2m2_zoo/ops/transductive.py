@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from a2m2_zoo._utils.typing import Float, Int
-from a2m2_zoo.ops.ridge import STRENGTH, Ridge
+from a2m2_zoo._utils.typing import Float
+from a2m2_zoo.ops.ridge import STRENGTH, Ridge, centred_kernel
 
 #: Factor on ridge scores that makes soft labels of them.
 SHARPNESS = 16.0
@@ -38,7 +38,6 @@ def refitted_scores(
     supports: Float[Tensor, "n n"],
     asked: Float[Tensor, "q n"],
     among: Float[Tensor, "q q"],
-    labels: Int[Tensor, " n"],
 ) -> Float[Tensor, "q w"]:
     """Scores of the queries of one episode from its supports and from each other.
 
@@ -47,26 +46,25 @@ def refitted_scores(
         supports: Scores of every support against every support.
         asked: Scores of every query against every support.
         among: Scores of every query against every query.
-        labels: Class of each support, 0..W-1.
 
     >>> where = torch.tensor([0.0, 4.0, 1.2, 1.9, 2.6, 3.3])  # two supports, then queries between them
     >>> pairs = -((where[:, None] - where) ** 2)
-    >>> labels = torch.tensor([0, 1])
-    >>> fitted = Ridge.fit(pairs[:2, :2], labels, way=2)
-    >>> found = refitted_scores(fitted, pairs[:2, :2], pairs[2:, :2], pairs[2:, 2:], labels)
+    >>> fitted = Ridge.fit(pairs[:2, :2], torch.tensor([0, 1]), way=2)
+    >>> found = refitted_scores(fitted, pairs[:2, :2], pairs[2:, :2], pairs[2:, 2:])
     >>> found.argmax(-1)
     tensor([0, 0, 1, 1])
     """
-    count, queries = len(labels), len(asked)
+    queries, count = asked.shape
     alone = fitted.scores(asked.double())
     if queries < 2:
         return alone.to(asked.dtype)
     way = fitted.targets.shape[1]
-    kernel = _kernel(fitted, supports, asked, among)
+    pairs = torch.cat((torch.cat((supports, asked.mT), 1), torch.cat((asked, among), 1)))
+    kernel = centred_kernel(pairs, functional.pad(fitted.shares, (0, queries))).kernel
     negative = torch.linalg.eigvalsh(kernel)[0].clamp_max(0).neg()
-    counts = labels.bincount(minlength=way)[labels].to(kernel)
-    penalty = torch.cat(
-        (STRENGTH * way * counts / count, torch.full((queries,), STRENGTH / TRUST).to(kernel))
+    # As in `Ridge.fit`: errors of a class with few supports count as much as those of a class with many.
+    penalty = functional.pad(
+        STRENGTH / (count * fitted.shares), (0, queries), value=STRENGTH / TRUST
     )
     inverse = torch.linalg.inv(kernel + (penalty + negative).diag())
     soft = _shared((SHARPNESS * alone / fitted.factor.clamp_min(_SMALLEST)).softmax(-1))
@@ -74,19 +72,6 @@ def refitted_scores(
     left = targets - (inverse @ targets) / inverse.diagonal()[:, None]
     found: Tensor = MODESTY * (alone + left[count:] * fitted.factor) / 2
     return found.to(asked.dtype)
-
-
-def _kernel(fitted: Ridge, supports: Tensor, asked: Tensor, among: Tensor) -> Tensor:
-    """Of supports and queries, centred over the supports and in units of the mean diagonal."""
-    first = torch.cat((supports.double(), asked.double().mT), 1)
-    kernel = torch.cat((first, torch.cat((asked.double(), among.double()), 1)))
-    kernel = (kernel + kernel.mT) / 2
-    kernel.fill_diagonal_(float(kernel.diagonal().amax()))
-    shares = functional.pad(fitted.shares.to(kernel), (0, len(asked)))
-    column = kernel @ shares
-    kernel = kernel - column[:, None] - column + column @ shares
-    found: Tensor = kernel / kernel.diagonal().mean().clamp_min(_SMALLEST)
-    return found
 
 
 def _shared(labels: Float[Tensor, "q w"]) -> Float[Tensor, "q w"]:

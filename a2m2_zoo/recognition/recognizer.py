@@ -21,7 +21,6 @@ from a2m2_zoo._utils.typing import Float
 from a2m2_zoo._utils.workers import apart
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.methods.base import Descriptors, take
-from a2m2_zoo.ops.ridge import Ridge
 from a2m2_zoo.pose import frames_with_people
 from a2m2_zoo.recognition.answers import Answers
 from a2m2_zoo.recognition.episode import Plan, Prediction, Source
@@ -109,7 +108,6 @@ class Recognizer:
             )
         self.model, self.bank = model, bank
         self._labels, self._way = bank.label_tensor, len(bank.class_names)
-        self._counts = self._labels.bincount(minlength=self._way)
         self._cue = text_cue(model, bank.class_names, **text)
         self._descriptors = dict(bank.descriptors)
         people = self._descriptors.get("people")
@@ -121,7 +119,8 @@ class Recognizer:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What to know of every answer because of the supports, one sentence each."""
-        fewest, most = (int(f()) for f in (self._counts.amin, self._counts.amax))
+        counts = self._labels.bincount(minlength=self._way)
+        fewest, most = int(counts.amin()), int(counts.amax())
         found = []
         if self.supports.alike:
             found.append("the supports of all classes look the same: they say nothing of any clip")
@@ -200,7 +199,7 @@ class Recognizer:
         )
         answers = Answers(self, top_k, reject_below, options.get("plans", False))
         if options.get("transductive", False):
-            if not isinstance(self.supports.fitted, Ridge) or self.supports.pairs is None:
+            if self.supports.rule != "ridge":
                 raise ArgumentError(
                     "transductive answers come from ridge regression over pairs of clips, and "
                     f"{self.model.id} answers otherwise; leave it out, or take a model with shots 'ridge'"

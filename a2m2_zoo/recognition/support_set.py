@@ -130,7 +130,7 @@ class SupportSet:
         fitted = self.fitted
         if self.pairs is None or not isinstance(fitted, Ridge):
             raise ValueError(f"the rule is {self.rule}; queries help each other under ridge alone")
-        return refitted_scores(fitted, self.pairs, pairs.double(), among, self.labels)
+        return refitted_scores(fitted, self.pairs.double(), pairs.double(), among.double())
 
     @property
     def alike(self) -> bool:

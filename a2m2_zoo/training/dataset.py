@@ -22,7 +22,7 @@ from a2m2_zoo.features import FeatureCache
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.distort import DistortedSource, Distortion
 from a2m2_zoo.training.shared_clips import dealt, draws
-from a2m2_zoo.training.source import EpisodeSource, FeatureSource, VariedSource
+from a2m2_zoo.training.source import EpisodeSource, FeatureSource, varied
 from a2m2_zoo.training.validation import Validation, check_disjoint
 from a2m2_zoo.video import Limits, Preprocess, normalise, read_clips
 
@@ -145,7 +145,7 @@ def from_features(
             source = DistortedSource(source, distortion, seed=config.seed)
         return dealt(source, config)
 
-    source = VariedSource(episodes, config) if config.most_shots else episodes(config)
+    source = varied(episodes, config)
     if not split.held:
         return source, None
     features, labels = held(split.held)

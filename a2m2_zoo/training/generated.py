@@ -20,7 +20,7 @@ from a2m2_zoo.methods.blocks._config import Config
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.distort import DistortedSource, Distortion, MixedSource
 from a2m2_zoo.training.shared_clips import dealt, draws
-from a2m2_zoo.training.source import EpisodeSource, FeatureSource, VariedSource
+from a2m2_zoo.training.source import EpisodeSource, FeatureSource, varied
 
 _FITTED, _VALIDATED = 5000, 5100  # the first classes to calibrate and to validate on
 _FAMILY = 4  # related classes follow each other; of those to judge by there is one of each family
@@ -157,9 +157,7 @@ def episodes(
         EpisodeError: There are too few classes or clips.
     """
     config = replace(config, seed=given.seed + config.seed)
-    if config.most_shots:
-        return VariedSource(partial(_episodes, drawn, given, distortion), config)
-    return _episodes(drawn, given, distortion, config)
+    return varied(partial(_episodes, drawn, given, distortion), config)
 
 
 def _episodes(

@@ -88,6 +88,13 @@ class VariedSource:
         return self._sources[int(share * len(self._sources))].batch(index)
 
 
+def varied(
+    make: Callable[[TrainingConfig], EpisodeSource], config: TrainingConfig
+) -> EpisodeSource:
+    """The source that the settings ask for: of one number of supports, or of several."""
+    return VariedSource(make, config) if config.most_shots else make(config)
+
+
 class FeatureSource:
     """Episodes gathered from the features of all clips, held in memory or mapped from a file.
 

@@ -32,9 +32,7 @@ def answered(
     n = len(labels)
     fitted = Ridge.fit(pairs[:n, :n], labels, way=way)
     asked = pairs[n:, :n]
-    return fitted.scores(asked), refitted_scores(
-        fitted, pairs[:n, :n], asked, pairs[n:, n:], labels
-    )
+    return fitted.scores(asked), refitted_scores(fitted, pairs[:n, :n], asked, pairs[n:, n:])
 
 
 def test_the_refit_is_one_regression_with_each_query_left_out() -> None:
