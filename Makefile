@@ -10,7 +10,7 @@ DEMO := $(VENV)/.demo
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo quick test lint types unit doctest hub-range package benchmarks clean
-.PHONY: docs docs-links figures
+.PHONY: docs docs-links figures pictures
 
 .PHONY: setup
 setup: $(READY)
@@ -34,8 +34,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
+# Programs beside the package: their calls into it are checked; what other libraries leave untyped is let pass.
+SCRIPTS := --allow-untyped-calls --no-warn-return-any --no-warn-unused-ignores --disable-error-code misc benchmarks tools
 types: $(READY)
 	$(BIN)/mypy
+	$(BIN)/mypy $(SCRIPTS)
 
 # One process per core, each computing on one; what a file's tests share stays in one process. The order is that
 # of tests/conftest.py: long files first.
@@ -57,6 +60,10 @@ docs-links: $(READY)
 # The figures of README.md and docs/, written from the receipts.
 figures: $(READY)
 	$(BIN)/python tools/figures.py
+
+# The pictures of docs/ and what the notebook shows; needs chromium, and the extras app and archive.
+pictures: $(READY)
+	$(BIN)/python tools/pictures.py
 
 # Fetching with the oldest huggingface_hub that setup.cfg allows; `make unit` has the newest tested one.
 hub-range: $(READY)

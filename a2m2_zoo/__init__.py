@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from a2m2_zoo.api import build_bank, classify
     from a2m2_zoo.hub.manifest import list_models
     from a2m2_zoo.recognition.bank import SupportBank
+    from a2m2_zoo.recognition.embeddings import Embeddings
     from a2m2_zoo.recognition.episode import Episode, Prediction, build_episode
+    from a2m2_zoo.recognition.prediction import to_frame
     from a2m2_zoo.recognition.recognizer import Recognizer
-    from a2m2_zoo.spotting import Segment, Stream, spot
+    from a2m2_zoo.report.explain import explain
+    from a2m2_zoo.spotting import Segment, Stream
+    from a2m2_zoo.spotting.spot import spot
     from a2m2_zoo.zoo.load import load_model
 
 _HOMES = {
@@ -34,7 +38,10 @@ _HOMES = {
     "Episode": "a2m2_zoo.recognition.episode",
     "Prediction": "a2m2_zoo.recognition.episode",
     "Recognizer": "a2m2_zoo.recognition.recognizer",
+    "Embeddings": "a2m2_zoo.recognition.embeddings",
     "SupportBank": "a2m2_zoo.recognition.bank",
+    "to_frame": "a2m2_zoo.recognition.prediction",
+    "explain": "a2m2_zoo.report.explain",
     "list_models": "a2m2_zoo.hub.manifest",
     "spot": "a2m2_zoo.spotting",
     "Stream": "a2m2_zoo.spotting",
@@ -42,6 +49,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Embeddings",
     "Episode",
     "Prediction",
     "Recognizer",
@@ -52,10 +60,12 @@ __all__ = [
     "build_bank",
     "build_episode",
     "classify",
+    "explain",
     "list_models",
     "load_model",
     "set_threads",
     "spot",
+    "to_frame",
 ]
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from a2m2_zoo._utils.arguments import kind
+from a2m2_zoo._utils.notebooks import length, watched
 from a2m2_zoo.errors import A2M2Error, ArgumentError
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.episode import Episode, Prediction, Source, Supports
@@ -38,15 +39,18 @@ def build_bank(
     model: AnyModel = None,
     workers: int | None = None,
     limits: AnyLimits = None,
+    layout: str | None = None,
     on_clip: Callable[[Source, A2M2Error | None], None] | None = None,
 ) -> SupportBank:
     """Decode and encode supports once, to classify many queries against them.
 
     Args:
-        supports: A folder with one folder per class, a mapping {class: [clips]}, or an episode.
+        supports: A folder with one folder per class, a mapping {class: [clips]} or {class: folder}, or an
+            episode.
         model: The model to encode with; the default model if None.
         workers: Clips decoded in parallel; by default one per processor, at most 8.
         limits: Bounds on each file; see ``a2m2_zoo.video.Limits``.
+        layout: Of arrays among the supports, see ``QueryOptions``.
         on_clip: Called after each clip with the clip and None, or the error that it gave. With it, broken
             clips are left out as long as every class keeps one; without it the first one is raised.
 
@@ -55,7 +59,7 @@ def build_bank(
         VideoError: A clip cannot be read and ``on_clip`` is not given.
     """
     return encode_supports(
-        supports, as_model(model), workers=workers, limits=limits, on_clip=on_clip
+        supports, as_model(model), workers=workers, limits=limits, layout=layout, on_clip=on_clip
     )
 
 
@@ -107,19 +111,20 @@ def classify(
     """Name the action of one clip, or of many, given a few labelled clips per action.
 
     Args:
-        query: A clip: a video file, a folder of image frames, a uint8 array (T, H, W, 3), or a list of
-            pictures (arrays (H, W, 3), or images of PIL) in the order they are shown. Or clips: a list, a
-            column of a table, a generator (of which no more is drawn than is being read), or a folder of
-            clips, which stands for those in it at any depth, see ``a2m2_zoo.data.index.find_clips``.
-        supports: A mapping {class: [clips]}, a folder with one folder per class, a saved bank's file, an
-            ``Episode`` or a ``SupportBank``.
-        model: A model, its name or the path of its checkpoint; the default model if None. One that goes
-            by name is loaded once per process.
+        query: A clip: a video file, a folder of image frames, a uint8 array (T, H, W, 3), another array or
+            tensor with its ``layout``, or a list of pictures (arrays (H, W, 3), or images of PIL) in the
+            order they are shown. Or clips: a list, a column of a table, a generator (of which no more is
+            drawn than is being read), or a folder of clips or a pattern (``clips/*.mp4``), which stands for
+            those in it at any depth, see ``a2m2_zoo.data.index.find_clips``.
+        supports: A mapping {class: [clips]} or {class: folder}, a folder with one folder per class, a saved
+            bank's file, an ``Episode`` or a ``SupportBank``.
+        model: A model, its name or the path of its checkpoint; if None, the one that a bank names, else
+            the default model. One that goes by name is loaded once per process.
         on_error: What a clip that cannot be read does: ``raise``, or ``return`` its error in its place so
             that the others are still answered.
-        options: ``top_k``, ``reject_below``, ``plans``, ``transductive``, ``batch_size``, ``workers`` and
-            ``limits``, see ``QueryOptions``; ``class_names``, ``text_weight`` and ``templates``, see
-            ``TextOptions``.
+        options: ``top_k``, ``reject_below``, ``plans``, ``transductive``, ``batch_size``, ``workers``,
+            ``limits``, ``layout`` and ``engine``, see ``QueryOptions``; ``class_names``, ``text_weight`` and
+            ``templates``, see ``TextOptions``.
 
     Returns:
         A ``Prediction`` for one clip, a list in the order given for many, and for a folder of clips in the
@@ -128,7 +133,7 @@ def classify(
     Raises:
         VideoError: A clip cannot be read and ``on_error`` is ``raise``.
         EpisodeError: The supports are no choice: fewer than two classes, or a class without clips.
-        BankError: The bank was made by another model.
+        BankError: The bank was made by another model, or its own is not at hand.
         ArgumentError: An option is out of range, or ``text_weight`` asks for a text tower that the model
             does not have.
     """
@@ -136,7 +141,8 @@ def classify(
         raise ArgumentError(f"on_error is {on_error!r}; expected 'raise' or 'return'")
     single, queries = given_queries(query)
     found: list[Prediction | A2M2Error] = []
-    for answer in _answers(queries, supports, model, options):
+    answers = _answers(queries, supports, model, options)
+    for answer in watched(answers, "classifying", length(queries)):
         if isinstance(answer, A2M2Error) and (single or on_error == "raise"):
             raise answer
         found.append(answer)
@@ -144,7 +150,11 @@ def classify(
 
 
 def iter_classify(
-    queries: Iterable[Source], bank: SupportBank, *, model: AnyModel, **options: Unpack[Options]
+    queries: Iterable[Source],
+    bank: SupportBank,
+    *,
+    model: AnyModel = None,
+    **options: Unpack[Options],
 ) -> Iterator[Prediction | A2M2Error]:
     """The answers one after the other as they come, an error in place of a clip that cannot be read.
 
@@ -167,6 +177,6 @@ def _answers(
             f"classify has no option {unexpected[0]!r}; it has {', '.join(sorted(known))}"
         )
     text = {name: given.pop(name) for name in _TEXT if name in given}
-    reading = {name: given[name] for name in ("workers", "limits") if name in given}
-    recognizer = Recognizer(as_model(model), supports, **reading, **text)
+    reading = {name: given[name] for name in ("workers", "limits", "layout") if name in given}
+    recognizer = Recognizer(model, supports, **reading, **text)
     return recognizer.iter_classify(queries, **given)

@@ -31,6 +31,10 @@ class DependencyError(A2M2Error, ImportError):
     """An optional package is needed for what was asked and is not installed."""
 
 
+class PluginError(A2M2Error, ImportError):
+    """Another package's method or backbone cannot be imported, or two have the same name."""
+
+
 class VideoError(A2M2Error, ValueError):
     """A clip cannot be decoded, or holds nothing that can be used."""
 
@@ -49,6 +53,10 @@ class EpisodeError(A2M2Error, ValueError):
 
 class BankError(A2M2Error, ValueError):
     """A support bank is broken or belongs to another model."""
+
+
+class ArchiveError(A2M2Error, ValueError):
+    """An archive is missing, broken, none, or belongs to another model."""
 
 
 class CheckpointError(A2M2Error, ValueError):
@@ -77,3 +85,21 @@ class PublishError(SaveError):
 
 class ExportError(SaveError):
     """A model cannot be exported, or its export does not compute the same. Nothing was left behind."""
+
+
+class EngineError(A2M2Error, RuntimeError):
+    """A cluster is not there, lacks what is needed, or lost what it was given. What it answered counts."""
+
+
+class RemoteError(A2M2Error, OSError):
+    """What an address stands for cannot be had: not reached, refused, too large, or changed meanwhile.
+
+    ``filename`` is the address, without a name, a password or a query; ``strerror`` says why and what to do.
+    """
+
+    def __str__(self) -> str:
+        return printable(f"{self.filename}: {self.strerror}")
+
+
+class RemoteNotFoundError(RemoteError, FileNotFoundError):
+    """There is nothing at an address."""

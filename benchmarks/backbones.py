@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from a2m2_zoo.backbones import build_backbone
+from a2m2_zoo.backbones.base import channels_last
 from a2m2_zoo.backbones.openclip import import_open_clip
 from a2m2_zoo.errors import DependencyError
 
@@ -83,7 +84,7 @@ def peers() -> dict[str, Callable[[], object]]:
     for name in ("tf_efficientnet_lite0", "efficientnet_lite0"):
         plain = timm.create_model(name, num_classes=0, pretrained=False).eval()
         relaid = timm.create_model(name, num_classes=0, pretrained=False).eval()
-        relaid = relaid.to(memory_format=torch.channels_last)
+        relaid = channels_last(relaid)
         found[f"timm {name}"] = lambda net=plain: net(frames)
         found[f"timm {name}, channels last"] = lambda net=relaid: net(last)
     return found

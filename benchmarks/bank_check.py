@@ -24,6 +24,7 @@ from a2m2_zoo.evaluation.bank_check.growth import growth
 from a2m2_zoo.evaluation.bank_check.labels import DOUBT, leave_one_out
 from a2m2_zoo.methods.base import take
 from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.support_set import SupportSet
 
 SIZES = ((5, 5), (5, 10), (10, 10))  # classes, clips of each
 WRONG = 0.1
@@ -52,7 +53,7 @@ def mislabelled(
         bank = take(found, clips)
         pairs = model.pairs(bank, bank)
         assert pairs is not None
-        seen = leave_one_out(model, pairs, given, way=way)
+        seen = leave_one_out(SupportSet.of(model, pairs.double(), given, way=way))
         doubtful = {n: answer for n, answer, *_ in seen.doubtful()}
         wrong = set((given != true).nonzero()[:, 0].tolist())
         counts["wrong"] += len(wrong)

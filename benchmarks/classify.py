@@ -109,6 +109,7 @@ def matching(folder: Path) -> dict[str, float]:
 
     def answered(rule: str, supports: SupportSet) -> None:
         pairs = models[rule].pairs(query, bank.descriptors)
+        assert pairs is not None
         supports.probabilities(supports.logits(pairs))
 
     times: dict[str, list[float]] = {}
@@ -165,7 +166,7 @@ def main() -> None:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        runs = {"folder": [], "bank": []}
+        runs: dict[str, list[tuple[float, float]]] = {"folder": [], "bank": []}
         for _ in range(RUNS):
             for name, source in (("folder", supports), ("bank", bank)):
                 runs[name].append(cold("classify", str(query), "--supports", str(source), "--json"))

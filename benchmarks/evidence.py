@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from _folders import Folder, opened, parser
@@ -24,10 +25,13 @@ from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.evaluation.baselines import build_baseline
 from a2m2_zoo.evaluation.protocol import pair_scores
 from a2m2_zoo.evaluation.statistics import mean_interval
+from a2m2_zoo.methods import a2m2
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import as_pairwise
 from a2m2_zoo.methods.rules import RULES, Fitted, fit_rule
 from a2m2_zoo.ops.ridge import Ridge
+from a2m2_zoo.pose.joints_head import limbs_alone
+from a2m2_zoo.pose.kernel import joint_vectors
 from a2m2_zoo.recognition.model import Model
 
 SHOTS = (1, 5)
@@ -67,6 +71,9 @@ def tables(model: Model, folder: Folder) -> Iterator[tuple[str, Tensor]]:
     cosine = _APPEARANCE * float(head.align.temperature) * (pooled @ pooled.mT)
     for name, (pose, appearance) in FORMS.items():
         yield name, alone + pose * people + appearance * cosine
+    with patch.object(a2m2, "joint_vectors", lambda people: limbs_alone(joint_vectors(people))):
+        limbs = scored(changed())
+    yield "people by their limbs alone", limbs
     for alignment in ALIGNMENTS:
         yield f"{alignment}, without people", scored(plain.with_alignment(alignment))
     for name in BASELINES:

@@ -23,6 +23,7 @@ from a2m2_zoo.evaluation.openset import OpenOutcome, evaluate_open
 from a2m2_zoo.evaluation.statistics import accuracy_at
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
+THRESHOLDS = (0.1, 0.15, 0.2, 0.3, 0.5)
 
 
 def row(outcome: OpenOutcome, **facts: Any) -> dict[str, Any]:
@@ -34,8 +35,21 @@ def row(outcome: OpenOutcome, **facts: Any) -> dict[str, Any]:
     figures = asdict(outcome.figures())
     rounded = {k: v if v is None else round(v, 4) for k, v in figures.items()}
     found = {**facts, **rounded, "accuracy_by_coverage": curve}
+    if outcome.calibrated:
+        found["rejected"] = [rejected(outcome, below) for below in THRESHOLDS]
     print(found, file=sys.stderr, flush=True)
     return found
+
+
+def rejected(outcome: OpenOutcome, below: float) -> dict[str, float]:
+    """Percent of the right answers, and of the clips of no class, that ``reject_below`` marks."""
+    marked = outcome.confidence < below
+    unknown = marked[:, ~outcome.inside]
+    return {
+        "below": below,
+        "right": round(100 * float(marked[outcome.right].mean()), 2),
+        "unknown": round(100 * float(unknown.mean()), 2),
+    }
 
 
 def main() -> None:

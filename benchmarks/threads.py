@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,13 +44,12 @@ def serve(folder: Path, setting: str, many: int) -> None:
         a2m2_zoo.set_threads(int(count))
     elif kind == "torch":
         torch.set_num_threads(int(count))
-        _workers._here.stop = _workers.threading.Event()  # as if this were one of the own threads
-        _workers._pool.submit = None  # and there were no others
-        _workers.each = map
-        import a2m2_zoo.backbones.base
-        import a2m2_zoo.methods.base
-
-        a2m2_zoo.backbones.base.each = a2m2_zoo.methods.base.each = map
+        _workers._here.stop = threading.Event()  # as if this were one of the own threads
+        _workers._pool.submit = None  # type: ignore[method-assign, assignment]  # and there were no others
+        shared = _workers.each
+        for module in list(sys.modules.values()):
+            if getattr(module, "each", None) is shared:
+                module.each = map  # type: ignore[attr-defined]
     model = load_model()
     bank = SupportBank.load(folder / "bank.safetensors")
     clips = sorted((folder / "queries").rglob("*.mp4"))

@@ -14,6 +14,7 @@ import argparse
 import time
 from dataclasses import replace
 from statistics import median
+from typing import Any
 
 import torch
 from _receipt import publish, receipt
@@ -65,7 +66,7 @@ def source(config: TrainingConfig) -> EpisodeSource:
     return dealt(FeatureSource(features, labels, draws(config)), config)
 
 
-def timed(method: Method, *, sizes: dict[str, int], steps: int) -> float:
+def timed(method: Method, *, sizes: dict[str, Any], steps: int) -> float:
     """Median episodes a second over the steps."""
     config = TrainingConfig(way=WAY, shot=SHOT, query=QUERY, steps=steps + 1, warmup=1, **sizes)
     episodes = source(config)

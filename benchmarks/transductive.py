@@ -131,7 +131,7 @@ def main() -> None:
         way = min(5, int(labels.max()) + 1)
         for shot in SHOTS:
             for shares in SHARES:
-                how = {"way": way, "shot": shot, "shares": shares}
+                how: dict[str, Any] = {"way": way, "shot": shot, "shares": shares}
                 plan = drawn(labels, sources, count=options.episodes, seed=options.seed, **how)
                 rows.append({"data": folder.name, **how, **measured(model, pairs, plan, way=way)})
                 print(rows[-1], file=sys.stderr)

@@ -34,6 +34,8 @@ nitpick_ignore_regex = [
         r"a2m2_zoo\.methods\.blocks\.(_config\.C|m2_config\.Branch|candidates\.Partition)",
     ),  # aliases
     ("py:class", r"a2m2_zoo\.synthetic\.vocabulary\.Cycle"),
+    ("py:class", r"a2m2_zoo\._utils\.plugins\._T"),
+    ("py:(obj|class)", r"a2m2_zoo\.engine\.\w+\.[TR]"),
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist"]

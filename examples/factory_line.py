@@ -35,6 +35,7 @@ if new:
     added = build_bank(new, model=model)
     bank = bank.add(added) if bank else added
     bank.save(options.bank)
+assert bank is not None  # there is a step
 
 table = csv.writer(sys.stdout, lineterminator="\n")
 table.writerow(["clip", "step", "confidence", "verdict"])

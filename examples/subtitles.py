@@ -25,6 +25,6 @@ segments = [s for s in spot(video, supports, on_damage=print) if s.known]
 lines = []
 for number, segment in enumerate(segments, start=1):
     times = f"{stamp(segment.start)} --> {stamp(segment.end)}"
-    lines.append(f"{number}\n{times}\n{segment.label} ({segment.score:.0%})\n")
+    lines.append(f"{number}\n{times}\n{segment.label} ({segment.probability:.0%})\n")
     print(f"{segment.start:8.1f} s to {segment.end:.1f} s: {segment.label}")
 Path(video).with_suffix(".srt").write_text("\n".join(lines), encoding="utf-8")

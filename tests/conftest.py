@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections import Counter
@@ -57,6 +58,19 @@ def lists() -> Path:
     return _shared("A2M2_LISTS", "lists", "the official lists")
 
 
+@pytest.fixture(scope="session")
+def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `a2m2 demo` leaves, to be copied by who adds to it."""
+    from remembered import remembered
+
+    from a2m2_zoo.cli import main
+
+    out = tmp_path_factory.mktemp("demonstration") / "demo"
+    with remembered():
+        assert main(["demo", "--out", str(out)]) == 0
+    return out
+
+
 @pytest.fixture(scope="module")
 def seen_once() -> Iterator[None]:
     """What is drawn, and what the embedded networks see in it, is computed once: see remembered.py."""
@@ -75,10 +89,29 @@ def computed_anew() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """Methods and backbones that a test adds from outside are taken out again."""
+    from a2m2_zoo.backbones import BACKBONES
+    from a2m2_zoo.methods import METHODS
+
+    before = [(table, set(table._held)) for table in (METHODS, BACKBONES)]
+    yield
+    for table, names in before:
+        for name in set(table._held) - names:
+            del table[name]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first; the others, and the tests within a file, stay in their order."""
     place = {name: at for at, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+def pytest_collection_finish() -> None:
+    """What lives as long as the run is looked through once: each collection of garbage passes it over."""
+    gc.collect()
+    gc.freeze()
 
 
 _LONG = 60.0  # seconds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +11,8 @@ from pathlib import Path
 
 import av
 import numpy as np
+
+from a2m2_zoo.errors import A2M2Error
 
 
 def draw_video(
@@ -101,3 +105,17 @@ def started(script: str, file: Path, *, says: str) -> subprocess.Popen[str]:
     assert process.stdout is not None
     assert process.stdout.readline() == f"{says}\n"
     return process
+
+
+def check_a_child_is_told(go_on: Callable[[], object]) -> None:
+    """In a forked child, going on with what the parent began says so, and neither works nor hangs."""
+    child = os.fork()
+    if not child:
+        signal.alarm(300)  # in place of a hang
+        try:
+            go_on()
+        except A2M2Error as error:
+            os._exit(7 if "begin it again in the child" in str(error) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import runpy
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from a2m2_zoo.cli import main
 
@@ -62,3 +66,18 @@ def run(command: str) -> None:
     if target:
         Path(target).write_text(out.getvalue())
         assert out.getvalue(), command
+
+
+def run_script(script: Path, *arguments: object) -> tuple[int, str, str]:
+    """Run a file as ``python script …`` does, in this process: its exit code, and what it writes."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                runpy.run_path(str(script), run_name="__main__")
+            except SystemExit as ended:
+                code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+                if isinstance(ended.code, str):
+                    print(ended.code, file=sys.stderr)
+    return code, out.getvalue(), err.getvalue()

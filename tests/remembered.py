@@ -18,11 +18,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from a2m2_zoo.backbones.lite import Lite0
-from a2m2_zoo.features import cache
-from a2m2_zoo.pose.people import Poses, find_people
+from a2m2_zoo.features import encoder
+from a2m2_zoo.pose import Poses, embedded_pose
+from a2m2_zoo.pose import people as looking
+from a2m2_zoo.pose.blazepose import BlazePose, Detector, Landmarker
 from a2m2_zoo.recognition import model
 from a2m2_zoo.report import explain
 from a2m2_zoo.synthetic import scene
@@ -56,45 +58,74 @@ class _Kept:
 
 
 _KEPT = _Kept()
-_WEIGHTS: WeakKeyDictionary[Lite0, str] = WeakKeyDictionary()
+_WEIGHTS: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
 
 def _digest(*arrays: np.ndarray) -> str:
-    made = hashlib.blake2b(digest_size=20)
+    made = hashlib.sha256()  # which processors compute themselves
     for array in arrays:
         made.update(f"{array.shape} {array.dtype}".encode())
         made.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return made.hexdigest()
 
 
-def _weights(network: Lite0) -> str:
+def _weights(network: nn.Module) -> str:
     """Of a network in evaluation mode, whose weights stay as they are."""
     if network not in _WEIGHTS:
         _WEIGHTS[network] = _digest(*(value.numpy() for value in network.state_dict().values()))
     return _WEIGHTS[network]
 
 
-def _encode(network: Lite0, frames: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    plain = frames.dtype == torch.float32 and frames.device.type == "cpu"
+def _answer(network: nn.Module, pictures: Tensor, forward: Callable[..., Any]) -> Any:
+    """What a network says of pictures, as a new list of tensors; ``None`` where it is to be computed."""
+    plain = pictures.dtype == torch.float32 and pictures.device.type == "cpu"
     if not plain or network.training or not torch.is_inference_mode_enabled():
-        return _NETWORK(network, frames)
+        return None
 
     def compute() -> tuple[Any, int]:
+        found = forward()
+        return found, sum(x.nbytes for x in found)
+
+    key = (type(network), _weights(network), _digest(pictures.numpy()))
+    return [x.clone() for x in _KEPT.answer(key, compute)]
+
+
+def _encode(network: Lite0, frames: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def forward() -> list[Tensor]:
         maps, pooled = _NETWORK(network, frames)
-        return (maps, pooled), sum(x.nbytes for x in (*maps.values(), pooled))
+        return [*maps.values(), pooled]
 
-    key = (_weights(network), _digest(frames.numpy()))
-    maps, pooled = _KEPT.answer(key, compute)
-    return {name: value.clone() for name, value in maps.items()}, pooled.clone()
+    found = _answer(network, frames, forward)
+    if found is None:
+        return _NETWORK(network, frames)
+    return dict(zip(network.stages, found, strict=False)), found[-1]
 
 
-def _people(frames: np.ndarray) -> Poses:
+def _look(computed: Callable[..., Any]) -> Callable[..., Any]:
+    """The forward pass of one of the networks that look for people."""
+
+    def forward(network: nn.Module, pictures: Tensor) -> Any:
+        found = _answer(network, pictures, lambda: computed(network, pictures))
+        return computed(network, pictures) if found is None else tuple(found)
+
+    return forward
+
+
+def _find(frames: Any, *, most: int = 2, network: Any = None) -> Poses:
+    """Who is in a whole clip."""
+    used = network or embedded_pose()
+    known = isinstance(used, BlazePose) and type(most) is int
+    if not known or not isinstance(frames, np.ndarray) or frames.dtype != np.uint8:
+        return _FIND(frames, most=most, network=network)
+
     def compute() -> tuple[Any, int]:
-        found = find_people(frames)
-        return found, found.points.nbytes * 2
+        found = _FIND(frames, most=most, network=network)
+        values = [found.points, found.visibility, found.presence]
+        return values, sum(x.nbytes for x in values)
 
-    found = _KEPT.answer(_digest(frames), compute)
-    return Poses(found.points.clone(), found.visibility.clone(), found.presence.clone())
+    key = (_find, _weights(used), most, _digest(frames))
+    with torch.inference_mode():
+        return Poses(*(x.clone() for x in _KEPT.answer(key, compute)))
 
 
 def _draw(what: Any, rng: np.random.Generator, **how: Any) -> np.ndarray:
@@ -110,24 +141,28 @@ def _draw(what: Any, rng: np.random.Generator, **how: Any) -> np.ndarray:
     return drawn
 
 
-_NETWORK, _DRAW = Lite0._encode, scene.draw_program
+_NETWORK, _DRAW, _FIND = Lite0._encode, scene.draw_program, looking.find_people
+_PEOPLE = {kind: kind.forward for kind in (Detector, Landmarker)}
 
 
 @contextmanager
-def _computed_by(encode: Any, draw: Any, people: Any) -> Iterator[None]:
+def _computed_by(encode: Any, draw: Any, find: Any, people: dict[Any, Any]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Lite0, "_encode", encode)
         patch.setattr(scene, "draw_program", draw)
-        for module in (model, cache, explain, training_free):
-            patch.setattr(module, "find_people", people)
+        for module in (encoder, explain, model, training_free):
+            patch.setattr(module, "find_people", find)
+        for kind, forward in people.items():
+            patch.setattr(kind, "forward", forward)
         yield
 
 
 def remembered() -> AbstractContextManager[None]:
     """Within it the same clip is drawn once, and the embedded networks look at the same pictures once."""
-    return _computed_by(_encode, _draw, _people)
+    people = {kind: _look(forward) for kind, forward in _PEOPLE.items()}
+    return _computed_by(_encode, _draw, _find, people)
 
 
 def anew() -> AbstractContextManager[None]:
     """Within ``remembered``: everything is computed, as in a user's process."""
-    return _computed_by(_NETWORK, _DRAW, find_people)
+    return _computed_by(_NETWORK, _DRAW, _FIND, _PEOPLE)

@@ -12,7 +12,7 @@ import torch
 from makers_files import endless, within
 
 from a2m2_zoo import load_model
-from a2m2_zoo.backbones.base import read_safetensors
+from a2m2_zoo.backbones.files import read_safetensors
 from a2m2_zoo.cli import main
 from a2m2_zoo.data._list_format import read_lines
 from a2m2_zoo.errors import A2M2Error
@@ -117,7 +117,7 @@ def test_out_that_is_a_device_is_refused_before_the_work(tmp_path: Path) -> None
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 1
     assert done.stderr == (

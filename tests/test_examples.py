@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import nbformat
 import pytest
+from pages import run_script
 
 from a2m2_zoo.cli import main
 
@@ -23,17 +20,14 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 def run(name: str, *arguments: object, code: int = 0) -> tuple[str, str]:
     """What an example writes to stdout and stderr."""
-    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    return done.stdout, done.stderr
+    ended, out, err = run_script(EXAMPLES / name, *arguments)
+    assert ended == code, err
+    return out, err
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("examples") / "demo"
-    assert main(["demo", "--out", str(out)]) == 0
-    return out
+def demo(demonstration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(demonstration, tmp_path_factory.mktemp("examples") / "demo"))
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +81,7 @@ def test_comparing_methods(demo: Path, cache: Path) -> None:
     assert "to a2m2: worse" in lines[-1]
 
 
+@pytest.mark.usefixtures("forgotten")
 def test_an_own_method(demo: Path, cache: Path) -> None:
     said, _ = run("own_method.py", demo / "supports", "--episodes", 40, "--cache", cache)
     percent = {line.split()[0]: float(line.split()[1]) for line in said.splitlines()}
@@ -107,33 +102,13 @@ def test_training_on_folders(demo: Path, cache: Path, tmp_path: Path) -> None:
     assert main([*call, "--model", str(tmp_path / "run")]) == 0
 
 
-def test_the_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(EXAMPLES.parent / "tools")
-    import notebook
-
-    file = EXAMPLES / "tour.ipynb"
-    assert file.stat().st_size < 300_000
-    stored = nbformat.read(file, as_version=4)
-    made = notebook.run(nbformat.read(file, as_version=4))
-    outputs = [
-        [output for cell in cells for output in cell.get("outputs", [])]
-        for cells in (stored.cells, made.cells)
-    ]
-    kinds = [[(o.output_type, sorted(o.get("data", {}))) for o in of] for of in outputs]
-    assert kinds[0] == kinds[1], "run tools/notebook.py"
-    pictures = [o.data["image/png"] for o in outputs[1] if "image/png" in o.get("data", {})]
-    assert len(pictures) == 3
-    assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
-    printed = [o.get("text", "") for o in outputs[1]]
-    assert any(re.search(r"^walk +-> none of these", text, re.MULTILINE) for text in printed)
-
-
 def test_every_example_is_tested_and_says_how_it_is_run() -> None:
     here = Path(__file__).parent
     tests = [
         Path(__file__),
+        here / "test_pictures.py",
         here / "test_readme.py",
-        here / "zoo" / "export" / "test_export_alone.py",
+        here / "zoo" / "export" / "test_export_onnx.py",
     ]
     tested = "".join(path.read_text() for path in tests)
     for path in EXAMPLES.iterdir():

@@ -23,11 +23,13 @@ ALLOWED = {
     "synthetic": BASE,
     "hub": BASE,
     "data": BASE | {"video"},
+    "engine": BASE | {"video"},
     "backbones": BASE | {"hub"},
     "pose": BASE | {"backbones"},
     "methods": BASE | {"ops", "backbones", "pose"},
-    "features": BASE | {"backbones", "hub", "methods", "pose", "video"},
-    "recognition": BASE | {"backbones", "data", "hub", "methods", "ops", "pose", "video"},
+    "testing": BASE | {"backbones", "methods"},
+    "features": BASE | {"backbones", "engine", "hub", "methods", "pose", "video"},
+    "recognition": BASE | {"backbones", "data", "engine", "hub", "methods", "ops", "pose", "video"},
     "zoo": BASE
     | {
         "backbones",
@@ -56,10 +58,18 @@ ALLOWED = {
         "zoo",
     },
     "api": BASE | {"recognition", "zoo"},
-    "spotting": BASE | {"backbones", "recognition", "video", "zoo"},
-    "report": BASE | {"api", "evaluation", "pose", "recognition", "spotting", "video"},
-    "app": BASE | {"api", "data", "recognition", "report", "spotting", "synthetic", "video"},
+    "sklearn": BASE | {"recognition", "video", "zoo"},
+    "spotting": BASE | {"backbones", "pose", "recognition", "video", "zoo"},
+    "archive": BASE
+    | {"data", "engine", "methods", "pose", "recognition", "spotting", "video", "zoo"},
+    "report": BASE | {"api", "archive", "evaluation", "pose", "recognition", "spotting", "video"},
+    "app": BASE
+    | {"api", "archive", "data", "recognition", "report", "spotting", "synthetic", "video"},
 }
+
+
+#: The only step up, and a late one: names of models are opened by the zoo.
+UPWARDS = {"recognition/named.py": {"zoo"}}
 
 
 def room(path: Path) -> str:
@@ -97,7 +107,8 @@ def test_imports_run_one_way(path: Path) -> None:
     here = room(path)
     if here in ("__init__", "__main__", "cli"):
         return  # the front door and the command line may reach every room
-    unexpected = imported(path) - ALLOWED[here] - {here}
+    upwards = UPWARDS.get(path.relative_to(PACKAGE).as_posix(), set())
+    unexpected = imported(path) - ALLOWED[here] - {here} - upwards
     assert not unexpected, f"{here} must not import {unexpected}"
 
 
@@ -158,7 +169,10 @@ def test_light_entrances_load_nothing_heavy(code: str) -> None:
         "gradio",
         "onnx",
         "jinja2",
+        "lancedb",
         "msgspec",
+        "pyarrow",
+        "ray",
     )
     probe = f"import sys; print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run(

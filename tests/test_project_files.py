@@ -91,7 +91,7 @@ def test_a_release_is_published_by_a_trusted_workflow_after_all_checks() -> None
     assert made[True] == {"push": {"tags": ["v*"]}}  # YAML 1.1 reads the key "on" as true
     publish, checks = made["jobs"]["publish"], made["jobs"]["ci"]
     assert checks["uses"] == "./.github/workflows/ci.yml"
-    assert (publish["needs"], checks["needs"]) == ("ci", "ready")
+    assert (publish["needs"], checks["needs"]) == (["ci", "online"], "ready")
     assert publish["environment"]["name"] == "pypi"
     assert publish["permissions"] == {"id-token": "write"}
     assert "secrets." not in text(".github", "workflows", "release.yml")

@@ -29,7 +29,7 @@ from a2m2_zoo.evaluation.openset import pairs_of
 from a2m2_zoo.hub.manifest import package_file, parse_manifest
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Method, as_pairwise, concatenate
-from a2m2_zoo.methods.blocks import A2Config, M2Config
+from a2m2_zoo.methods.blocks import A2Config, M2Block, M2Config
 from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
 from a2m2_zoo.recognition.calibration import episodes_scale
 from a2m2_zoo.recognition.model import Model
@@ -141,6 +141,7 @@ def build() -> list[Model]:
     held = [features(backbone, *CALIBRATION, style=a, studio=b, people=True) for a, b in STUDIOS]
     head = A2M2(CONFIG).eval()
     for stage, block in head.blocks.items():
+        assert isinstance(block, M2Block)
         set_statistics(block, torch.cat([item.maps[stage] for item in found]))
     methods: dict[str, Method] = {
         "a2m2-lite0-free": head,

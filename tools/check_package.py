@@ -5,7 +5,8 @@
 The wheel's metadata must be complete, and its page on the package index must have no dead relative link. The
 sdist must hold the tree as it is under version control, pass tests where it is unpacked, and build the same
 wheel: names and bytes of the package's files are compared. The wheel is then installed with its
-dependencies in a new virtual environment and runs the demo elsewhere.
+dependencies in a new virtual environment and runs the demo elsewhere, and mypy finds nothing in the examples
+there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -36,6 +38,7 @@ NEEDED = (
     "a2m2_zoo/weights/a2m2_lite0.safetensors",
     "a2m2_zoo/weights/efficientnet_lite0.safetensors",
     "a2m2_zoo/weights/blazepose.safetensors",
+    "a2m2_zoo/weights/joints_head.safetensors",
 )
 URLS = {"Homepage", "Documentation", "Source", "Changelog", "Issues"}
 FIELDS = (
@@ -91,7 +94,9 @@ def check_wheel(wheel: Path) -> None:
     urls = {line.split(",")[0] for line in said.get_all("Project-URL", [])}
     if missing := sorted(URLS - urls):
         raise SystemExit(f"the metadata lacks the addresses {', '.join(missing)}")
-    page = markdown.render(said.get_payload(decode=True).decode())
+    text = said.get_payload(decode=True)
+    assert isinstance(text, bytes)
+    page = markdown.render(text.decode())
     if page is None:
         raise SystemExit("the package index could not render the README")
     targets = re.findall(r'(?:href|src)="([^"]+)"', page)
@@ -136,6 +141,20 @@ def check_installed(wheel: Path, constraint: Path, scratch: Path) -> None:
     print(run(programs / "a2m2", "demo", "--out", "demo", cwd=scratch))
     if not (scratch / "demo" / "why.png").is_file():
         raise SystemExit("the demo drew no picture")
+    check_types(programs / "python", scratch)
+
+
+def check_types(python: Path, scratch: Path) -> None:
+    """The examples as mypy sees them at somebody's who has installed the package."""
+    shutil.copytree(ROOT / "examples", scratch / "examples")
+    # onnx_alone.py needs it and not this package.
+    (scratch / "mypy.ini").write_text(
+        "[mypy]\n[mypy-onnxruntime.*]\nignore_missing_imports = True\n"
+    )
+    programs = sorted((scratch / "examples").glob("*.py"))
+    run(sys.executable, "-m", "mypy", "--strict", "--python-executable", python, *programs,
+        scratch / "examples" / "plugin", cwd=scratch)  # fmt: skip
+    print(f"mypy --strict has nothing against the {len(programs)} examples and the plugin")
 
 
 def main() -> None:

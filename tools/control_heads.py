@@ -6,14 +6,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from build_free_head import CONFIG, set_statistics
+from build_free_head import CONFIG
 from torch import Tensor, nn
 
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod
+from a2m2_zoo.methods.blocks import M2Block
 from a2m2_zoo.training.recipes import recipe
+from a2m2_zoo.zoo.training_free import set_statistics
 
 LITE0 = recipe("a2m2-lite0")  # the budget, the classes and the distortions of all heads
 assert LITE0.generated is not None
@@ -152,6 +154,7 @@ def built(head: Head, statistics: Features, backbone: Any, seed: int) -> Method:
         )
     method = A2M2(a2m2_config(head))
     for stage, block in method.blocks.items():
+        assert isinstance(block, M2Block)
         set_statistics(block, statistics.maps[stage])
     return method
 

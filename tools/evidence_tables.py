@@ -33,6 +33,7 @@ def parts() -> str:
         "mean of pair scores, people": ("shipped", "mean"),
         "ridge, without people": ("without people", "ridge"),
         "mean of pair scores, without people": ("without people", "mean"),
+        "ridge, people by their limbs alone": ("people by their limbs alone", "ridge"),
         "ridge, people at half the weight": ("half the weight of people", "ridge"),
         "ridge, people at twice the weight": ("twice the weight of people", "ridge"),
         "ridge, people, appearance": ("with appearance", "ridge"),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from control_tables import ablation, ahead, each, rates
 from evidence_tables import parts, penalties, rules, together
 from receipts import LONG, SETS, Row, markdown, receipt
+from scale import scale_table
 
 from a2m2_zoo.hub.manifest import Measured, ModelEntry, read_manifest
 
@@ -168,6 +169,23 @@ def openset() -> str:
     return markdown(head, rows)
 
 
+def rejected() -> str:
+    """What each threshold marks, of the right answers and of the clips of no class."""
+    found = [r for r in receipt("openset")["results"] if r["by"] == "probability"]
+    rows = [
+        [
+            f"`reject_below={found[0]['rejected'][at]['below']:g}`",
+            *(
+                f"{r['rejected'][at]['right']:.0f} / {r['rejected'][at]['unknown']:.0f}"
+                for r in found
+            ),
+        ]
+        for at in range(len(found[0]["rejected"]))
+    ]
+    names = [f"{LONG[r['data']].split(',')[0]}, {r['shot']}-shot" for r in found]
+    return markdown(["percent marked, right answers / clips of no class", *names], rows)
+
+
 def openset_methods() -> str:
     """The same for every head of the comparison; a head is listed by the best it offers."""
     found: dict[tuple[str, str, str], dict[int, Row]] = defaultdict(dict)
@@ -215,13 +233,19 @@ def spotting() -> str:
     rows = [
         [
             f"{LONG[row['data']].split(',')[0]}, {row['shot']}-shot",
-            *(f"{row[name]['mean']:.1f}" for name in ("map_50", "plain_map_50", "baseline_map_50")),
-            f"{row['difference']['mean']:+.1f} ± {row['difference']['interval']:.1f}",
+            *(
+                f"{row[f'{name}map_50']['mean']:.1f}"
+                for name in ("", "blind_", "plain_", "baseline_")
+            ),
+            f"{row['difference']['mean']:+.1f} ± {row['difference']['interval']:.1f}".replace(
+                "-", "−"
+            ),
         ]
         for row in receipt("spotting")["quality"]
     ]
     first = f"{receipt('spotting')['quality'][0]['videos']} long videos each"
-    return markdown([first, "`spot`", "without `known`", "sliding `classify`", "ahead"], rows)
+    others = ("without people", "without `known`", "sliding `classify`", "ahead")
+    return markdown([first, "`spot`", *others], rows)
 
 
 def export() -> str:
@@ -262,8 +286,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "shots": shots,
     "calibration": calibration,
     "training": training,
+    "scale": scale_table,
     "bank-check": bank_check,
     "openset": openset,
+    "rejected": rejected,
     "openset-methods": openset_methods,
     "misalignment": misalignment,
     "spotting": spotting,

@@ -26,6 +26,7 @@ from typing import Any
 from control_tables import heads, mean_ahead
 from figure_tables import TABLES
 from receipts import ROOT, receipt
+from scale import scale
 
 from a2m2_zoo._utils.files import write_atomically
 
@@ -39,12 +40,12 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def spot_ahead() -> str:
-    """By how much spotting is ahead of a sliding classifier, mean over the sets and shots."""
-    found = [row["difference"] for row in receipt("spotting")["quality"]]
+def spot_ahead(other: str = "difference") -> str:
+    """By how much spotting is ahead of a sliding classifier, or of itself, mean over sets and shots."""
+    found = [row[other] for row in receipt("spotting")["quality"]]
     mean = sum(row["mean"] for row in found) / len(found)
     wide = sum(row["interval"] ** 2 for row in found) ** 0.5 / len(found)
-    return f"{mean:+.1f} ± {wide:.1f}"
+    return f"{mean:+.1f} ± {wide:.1f}".replace("-", "−")
 
 
 def exported_clips() -> str:
@@ -63,6 +64,7 @@ FIGURES: dict[str, Callable[..., str]] = {
     "ahead": ahead,
     "spot-ahead": spot_ahead,
     "exported-clips": exported_clips,
+    "scale": scale,
 }
 
 

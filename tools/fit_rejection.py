@@ -15,20 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from build_free_head import features
+from build_free_head import features as features_of
 from torch import Tensor
 
 from a2m2_zoo import load_model
 from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.backbones import Features, build_backbone
 from a2m2_zoo.data.plans import EpisodeForm
-from a2m2_zoo.evaluation.openset import draw_open, pairs_of
+from a2m2_zoo.evaluation.openset import open_features
 from a2m2_zoo.evaluation.statistics import auroc
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import package_file
 from a2m2_zoo.methods.base import as_pairwise, concatenate, encoded_pieces
 from a2m2_zoo.recognition.rejection import FEATURES, fit_table_row
-from a2m2_zoo.recognition.support_set import SupportSet
 
 MODELS = ("a2m2-lite0", "a2m2-lite0-free", "protonet-lite0")
 CLASSES = (range(5200, 5440, 4), 12)  # one of each family of sisters, clips of each
@@ -41,12 +40,16 @@ def drawn(work: Path) -> tuple[Features, Tensor]:
     """Features of the generated clips, kept on disk."""
     path = work / "rejection.safetensors"
     if not path.exists():
-        found, _ = features(build_backbone("lite").eval(), *CLASSES, style="scene", people=True)
+        drawn_clips, _ = features_of(
+            build_backbone("lite").eval(), *CLASSES, style="scene", people=True
+        )
         tensors = {
-            stage: torch.cat([item.maps[stage] for item in found]) for stage in found[0].maps
+            stage: torch.cat([item.maps[stage] for item in drawn_clips])
+            for stage in drawn_clips[0].maps
         }
-        tensors["pooled"] = torch.cat([item.pooled for item in found])
-        tensors["people"] = torch.cat([item.people for item in found if item.people is not None])
+        tensors["pooled"] = torch.cat([item.pooled for item in drawn_clips])
+        people = [item.people for item in drawn_clips if item.people is not None]
+        tensors["people"] = torch.cat(people)
         checkpoint.save(path, tensors, kind="features", record={"classes": str(CLASSES[0])})
     maps = checkpoint.load(path, kind="features").tensors
     found = Features(maps, maps.pop("pooled"), maps.pop("people"))
@@ -59,17 +62,15 @@ def fitted(name: str, found: Features, labels: Tensor) -> dict[str, Any]:
     method = as_pairwise(model.method)
     assert method is not None
     with torch.inference_mode():
-        descriptors = concatenate(encoded_pieces(method, found))
+        descriptors = concatenate([*encoded_pieces(method, found)])
     table = {}
     for shot in SHOTS:
         rows, truth = [], []
         for way, episodes in WAYS.items():
             form = EpisodeForm(way=way, shot=shot, query=2, episodes=episodes, seed=SEED)
-            draw = draw_open(labels, form)
-            queries, supports = pairs_of(method, descriptors, draw)
-            known = SupportSet.of(model, supports, draw.labels, way=way)
-            rows.append(known.features(queries).flatten(0, 1))
-            truth.append((draw.truth < way).double().repeat(episodes))
+            features, known = open_features(method, descriptors, labels, form)
+            rows.append(features)
+            truth.append(known)
         table[shot] = fit_table_row(torch.cat(rows), torch.cat(truth))
         weights = torch.tensor(table[shot], dtype=torch.float64)
         for way, x, y in zip(WAYS, rows, truth, strict=True):

@@ -25,7 +25,11 @@ def run(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         made = client.execute()
     for cell in made.cells:
         if "outputs" in cell:  # progress and complaints are no answers
-            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+            cell.outputs = [
+                o
+                for o in cell.outputs
+                if o.get("name") != "stderr" and "a2m2_zoo" not in o.get("metadata", {})
+            ]
     return made
 
 

@@ -128,7 +128,8 @@ def first_classes(count: int) -> Drawn:
 def run_apart(jobs: list[tuple[str, int]], workers: int) -> Iterator[tuple[str, int, int | None]]:
     """Jobs in processes of their own, which give back their memory; each with its exit code when it ends."""
     context = multiprocessing.get_context("fork")  # the features are shared, not copied
-    waiting, running = list(jobs), {}
+    waiting = list(jobs)
+    running: dict[int, tuple[tuple[str, int], Any]] = {}
     while waiting or running:
         while waiting and len(running) < workers:
             one = waiting.pop(0)

@@ -10,7 +10,9 @@ from typing import Any, TypeGuard
 
 from a2m2_zoo.errors import ArgumentError
 
-_STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "tcp", "srt", "mms", "mmsh", "mmst")
+#: Schemes of addresses that are read where a path may stand, see ``_utils.remote``.
+READ = ("s3", "gs", "hf", "https", "http")
+_ADDRESSES = "s3://, gs://, hf:// or https:// (watch, spot: rtsp://, udp://)"
 
 
 def kind(value: Any) -> str:
@@ -87,19 +89,17 @@ def is_content(value: Any) -> TypeGuard[bytes]:
 
 
 def remote(text: str) -> str | None:
-    """What to do about a URL that stands where a path should; None for what is no URL.
+    """What to do about an address of a kind that is not read; None for what is none.
 
-    >>> remote("https://example.org/a.mp4")
-    'URLs are not read: download the file and give its path'
+    >>> remote("ftp://example.org/a.mp4")
+    'such addresses are not read: give a path, s3://, gs://, hf:// or https:// (watch, spot: rtsp://, udp://)'
     """
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/", text)
-    if scheme is None:
+    if scheme is None or scheme[1].lower() in READ:
         return None
     if scheme[1].lower() == "file":
-        return "URLs are not read: give the path without file://"
-    if scheme[1].lower() in _STREAMS:
-        return "network streams are not read: let ffmpeg write it into a pipe, and watch the pipe"
-    return "URLs are not read: download the file and give its path"
+        return "such addresses are not read: give the path without file://"
+    return f"such addresses are not read: give a path, {_ADDRESSES}"
 
 
 def _is_flag(value: Any) -> bool:

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
 
 from a2m2_zoo._utils.printable import printable
 from a2m2_zoo._utils.streams import Stream
@@ -73,3 +75,51 @@ class SafeConsole(Console):
             else:
                 lines = segment.text.split("\n")
                 yield Segment("\n".join(map(printable, lines)), segment.style)
+
+
+class WholeWords(Table):
+    """A table that breaks no word: where all columns do not fit, each row is a list of its values.
+
+    Columns get the room that their longest words need, and the rest in proportion to what they lack.
+    """
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        texts = [
+            [_plain(console, cell) for cell in (column.header, *column.cells)]
+            for column in self.columns
+        ]
+        least = [max((len(w) for text in some for w in text.split()), default=1) for some in texts]
+        most = [max(len(line) for text in some for line in text.split("\n")) for some in texts]
+        room = options.max_width - self._extra_width - 2 * max(len(texts) - 1, 0)
+        if sum(least) > room:
+            yield from self._listed(texts)
+            return
+        for column, width in zip(self.columns, _shared(least, most, room), strict=True):
+            column.width = width
+        yield from super().__rich_console__(console, options)
+
+    def _listed(self, texts: list[list[str]]) -> RenderResult:
+        """Every row as lines, one value each, whatever their length."""
+        if self.title:
+            yield Text(str(self.title), style="italic")
+        wide = max(len(head) for head, *_ in texts)
+        for row in range(self.row_count):
+            for head, *cells in texts:
+                if cells[row]:
+                    value = " ".join(cells[row].split())
+                    yield Text(f"{head:{wide}}  {value}", overflow="fold")
+            yield Text("")
+        if self.caption:
+            yield self.caption
+
+
+def _plain(console: Console, cell: Any) -> str:
+    return console.render_str(cell).plain if isinstance(cell, str) else str(cell)
+
+
+def _shared(least: list[int], most: list[int], room: int) -> list[int]:
+    """Widths between what the longest words need and what whole lines need."""
+    spare, lacking = room - sum(least), sum(most) - sum(least)
+    if lacking <= spare:
+        return most
+    return [low + (high - low) * spare // lacking for low, high in zip(least, most, strict=True)]

@@ -1,6 +1,7 @@
 """Reading files that may be anything, and writing files so that a reader never sees half of one.
 
-What is being written lies beside its place until it is whole and on the disk, see ``_scratch``.
+What is being written lies beside its place until it is whole and on the disk, see ``_scratch``. Where a path
+is an address, this is where it becomes what ``_utils.remote`` reads or writes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from a2m2_zoo._utils.remote.addresses import RemotePath, place
 from a2m2_zoo._utils.scratch import scratch_file, scratch_folder, sweep
 from a2m2_zoo.errors import A2M2Error, SaveError
 
@@ -25,12 +27,12 @@ _NEW_FILE = "name a file in a folder that exists, is writable and has room"
 
 def exists(path: str | os.PathLike[str]) -> bool:
     """Whether there is something; False for a name that can be none, where ``Path.exists`` raises."""
-    return os.path.exists(path)  # noqa: PTH110
+    return path.exists() if isinstance(path, RemotePath) else os.path.exists(path)  # noqa: PTH110
 
 
 def is_folder(path: str | os.PathLike[str]) -> bool:
     """Whether it is a folder; False for a name that can be none, where ``Path.is_dir`` raises."""
-    return os.path.isdir(path)  # noqa: PTH112
+    return path.is_dir() if isinstance(path, RemotePath) else os.path.isdir(path)  # noqa: PTH112
 
 
 def open_regular(path: str | os.PathLike[str], *, most: int | None = None) -> BinaryIO:
@@ -45,6 +47,10 @@ def open_regular(path: str | os.PathLike[str], *, most: int | None = None) -> Bi
     Raises:
         OSError: It is not there, not readable, not a regular file, or too large; ``strerror`` says which.
     """
+    if isinstance(path, RemotePath):
+        from a2m2_zoo._utils.remote.reading import fetch
+
+        return fetch(path, most=most).open()
     # Without O_NONBLOCK, opening a pipe waits for somebody who writes.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     handle = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
@@ -85,8 +91,13 @@ def check_file(path: str | os.PathLike[str]) -> None:
     Raises:
         SaveError: There is no folder for it, or something at ``path`` that is no regular file.
     """
+    path = place(path)
+    if isinstance(path, RemotePath):
+        from a2m2_zoo._utils.remote.writing import check_writable
+
+        return check_writable(path)
     try:
-        target, _ = _file_to_write(Path(path))
+        target, _ = _file_to_write(path)
         target.parent.stat()
     except OSError as error:
         raise _no_file(path, error) from error
@@ -111,7 +122,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], objec
     Whatever goes wrong, full disk and Ctrl-C included, the temporary file is removed and a file that
     was there before is left as it was. A link is followed: the file behind it is replaced. A file that is
     replaced keeps its mode and, where the system allows it, its owner. When this returns the content is on
-    the disk and not only on its way there.
+    the disk and not only on its way there. At an address it is written when it is whole, too.
 
     Args:
         path: The file to write; its folder must exist.
@@ -125,8 +136,13 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], objec
         SaveError: The folder is missing or not writable, the disk is full, or there is something at ``path``
             that is no regular file, such as a device or a pipe.
     """
+    path = place(path)
+    if isinstance(path, RemotePath):
+        from a2m2_zoo._utils.remote.writing import write_remote
+
+        return write_remote(path, write)
     try:
-        target, old = _file_to_write(Path(path))
+        target, old = _file_to_write(path)
         sweep(target.parent)
         with scratch_file(target, private=old is not None) as scratch:
             write(scratch)
@@ -139,7 +155,7 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], objec
         raise
     except OSError as error:
         raise _no_file(path, error) from error
-    return Path(path)
+    return path
 
 
 def _no_file(path: str | os.PathLike[str], error: OSError) -> SaveError:
@@ -195,6 +211,11 @@ def folder_to_make(path: str | os.PathLike[str]) -> tuple[Path, os.stat_result |
     Raises:
         SaveError: Something else is there.
     """
+    path = place(path)
+    if isinstance(path, RemotePath):
+        raise SaveError(
+            f"{str(path)!r} is an address; give a folder of this machine and copy it there"
+        )
     try:
         target = _real(path)
         if not os.path.lexists(target):
@@ -232,6 +253,12 @@ def locked(
     """
     from filelock import FileLock, Timeout
 
+    path = place(path)
+    if isinstance(path, RemotePath):
+        raise SaveError(
+            f"{str(path)!r} cannot be kept from others while it is changed; change a file of this machine "
+            "and copy it there"
+        )
     try:
         target = _real(path)
     except OSError as error:

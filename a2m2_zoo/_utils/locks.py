@@ -20,6 +20,10 @@ class Lock:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
+    def __reduce__(self) -> tuple[type[Lock], tuple[()]]:
+        """A copy, and one in another process, is another lock, which nobody holds."""
+        return Lock, ()
+
     def reset(self) -> None:
         """Begin anew."""
         self._lock = threading.Lock()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 # Characters that reorder or hide what stands beside them.
 _UNSEEN = frozenset(
     [*range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0x061C, 0xFEFF]
@@ -40,3 +42,18 @@ def escaped_json(text: str) -> str:
     """
     # All of them stand inside strings: outside of these JSON has spaces and line ends only.
     return "".join(c if c in "\n\t" or printable(c) == c else f"\\u{ord(c):04x}" for c in text)
+
+
+def without_secret(text: str, most: int) -> str:
+    """One printable line without tokens, and of addresses without queries, names and passwords.
+
+    Args:
+        text: Whatever a client of a server said.
+        most: Characters to keep.
+
+    >>> without_secret("403, url='https://me:word@example.org/a?X-Amz-Signature=1'", 80)
+    "403, url='https://***@example.org/a?***'"
+    """
+    text = re.sub(r"(Bearer |hf_|\?)[^\s']+", r"\1***", text)
+    text = re.sub(r"(://)[^\s/'@]*@", r"\1***@", text)
+    return printable(" ".join("".join(c if c.isprintable() else " " for c in text).split())[:most])

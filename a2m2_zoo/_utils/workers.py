@@ -2,8 +2,10 @@
 
 PyTorch shares the work of one operation among cores and lets them wait for each other in a loop. On a busy
 machine most of the time goes into that waiting; a forked process waits for threads that it does not have;
-and sums depend on how many cores there were. Here whole pieces of work, some frames of a clip, are shared
-among threads instead, and each is computed on one core: the same to the last bit on any number of threads.
+and sums depend on how many cores there were. Here whole pieces of work are shared among threads instead, and
+each is computed on one core: the same to the last bit on any number of threads. The pieces are whole clips
+where many come (``ahead``), so that threads hardly wait for each other, and some frames of a clip where a
+thread would else have nothing to do (``each``).
 
 A thread of its own also has settings of its own: what the host program has set for the thread that calls
 (a default device, autocast, the mode of autograd) does not reach what is computed here. Only the default
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
@@ -25,10 +28,13 @@ from torch.overrides import TorchFunctionMode
 
 from a2m2_zoo._utils.cores import threads
 from a2m2_zoo._utils.locks import Lock
+from a2m2_zoo.errors import A2M2Error
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
+
+_THREADS = "a2m2-compute"  # how the names of the threads begin
 
 #: What makes tensors from nothing, in the default type.
 _MAKERS = frozenset(
@@ -103,7 +109,7 @@ class _Pool:
 
 
 def _started(size: int) -> ThreadPoolExecutor:
-    pool = ThreadPoolExecutor(size, thread_name_prefix="a2m2-compute")
+    pool = ThreadPoolExecutor(size, thread_name_prefix=_THREADS)
     ready = threading.Barrier(size + 1)
     before = torch.get_num_threads()
 
@@ -187,6 +193,51 @@ def each(function: Callable[[S], R], items: Iterable[S]) -> Iterator[R]:
     finally:
         for future in waiting:
             future.cancel()
+
+
+def ahead(function: Callable[[S], R], items: Iterable[S], *, device: torch.device) -> Iterator[R]:
+    """``map``, in order, while the items that follow are drawn by the caller and worked on in the threads.
+
+    Each item is one piece of work on one thread. An error comes out in its item's place and ends it; closing
+    the iterator ends what is under way at its next piece.
+
+    Args:
+        function: Runs as what is ``apart`` does.
+        items: Drawn from in the caller's thread, one more than are under way.
+        device: Where it computes. On a CPU one item more than there are threads is under way, so that none
+            has to wait; elsewhere one, while the next is drawn.
+
+    Raises:
+        A2M2Error: The process was forked since, and has none of the threads.
+    """
+    if _here.stop is not None:
+        yield from map(function, items)
+        return
+    stop, home, cpu = threading.Event(), os.getpid(), device.type == "cpu"
+    waiting: deque[Future[R]] = deque()
+
+    def first() -> R:
+        if os.getpid() != home:
+            raise A2M2Error(
+                "this work began before the process was forked; begin it again in the child"
+            )
+        return waiting.popleft().result()
+
+    try:
+        for item in items:
+            most = threads() + 1 if cpu else 1
+            while waiting and (len(waiting) >= most or waiting[0].done()):
+                yield first()
+            waiting.append(_pool.submit(partial(_within, stop, partial(function, item))))
+        while waiting:
+            yield first()
+    finally:
+        if os.getpid() == home:
+            stop.set()
+            running = [future for future in waiting if not future.cancel()]
+            # The garbage collector may close it in any thread: one of the pool's waits for none.
+            if not threading.current_thread().name.startswith(_THREADS):
+                wait(running)
 
 
 def _within(stop: threading.Event, work: Callable[[], R]) -> R:

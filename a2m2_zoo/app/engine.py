@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,11 @@ from a2m2_zoo.recognition.recognizer import Recognizer
 from a2m2_zoo.report.explain import explain
 from a2m2_zoo.report.timeline import draw_timeline, frames_of
 from a2m2_zoo.spotting import Segment, Window, spot
+from a2m2_zoo.spotting.cutting import cut_segment
 from a2m2_zoo.video import read_clip, read_clips
 
 if TYPE_CHECKING:
+    from a2m2_zoo.archive import Archive, Hit
     from a2m2_zoo.recognition.episode import Prediction
     from a2m2_zoo.recognition.model import Model
     from a2m2_zoo.video import Clip
@@ -84,14 +87,21 @@ class Engine:
         folder: A folder of its own; nothing outside it is ever read for a visitor.
         limits: What visitors may cost.
         start: Classes that every visitor begins with.
+        archive: Videos in which visitors may look for their classes; made by the same model.
     """
 
     def __init__(
-        self, model: Model, folder: Path, *, limits: AppLimits, start: SupportBank | None = None
+        self,
+        model: Model,
+        folder: Path,
+        *,
+        limits: AppLimits,
+        start: SupportBank | None = None,
+        archive: Archive | None = None,
     ) -> None:
         if start is not None:
             start.check(model)
-        self.model, self.limits, self.start = model, limits, start
+        self.model, self.limits, self.start, self.archive = model, limits, start, archive
         self.folder = folder.resolve()
         self.files = self.folder / "files"
         self.files.mkdir(parents=True, exist_ok=True)
@@ -110,19 +120,22 @@ class Engine:
         """The clips that can be read as a bank of one class, and the errors of the others."""
         bank: SupportBank | None = None
         errors: list[A2M2Error] = []
-        for first in range(0, len(files), _AT_ONCE):
-            part = files[first : first + _AT_ONCE]
+
+        def sound(part: Sequence[Path]) -> Iterator[tuple[str, Clip]]:
+            found = read_clips(part, self.model.preprocess, limits=self.limits.video)
+            for path, clip in zip(part, found, strict=True):
+                if isinstance(clip, A2M2Error):
+                    errors.append(clip)
+                else:
+                    yield name, replace(clip, source=path.name)
+
+        for at in range(0, len(files), _AT_ONCE):
             with self._one:
                 self._go_on()
-                sound: list[tuple[str, Clip]] = []
-                found = read_clips(part, self.model.preprocess, limits=self.limits.video)
-                for path, clip in zip(part, found, strict=True):
-                    if isinstance(clip, A2M2Error):
-                        errors.append(clip)
-                    else:
-                        sound.append((name, replace(clip, source=path.name)))
-                if sound:
-                    made = SupportBank.build(sound, self.model)
+                clips = sound(files[at : at + _AT_ONCE])
+                first = next(clips, None)
+                if first is not None:
+                    made = SupportBank.build(chain([first], clips), self.model)
                     bank = bank.add(made) if bank else made
         return bank, errors
 
@@ -225,6 +238,23 @@ class Engine:
                     drawn = None
             return Spotted(tuple(segments), drawn, said)
 
+    def find(self, bank: SupportBank, count: int) -> list[Hit]:
+        """Where the classes are seen in the archive, ``count`` places of each."""
+        assert self.archive is not None  # the page has no such tab without one
+        with self._one:
+            self._go_on()
+            return self.archive.find(bank, k=count)
+
+    def cut(self, video: str, segment: Segment, path: Path) -> Path:
+        """A stretch of a video of the archive as a clip that browsers play.
+
+        Raises:
+            VideoError: The video is not there any more, or is another one.
+        """
+        with self._one:
+            self._go_on()
+            return cut_segment(video, segment, path, limits=self.limits.video)
+
     def drawn(self) -> Drawn:
         """The generated clips, drawn when they are first asked for."""
         with self._drawing:
@@ -233,6 +263,16 @@ class Engine:
     def plain(self, error: object) -> str:
         """What an error says, without the folders of this machine."""
         return re.sub(re.escape(str(self.folder)) + r"(?:[\\/][^\\/\s'\"]+)*[\\/]", "", str(error))
+
+    def explain_error(self, error: Exception) -> str:
+        """One line for the page, whatever went wrong."""
+        if isinstance(error, A2M2Error):
+            return self.plain(error)
+        if isinstance(error, MemoryError):
+            return "there is not enough memory for that; give a smaller or shorter video"
+        return (
+            f"that did not work ({type(error).__name__}); try another clip, the page is still there"
+        )
 
     def _go_on(self) -> None:
         if self._ended.is_set():

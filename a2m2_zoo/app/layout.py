@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from a2m2_zoo.app import view
-from a2m2_zoo.app.events import connect, handlers
-from a2m2_zoo.app.parts import LongVideo, Parts, Query, Supports
+from a2m2_zoo.app.archive_search import play
+from a2m2_zoo.app.events import attempt, connect, handlers, heavy
+from a2m2_zoo.app.parts import ArchiveTab, LongVideo, Parts, Query, Supports
 from a2m2_zoo.app.session import Sessions
 from a2m2_zoo.errors import DependencyError
 
@@ -81,7 +82,12 @@ def build(gr: Any, engine: "Engine", sessions: Sessions) -> Any:
                     query = Query(gr)
                 with gr.Tab("Longer video", id="long-video"):
                     long_video = LongVideo(gr, engine)
-        parts = Parts(page, changed, demo, supports, tabs, query, long_video)
+                archive = None
+                if engine.archive is not None:
+                    with gr.Tab("Archive", id="archive"):
+                        archive = ArchiveTab(gr, len(engine.archive))
+                        _places(gr, engine, sessions, archive)
+        parts = Parts(page, changed, demo, supports, tabs, query, long_video, archive)
         connect(handlers(gr, engine, sessions), parts)
     page.queue(default_concurrency_limit=1, max_size=engine.limits.waiting)
     return page
@@ -108,3 +114,37 @@ def _class_list(gr: Any, sessions: Sessions, changed: Any) -> None:
                 return count + 1
 
             button.click(remove, changed, changed, show_progress="hidden", api_visibility="private")
+
+
+def _places(gr: Any, engine: "Engine", sessions: Sessions, archive: ArchiveTab) -> None:
+    """What was found, each place with a button that plays it."""
+
+    @gr.render(inputs=[archive.found], show_progress="hidden")  # type: ignore[untyped-decorator]
+    def show(count: int, request: gr.Request) -> None:
+        hits = sessions.of(request.session_hash).hits
+        if not hits:
+            gr.HTML(
+                view.waiting("What was found will be here." if not count else "Nothing was found.")
+            )
+            return
+        for rank, hit in enumerate(hits):
+            with gr.Row(elem_classes="a-row"):
+                gr.HTML(view.place(rank + 1, hit))
+                button = gr.Button("Play", size="sm", scale=0, min_width=80)
+
+            def shown(request: gr.Request, rank: int = rank) -> tuple[Any, ...]:
+                return attempt(
+                    engine,
+                    sessions,
+                    request,
+                    lambda s: ("", gr.update(value=str(play(engine, s, rank)), visible=True)),
+                    (gr.update(value=None, visible=False),),
+                )
+
+            button.click(
+                shown,
+                None,
+                [archive.said, archive.player],
+                show_progress_on=[archive.player],
+                **heavy(),
+            )

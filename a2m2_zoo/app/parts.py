@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from a2m2_zoo.app import view
+from a2m2_zoo.app.archive_search import MOST
 from a2m2_zoo.spotting import default_threshold
 
 if TYPE_CHECKING:
@@ -126,6 +127,29 @@ class LongVideo:
         self.outputs = [self.said, self.table, self.timeline]
 
 
+class ArchiveTab:
+    """Where the classes are looked for in the videos of an archive."""
+
+    def __init__(self, gr: Any, windows: int) -> None:
+        gr.HTML(view.heading("2. Where does it happen?", f"in {windows:,} windows of the archive"))
+        with gr.Row(equal_height=False):
+            self.count = gr.Slider(1, MOST, value=8, step=1, label="Places of each class")
+            self.ask = gr.Button(
+                "Search the archive", variant="primary", min_width=160, elem_id="archive-ask"
+            )
+        self.said = gr.HTML(elem_id="archive-said")
+        self.player = gr.Video(
+            label="The place",
+            interactive=False,
+            visible=False,
+            autoplay=True,
+            height=280,
+            include_audio=False,
+            elem_id="archive-player",
+        )
+        self.found = gr.State(0)  # grows with every answer
+
+
 def _picture(gr: Any, name: str, alt_text: str) -> Any:
     """A picture that comes with an answer, to be seen large and to be saved."""
     return gr.Image(
@@ -153,6 +177,7 @@ class Parts:
         tabs: "One clip" and "Longer video".
         query: Where one clip is asked about.
         long_video: Where a longer video is searched.
+        archive: Where an archive is searched; None without one.
     """
 
     page: Any
@@ -162,3 +187,4 @@ class Parts:
     tabs: Any
     query: Query
     long_video: LongVideo
+    archive: ArchiveTab | None

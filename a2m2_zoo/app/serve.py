@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import re
 import signal
 import socket
 import tempfile
@@ -25,12 +26,14 @@ from a2m2_zoo.errors import ArgumentError, DependencyError
 if TYPE_CHECKING:
     from a2m2_zoo.app.guard import Guard
     from a2m2_zoo.app.headers import PublicOrigin
+    from a2m2_zoo.archive import Archive
     from a2m2_zoo.recognition.bank import SupportBank
     from a2m2_zoo.recognition.model import Model
 
 #: The first port that is tried where none is asked for.
 PORT = 7860
 _TRIED = 40
+_SESSION = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{32}")  # a page's name inside (doors.Doors)
 
 
 def serve(
@@ -41,6 +44,7 @@ def serve(
     supports: SupportBank | None = None,
     limits: AppLimits | None = None,
     public: PublicOrigin | None = None,
+    archive: Archive | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the page until Ctrl-C, or until the process is asked to end (then raises ``SystemExit``).
@@ -52,6 +56,7 @@ def serve(
         supports: Classes that every visitor begins with.
         limits: What visitors may cost.
         public: Where visitors open the page if a proxy stands before it.
+        archive: Videos in which visitors may look for their classes, and see what they find.
         on_ready: Called with the page's address once it answers.
 
     Raises:
@@ -64,7 +69,7 @@ def serve(
         ending_orderly(),
         tempfile.TemporaryDirectory(prefix="a2m2-app-", ignore_cleanup_errors=True) as folder,
     ):
-        engine = Engine(model, Path(folder), limits=limits, start=supports)
+        engine = Engine(model, Path(folder), limits=limits, start=supports, archive=archive)
         sessions = Sessions(engine)
         app = application(engine, sessions, hosts=_hosts(host), public=public)
         uvicorn: Any = import_module("uvicorn")
@@ -195,7 +200,8 @@ def listening(host: str, port: int | None) -> Iterator[socket.socket]:
 def _one_line(record: logging.LogRecord) -> bool:
     """Say of a request that broke off, mostly since its page was left, what and not where."""
     if record.exc_info:
-        record.msg, record.args = f"a request broke off: {record.exc_info[1]!r}", ()
+        what = _SESSION.sub("a page that was left", repr(record.exc_info[1]))
+        record.msg, record.args = f"a request broke off: {what}", ()
         record.exc_info = None
     return True
 

@@ -8,12 +8,16 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from a2m2_zoo.app.engine import Answer, Engine, Spotted
 from a2m2_zoo.app.store import ANYONE, owner_of
-from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
+from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.recognizer import Recognizer
+
+if TYPE_CHECKING:
+    from a2m2_zoo.archive import Hit
 
 _NAME = 60
 _LOST = "this page was left or unused for long, and its clips are deleted; reload it"
@@ -33,9 +37,10 @@ class Session:
         self._uploads: set[Path] = set()
         self._drawn = False
         self._offered = 0
-        self._pictures = 0
+        self._made_files = 0
         self._made: Recognizer | None = None  # of the classes as they are
         self.bank = engine.start
+        self.hits: list[Hit] = []  # what was found last in the archive
         self.lock = threading.RLock()
         self.used = time.monotonic()
 
@@ -165,7 +170,10 @@ class Session:
         path = self._clip(given)
         recognizer = self._recognizer()
         return self._engine.classify(
-            path, recognizer, reject_below=_share(reject_below), picture=self._picture("why")
+            path,
+            recognizer,
+            reject_below=_share(reject_below),
+            picture=self.new_file("why", ".png"),
         )
 
     def spot(self, given: object, reject_below: object = None) -> Spotted:
@@ -173,7 +181,8 @@ class Session:
         path = self._clip(given)
         bank = self._classes()
         least = None if reject_below is None else _share(reject_below)
-        return self._engine.spot(path, bank, reject_below=least, picture=self._picture("timeline"))
+        picture = self.new_file("timeline", ".png")
+        return self._engine.spot(path, bank, reject_below=least, picture=picture)
 
     def close(self) -> None:
         """Delete everything that the visitor left."""
@@ -245,14 +254,15 @@ class Session:
             shutil.copyfile(drawn, copy)
         return copy
 
-    def _picture(self, stem: str) -> Path:
-        # A new name each time, or the browser shows the old picture again.
-        for old in self._folder.glob(f"{stem}-*.png"):
+    def new_file(self, stem: str, suffix: str) -> Path:
+        """Where the page puts what it makes, in place of the one before."""
+        # A new name each time, or the browser shows the old one again.
+        for old in self._folder.glob(f"{stem}-*{suffix}"):
             old.unlink(missing_ok=True)
-        self._pictures += 1
+        self._made_files += 1
         if not self._folder.is_dir():
             raise ArgumentError(_LOST)
-        return self._folder / f"{stem}-{self._pictures}.png"
+        return self._folder / f"{stem}-{self._made_files}{suffix}"
 
 
 class Sessions:
@@ -321,15 +331,6 @@ class Sessions:
         for key in old:
             self.drop(key)
         self._engine.store.sweep(clock - age)
-
-
-def explain_error(engine: Engine, error: Exception) -> str:
-    """One line for the page, whatever went wrong."""
-    if isinstance(error, A2M2Error):
-        return engine.plain(error)
-    if isinstance(error, MemoryError):
-        return "there is not enough memory for that; give a smaller or shorter video"
-    return f"that did not work ({type(error).__name__}); try another clip, the page is still there"
 
 
 def _share(value: object) -> float:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import av
-import numpy as np
-
 from a2m2_zoo.report.markup import clean, esc, name
+from a2m2_zoo.video.png import data_address
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from a2m2_zoo.archive import Hit
     from a2m2_zoo.recognition.bank import SupportBank
     from a2m2_zoo.recognition.episode import Prediction
     from a2m2_zoo.spotting import Segment
@@ -69,6 +66,10 @@ CSS = """
 .a-table th:nth-child(3), .a-table td:nth-child(3) { text-align: left; }
 .a-table tr { border: 0 !important; } .a-table tr.none td { color: var(--a-soft); }
 .a-bars + .a-empty, .a-bars + .a-note, .a-grounds + .a-note { margin-top: .5rem; }
+.a-place { display: flex; gap: .8rem; align-items: center; }
+.a-place img { height: 4.5rem; border-radius: .25rem; }
+.a-place b span { color: var(--a-soft); font-weight: 400; margin-left: .6rem; }
+.a-place small { display: block; color: var(--a-soft); }
 .a-picture img { background: #fff; padding-top: 1.9rem; }
 .video-container > .wrap { flex: 1 1 0; min-height: 0; }
 /* Messages of the page's frame are not to hide the answer. */
@@ -114,7 +115,8 @@ def class_row(bank: SupportBank, label: int) -> str:
     members = [n for n, own in enumerate(bank.labels) if own == label]
     middle = bank.thumbnails.shape[1] // 2
     pictures = "".join(
-        f'<img alt="" title="{esc(bank.sources[n])}" src="{picture(bank.thumbnails[n, middle].numpy())}">'
+        f'<img alt="" title="{esc(bank.sources[n])}" '
+        f'src="{data_address(bank.thumbnails[n, middle].numpy())}">'
         for n in members[:_PICTURES]
     )
     more = f"<span>+{len(members) - _PICTURES}</span>" if len(members) > _PICTURES else ""
@@ -181,7 +183,7 @@ def segments(found: Sequence[Segment]) -> str:
     rows = []
     for segment in found:
         what = name(segment.label) if segment.known else "unknown"
-        score = f"{segment.score:.2f}" if segment.known else ""
+        score = f"{segment.probability:.2f}" if segment.known else ""
         kind = "" if segment.known else ' class="none"'
         rows.append(
             f"<tr{kind}><td>{_clock(segment.start)}</td><td>{_clock(segment.end)}</td>"
@@ -191,14 +193,15 @@ def segments(found: Sequence[Segment]) -> str:
     return f'<table class="a-table"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
 
 
-def picture(frame: NDArray[np.uint8]) -> str:
-    """A small frame (h, w, 3) as a data address, so that no file of it lies anywhere."""
-    encoder = av.CodecContext.create("png", "w")
-    encoder.height, encoder.width = frame.shape[:2]
-    encoder.pix_fmt, encoder.time_base = "rgb24", Fraction(1)
-    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-    data = b"".join(bytes(packet) for packet in (*encoder.encode(picture), *encoder.encode(None)))
-    return "data:image/png;base64," + base64.b64encode(data).decode()
+def place(rank: int, hit: Hit) -> str:
+    """A place in the archive: its picture, the action, where it is."""
+    clock = f"{_clock(hit.start)} to {_clock(hit.end)}" if hit.end > hit.start else ""
+    data = base64.b64encode(hit.poster).decode()
+    return (
+        f'<div class="a-place"><img alt="" src="data:image/jpeg;base64,{data}"><div><b>{rank}. '
+        f"{name(hit.label, 40)}<span>{_percent(hit.score)}</span></b>"
+        f"<small>{name(Path(hit.uri).name, 60)}<br>{clock}</small></div></div>"
+    )
 
 
 def _percent(value: float) -> str:

@@ -6,8 +6,15 @@ One signature for all, see `Backbone`; `build_backbone` turns a name into a netw
 from __future__ import annotations
 
 from a2m2_zoo.backbones.base import Backbone, Features, Preprocess, StateDict
-from a2m2_zoo.backbones.clip import ClipText
-from a2m2_zoo.backbones.registry import BACKBONES, build_backbone, build_text, has_text, needed_keys
+from a2m2_zoo.backbones.clip_text import ClipText
+from a2m2_zoo.backbones.registry import (
+    BACKBONES,
+    build_backbone,
+    build_text,
+    has_text,
+    needed_keys,
+    split,
+)
 
 __all__ = [
     "BACKBONES",
@@ -20,4 +27,5 @@ __all__ = [
     "build_text",
     "has_text",
     "needed_keys",
+    "split",
 ]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Any, TypedDict, TypeVar, cast
 
 import torch
@@ -48,9 +46,12 @@ IMAGENET_PREPROCESS = Preprocess(
 class Features:
     """What a backbone gives for a batch of clips.
 
+    t is the number of time steps: of frames, or of what a backbone that mixes frames makes of them, see
+    ``Backbone.steps``.
+
     Attributes:
         maps: Stage name → feature maps (b, t, c, h, w); c, h and w differ from stage to stage.
-        pooled: One vector per frame (b, t, c).
+        pooled: One vector per time step (b, t, c).
         people: Who was seen where (b, p, t, 33, 3), see ``pose.people_tensor``; None where nobody looked.
     """
 
@@ -62,27 +63,63 @@ class Features:
 class Backbone(nn.Module, ABC):
     """A network over frames: (b, t, 3, h, w) → maps at named stages and one vector per frame.
 
-    Subclasses set the attributes and write `_encode` for a flat batch of frames. Device and
-    precision are the caller's, by ``.to()``; so are ``.eval()`` and ``torch.inference_mode()``
-    (`build_backbone` hands networks out in evaluation mode).
+    Subclasses set the attributes and write `_encode` for a flat batch of frames, or, where they mix
+    frames, of clips. Device and precision are the caller's, by ``.to()``; so are ``.eval()`` and
+    ``torch.inference_mode()`` (`build_backbone` hands networks out in evaluation mode).
 
     Attributes:
         name: The name `build_backbone` knows it by.
         stages: Stage name → number of channels, from shallow to deep.
         pooled_channels: Length of a pooled vector.
         default_preprocess: What pixels the published weights expect.
+        clip_frames: Frames of a clip where nobody says.
+        mixes_frames: Whether what it gives for a frame depends on the others of the clip.
+        config: Plain values that are needed to build it anew, beside its name; None for most.
+        session: What computes `_encode` in place of torch where it can, see `onnx_run.with_runtime`:
+            frames to the maps of all stages and the pooled vectors.
     """
 
     name: str
     stages: dict[str, int]
     pooled_channels: int
     default_preprocess: Preprocess
+    clip_frames: int = 8
+    mixes_frames: bool = False
+    config: Mapping[str, Any] | None = None
+    session: Callable[[Tensor], list[Tensor]] | None = None
+
+    @property
+    def runtime(self) -> str:
+        """What computes it where it is: ``torch`` or ``onnxruntime``."""
+        weight = next(self.parameters())
+        plain = weight.device.type == "cpu" and weight.dtype == torch.float32
+        return "onnxruntime" if self.session is not None and plain else "torch"
 
     @abstractmethod
     def _encode(
         self, frames: Float[Tensor, "n 3 h w"]
     ) -> tuple[dict[str, Float[Tensor, "n _ _ _"]], Float[Tensor, "n _"]]:
-        """Give maps at every stage and the pooled vector for a flat batch of frames."""
+        """Give maps at every stage and the pooled vector for a flat batch of frames.
+
+        Where ``mixes_frames`` is set: of clips (n, t, 3, h, w), with the time steps behind n.
+        """
+
+    def steps(self, frames: int) -> int:
+        """Time steps of what it gives for clips of so many frames: as many, unless it mixes them.
+
+        Raises:
+            ArgumentError: It takes no clips of so many frames.
+        """
+        return frames
+
+    def at_once(self, clips: Float[Tensor, "b t 3 h w"]) -> Features:
+        """Encode clips in one piece and unchecked, as graphs are recorded."""
+        if self.mixes_frames:
+            return Features(*self._encode(clips))
+        maps, pooled = self._encode(clips.flatten(0, 1))
+        several = clips.shape[:2]
+        found = {stage: torch.unflatten(value, 0, several) for stage, value in maps.items()}
+        return Features(found, torch.unflatten(pooled, 0, several))
 
     def forward(
         self,
@@ -109,7 +146,8 @@ class Backbone(nn.Module, ABC):
             Maps of the stages asked for, in the network's order, and the pooled vectors.
 
         Raises:
-            ArgumentError: If the frames have another shape or type, or a stage is unknown.
+            ArgumentError: If the frames have another shape or type, there are too many or too few for a
+                clip, or a stage is unknown.
         """
         kept = self._kept(stages)
         _check_frames(frames)
@@ -119,25 +157,35 @@ class Backbone(nn.Module, ABC):
         weight = next(self.parameters())
         maps: dict[str, list[Tensor]] = {stage: [] for stage in kept}
         pooled: list[Tensor] = []
-        flat = frames.flatten(0, 1)
+        self.steps(t)
+        flat, cpu = frames.flatten(0, 1), weight.device.type == "cpu"
         if self.training and chunk is None:
             chunk = b * t
+        if self.mixes_frames:  # what is cut are clips
+            flat = frames
+            if chunk or not cpu:
+                chunk = max(1, (chunk or ACCELERATOR_FRAMES) // t)
+
+        session = None if self.training or torch.is_grad_enabled() else self.session
 
         def encode(piece: slice) -> tuple[dict[str, Tensor], Tensor]:
-            return self._encode(flat[piece].to(weight.device, weight.dtype))
+            some = flat[piece].to(weight.device, weight.dtype)
+            if session is None or self.runtime == "torch":
+                return self._encode(some)
+            *maps, pooled = session(some)
+            return dict(zip(self.stages, maps, strict=True)), pooled
 
-        pieces = _pieces(b, t, chunk=chunk, cpu=weight.device.type == "cpu")
+        pieces = _pieces(b, 1 if self.mixes_frames else t, chunk=chunk, cpu=cpu)
         for some, vectors in each(encode, pieces):
             pooled.append(vectors)
             for stage, parts in maps.items():
                 parts.append(some[stage].contiguous())
-        return Features(
-            {
-                stage: torch.cat(parts).reshape(b, t, *parts[0].shape[1:])
-                for stage, parts in maps.items()
-            },
-            torch.cat(pooled).reshape(b, t, -1),
-        )
+
+        def joined(parts: list[Tensor]) -> Tensor:
+            whole = torch.cat(parts)
+            return whole if self.mixes_frames else whole.reshape(b, t, *whole.shape[1:])
+
+        return Features({stage: joined(parts) for stage, parts in maps.items()}, joined(pooled))
 
     def _kept(self, stages: Sequence[str] | None) -> list[str]:
         if stages is None:
@@ -220,56 +268,18 @@ def inner_keys(state: Mapping[str, Value]) -> dict[str, Value]:
     return inside or dict(state)
 
 
-def read_safetensors(path: str | Path) -> dict[str, Tensor]:
-    """Read every tensor of a safetensors file.
-
-    Args:
-        path: A local file.
+def check_side(frames: Tensor, backbone: Backbone) -> None:
+    """Refuse frames of another size than the one that a backbone takes.
 
     Raises:
-        CheckpointError: If the file is missing, is not safetensors, or has numbers that are not finite.
+        ArgumentError: They are no squares of its ``default_preprocess``.
     """
-    from a2m2_zoo.hub import checkpoint
-
-    if not Path(path).is_file():
-        raise CheckpointError(f"there is no weights file {path}; give the path of a local file")
-    try:
-        return checkpoint.read_tensors(path, sha256=None)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{path} is not a readable safetensors file ({error}); convert or fetch it again"
-        ) from error
-
-
-def build_embedded(
-    kind: type[Network],
-    weights: StateDict | None,
-    *,
-    name: str,
-    file: str,
-    unpack: Callable[[StateDict], StateDict],
-) -> Network:
-    """A network with weights that come with the package, or with those given.
-
-    Args:
-        kind: The network.
-        weights: A state dict; the package's own if None.
-        name: What to call the network in an error.
-        file: The package's own, in ``weights/``.
-        unpack: From what a file holds to a state dict.
-
-    Raises:
-        CheckpointError: If the weights do not fit, or the package's file is damaged.
-    """
-    source = f"the state dict given for {name}"
-    if weights is None:
-        source = f"the embedded {file}"
-        with as_file(files("a2m2_zoo") / "weights" / file) as path:
-            weights = read_safetensors(path)
-    with torch.device("meta"):  # no random numbers drawn for weights about to be replaced
-        network = kind()
-    load_weights(network, unpack(weights), source=source)
-    return channels_last(network)
+    side = backbone.default_preprocess["size"]
+    if frames.shape[-2:] != (side, side):
+        raise ArgumentError(
+            f"frames are {frames.shape[-2]} × {frames.shape[-1]} pixels; {backbone.name} takes "
+            f"{side} × {side} only, resize them"
+        )
 
 
 def _check_frames(frames: Tensor) -> None:

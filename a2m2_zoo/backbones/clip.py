@@ -9,14 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from a2m2_zoo._utils.typing import Float
-from a2m2_zoo.backbones.base import Backbone, Preprocess, StateDict, Value, inner_keys, load_weights
+from a2m2_zoo.backbones.base import (
+    Backbone,
+    Preprocess,
+    StateDict,
+    Value,
+    check_side,
+    inner_keys,
+    load_weights,
+)
+from a2m2_zoo.backbones.clip_text import ClipText, embedded
+from a2m2_zoo.backbones.library import interpolation
 from a2m2_zoo.backbones.openclip import import_open_clip
 from a2m2_zoo.errors import ArgumentError, DependencyError, ModelNotFoundError
 
@@ -34,6 +43,10 @@ _NO_IMAGE = {"image_size": 16, "patch_size": 16, "width": 64, "head_width": 64, 
 _MASK = "attn_mask"
 
 
+#: How names begin that may say which weights, and that read two maps of a transformer.
+OPEN_CLIP = "open_clip:"
+
+
 class ClipBackbone(Backbone):
     """An image tower of open_clip, and its text tower where it was asked for.
 
@@ -42,6 +55,7 @@ class ClipBackbone(Backbone):
     * transformers: ``tokens``, the patch tokens after the last block, laid out as a map. The final
       LayerNorm (``ln_post``) is applied as it is to the class token, except in towers with an
       attention pool (CoCa), where it comes after the pool; towers from timm use their own norm.
+      By an ``open_clip:`` name also ``middle``, those after the middle block, behind the same norm.
     * CLIP's ResNets: ``layer3`` (1/16 of the input) and ``layer4`` (1/32).
     * towers without patch tokens: none, only the pooled vector.
 
@@ -53,38 +67,47 @@ class ClipBackbone(Backbone):
         name: Its name there.
         facts: Its configuration there.
         text: Whether to keep the text tower.
+        tag: The name of its weights there, for an ``open_clip:`` name; None for ``clip:``.
     """
 
-    def __init__(self, model: nn.Module, *, name: str, facts: dict[str, Any], text: bool) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        name: str,
+        facts: dict[str, Any],
+        text: bool,
+        tag: str | None = None,
+    ) -> None:
         super().__init__()
-        self.name = f"clip:{name}"
+        self.name = f"clip:{name}" if tag is None else f"{OPEN_CLIP}{name}{tag and '/' + tag}"
+        self.tower = name
         self.pooled_channels = int(facts["embed_dim"])
         visual: Any = model.visual
         del model.visual  # what is left is the text side
         self.visual: Any = visual
         self.text: Any = model if text else None
         self.stages = _stages(visual, facts["vision_cfg"])
-        size = visual.image_size
+        self._indices: int | list[int] = len(self.stages)
+        if tag is not None and "tokens" in self.stages and (depth := _even_depth(visual)) > 1:
+            self.stages = dict.fromkeys(("middle", "tokens"), self.stages["tokens"])
+            self._indices = [depth // 2 - 1, depth - 1]
+        size, own = visual.image_size, _pixels(name, tag)
         self.default_preprocess = Preprocess(
-            mean=(0.48145466, 0.4578275, 0.40821073),
-            std=(0.26862954, 0.26130258, 0.27577711),
+            mean=own.get("mean", (0.48145466, 0.4578275, 0.40821073)),
+            std=own.get("std", (0.26862954, 0.26130258, 0.27577711)),
             size=int(size if isinstance(size, int) else size[0]),
-            interpolation="bicubic",
+            interpolation=interpolation(own.get("interpolation", "bicubic")),
         )
 
     def _encode(
         self, frames: Float[Tensor, "n 3 h w"]
     ) -> tuple[dict[str, Float[Tensor, "n _ _ _"]], Float[Tensor, "n _"]]:
-        side = self.default_preprocess["size"]
-        if frames.shape[-2:] != (side, side):
-            raise ArgumentError(
-                f"frames are {frames.shape[-2]} × {frames.shape[-1]} pixels; {self.name} takes "
-                f"{side} × {side} only, resize them"
-            )
+        check_side(frames, self)
         if not self.stages:
             return {}, self.visual(frames)
         out = self.visual.forward_intermediates(
-            frames, indices=len(self.stages), normalize_intermediates=_final_norm(self.visual)
+            frames, indices=self._indices, normalize_intermediates=_final_norm(self.visual)
         )
         maps = dict(zip(self.stages, out["image_intermediates"], strict=True))
         return maps, out["image_features"]
@@ -100,35 +123,16 @@ class ClipBackbone(Backbone):
         """
         if self.text is None:
             raise ArgumentError(f"{self.name} was built without text; build it with text=True")
-        return _embedded(self.text, self.name, prompts)
-
-
-class ClipText(nn.Module):
-    """The text tower of such a model, without its image tower.
-
-    Args:
-        model: A model of open_clip.
-        name: Its name there.
-    """
-
-    def __init__(self, model: nn.Module, *, name: str) -> None:
-        super().__init__()
-        self.name = f"clip:{name}"
-        del model.visual
-        self.text: Any = model
-
-    @property
-    def scale(self) -> float:
-        """The learned factor on cosines between images and texts, 100 in CLIP's published weights."""
-        return float(self.text.logit_scale.detach().exp())
-
-    def encode_text(self, prompts: Sequence[str]) -> Float[Tensor, "n c"]:
-        """Embed prompts as `ClipBackbone.encode_text` does."""
-        return _embedded(self.text, self.name, prompts)
+        return embedded(self.text, self.tower, prompts)
 
 
 def build_clip(
-    name: str, *, weights: StateDict | None = None, text: bool = False, adopt: bool = False
+    name: str,
+    *,
+    weights: StateDict | None = None,
+    text: bool = False,
+    adopt: bool = False,
+    tag: str | None = None,
 ) -> ClipBackbone:
     """Build an image tower by its open_clip name; nothing is downloaded.
 
@@ -138,30 +142,37 @@ def build_clip(
             of few-shot research code around the tower. Random weights without it.
         text: Keep the text tower, for `ClipBackbone.encode_text`.
         adopt: The tensors become the network's own and are not copied, see `load_weights`.
+        tag: The name of its weights in open_clip, such as ``laion2b_s34b_b79k``: what pixels they expect and
+            whether they were trained with QuickGELU; empty where there is none. None for a ``clip:`` name.
 
     Raises:
-        ModelNotFoundError: If open_clip has no model of that name.
+        ModelNotFoundError: If open_clip has no model of that name, or no weights of that tag for it.
         DependencyError: If open_clip is missing or too old.
         CheckpointError: If the weights do not fit.
         ArgumentError: If `text` is asked of a model whose tokenizer is not part of open_clip.
     """
     open_clip = import_open_clip()
     name, facts = _facts(open_clip, name, text=text)
+    if _pixels(name, tag).get("quick_gelu"):
+        facts["quick_gelu"] = True
     model = _model(open_clip, facts, text=text, empty=weights is not None)
-    network = ClipBackbone(model, name=name, facts=facts, text=text)
+    network = ClipBackbone(model, name=name, facts=facts, text=text, tag=tag)
     if weights is not None:
-        source = f"the state dict given for clip:{name}"
+        source = f"the state dict given for {network.name}"
         load_weights(network, map_keys(weights, text=text), source=source, adopt=adopt)
     return network
 
 
-def build_clip_text(name: str, *, weights: StateDict, adopt: bool = False) -> ClipText:
+def build_clip_text(
+    name: str, *, weights: StateDict, adopt: bool = False, tag: str | None = None
+) -> ClipText:
     """Build a text tower alone, by the name of its model in open_clip.
 
     Args:
         name: As for `build_clip`.
         weights: A state dict of the whole model, or of a `ClipBackbone` with its text tower.
         adopt: As for `build_clip`.
+        tag: As for `build_clip`.
 
     Raises:
         ArgumentError: If the weights have no text tower, or its tokenizer is not part of open_clip.
@@ -178,10 +189,18 @@ def build_clip_text(name: str, *, weights: StateDict, adopt: bool = False) -> Cl
         raise ArgumentError(
             f"the weights given for clip:{name} have no text tower; take a file of the whole model"
         )
+    if _pixels(name, tag).get("quick_gelu"):
+        facts["quick_gelu"] = True
     facts["vision_cfg"] = _NO_IMAGE
     tower = ClipText(_model(open_clip, facts, text=True, empty=True), name=name)
     load_weights(tower, mapped, source=f"the text tower given for clip:{name}", adopt=adopt)
     return tower.eval()
+
+
+def repository(name: str, tag: str | None) -> str | None:
+    """Where open_clip has weights of a tag: a repository of the Hub, or None."""
+    where = str(_pixels(name, tag).get("hf_hub", "")).strip("/")
+    return where or None
 
 
 def map_keys(state: Mapping[str, Value], *, text: bool = False) -> dict[str, Value]:
@@ -271,25 +290,6 @@ def _model(open_clip: Any, facts: dict[str, Any], *, text: bool, empty: bool) ->
     return model
 
 
-def _embedded(model: Any, name: str, prompts: Sequence[str]) -> Tensor:
-    """Prompts in the space shared with images."""
-    if isinstance(prompts, str) or not prompts:
-        raise ArgumentError(f"prompts is {prompts!r}; give a list of at least one string")
-    tokens = _tokenizer(name.removeprefix("clip:"))(list(prompts))
-    device = next(model.parameters()).device
-    embedded: Tensor = model.encode_text(tokens.to(device), normalize=False)  # CoCa would
-    return embedded
-
-
-@lru_cache(maxsize=4)
-def _tokenizer(name: str) -> Any:
-    """CLIP's own, set up as open_clip would; its get_tokenizer logs through the root logger."""
-    open_clip = import_open_clip()
-    facts = open_clip.get_model_config(name)["text_cfg"]
-    length = facts.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
-    return open_clip.SimpleTokenizer(context_length=length, **facts.get("tokenizer_kwargs", {}))
-
-
 def _stages(visual: Any, vision_cfg: dict[str, Any]) -> dict[str, int]:
     """Read off a tower which maps it gives, and how wide they are."""
     if hasattr(visual, "layer4"):
@@ -302,6 +302,29 @@ def _stages(visual: Any, vision_cfg: dict[str, Any]) -> dict[str, int]:
     if info and hasattr(inner, "forward_intermediates"):
         return {"tokens": int(info[-1]["num_chs"])}
     return {}
+
+
+def _even_depth(visual: Any) -> int:
+    """How many blocks with maps of one size a tower has; 0 if the sizes differ."""
+    inner = getattr(visual, "trunk", None)
+    if inner is None:
+        return len(visual.transformer.resblocks)
+    sizes = [part["reduction"] for part in inner.feature_info]
+    return len(sizes) if len(set(sizes)) == 1 else 0
+
+
+def _pixels(name: str, tag: str | None) -> dict[str, Any]:
+    """What open_clip says of weights of its own."""
+    if not tag:
+        return {}
+    open_clip = import_open_clip()
+    found: dict[str, Any] = open_clip.get_pretrained_cfg(name, tag)
+    if not found:
+        known = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise ModelNotFoundError(
+            f"open_clip {open_clip.__version__} has no weights {tag[:60]!r} of {name}; it has: {known}"
+        )
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _final_norm(visual: Any) -> bool:

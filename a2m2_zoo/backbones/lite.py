@@ -20,8 +20,9 @@ from a2m2_zoo.backbones.base import (
     Backbone,
     Preprocess,
     StateDict,
-    build_embedded,
 )
+from a2m2_zoo.backbones.files import build_embedded
+from a2m2_zoo.backbones.onnx_graph import Graph
 
 EMBEDDED = "efficientnet_lite0.safetensors"
 
@@ -160,3 +161,25 @@ def unpack(state: StateDict) -> dict[str, Tensor]:
         if not key.endswith(".scale"):
             plain[key] = value
     return plain
+
+
+def lite_graph(network: Lite0) -> bytes:
+    """The network as an ONNX file: pictures to the maps of its stages and the pooled vectors.
+
+    Args:
+        network: Whose weights it has.
+    """
+    graph = Graph()
+    x = graph.relu6(graph.conv(graph.input, network.stem))
+    outputs = {}
+    for i, block in enumerate(network.blocks):
+        assert isinstance(block, MBConv)
+        y = x if block.expand is None else graph.relu6(graph.conv(x, block.expand))
+        y = graph.conv(graph.relu6(graph.conv(y, block.depthwise)), block.project)
+        x = graph.add("Add", y, x) if block.residual else y
+        if i == _S14_BLOCK:
+            outputs["s14"] = x, 4
+    outputs["s7"] = x, 4
+    mean = graph.add("GlobalAveragePool", graph.relu6(graph.conv(x, network.head)))
+    outputs["pooled"] = graph.add("Flatten", mean, axis=1), 2
+    return graph.file(outputs)

@@ -1,4 +1,4 @@
-"""The one door to open_clip, and with it to timm and torchvision."""
+"""The one door to open_clip, timm, torchvision and transformers."""
 
 from __future__ import annotations
 
@@ -13,48 +13,67 @@ from a2m2_zoo.errors import DependencyError
 
 _BROKEN = "operator torchvision::nms does not exist"
 
+# Module → what pip calls it, and the backbones that are its own.
+_PACKAGES = {
+    "open_clip": ("open_clip_torch", "CLIP"),
+    "timm": ("timm", "timm:"),
+    "torchvision": ("torchvision", "torchvision:"),
+    "transformers": ('"a2m2_zoo[transformers]"', "hf:"),
+}
+
 # The library that holds the two schemas; kept, for they vanish with it. Filled once, at need.
 _declared: list[Any] = []
 
 
 def import_open_clip() -> ModuleType:
-    """Import open_clip, also where torchvision was built for another torch than the one installed.
+    """Import open_clip, see ``import_library``."""
+    return import_library("open_clip")
+
+
+def import_library(name: str) -> ModuleType:
+    """Import one of them, also where torchvision was built for another torch than the one installed.
 
     torchvision's wheels from the public index are built against CUDA. Beside a CPU build of torch
     their compiled part cannot be loaded, the two operators it would define stay unknown, and
-    ``import torchvision`` stops with ``operator torchvision::nms does not exist``, and with it
-    open_clip and timm, which need torchvision's Python part only. If, and only if, that very error
+    ``import torchvision`` stops with ``operator torchvision::nms does not exist``, and with it the
+    others, which need torchvision's Python part only. If, and only if, that very error
     comes, the two schemas are declared (without a kernel: calling them still fails) and the import
     is tried once more. Where torchvision is sound nothing is declared.
 
+    Args:
+        name: ``open_clip``, ``timm``, ``torchvision`` or ``transformers``.
+
     Returns:
-        The module ``open_clip``.
+        The module.
 
     Raises:
-        DependencyError: If open_clip is not installed or cannot be imported.
+        DependencyError: It is not installed or cannot be imported.
     """
+    if name == "transformers" and importlib.util.find_spec("torchvision") is not None:
+        import_library("torchvision")  # which it imports when its parts are first asked for
     try:
-        return _quietly_import("open_clip")
+        return _quietly_import(name)
     except RuntimeError as error:
         if _BROKEN not in str(error):
-            raise DependencyError(_failed(error)) from error
+            raise DependencyError(_failed(name, error)) from error
     except ImportError as error:
-        raise DependencyError(_failed(error)) from error
+        raise DependencyError(_failed(name, error)) from error
     _declare_operators()
     _forget_half_imported()
     try:
-        return _quietly_import("open_clip")
+        return _quietly_import(name)
     except (ImportError, RuntimeError) as error:
-        raise DependencyError(_failed(error)) from error
+        raise DependencyError(_failed(name, error)) from error
 
 
-def _failed(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError) and error.name == "open_clip":
-        return "CLIP backbones need open_clip, which is not installed: pip install open_clip_torch"
+def _failed(name: str, error: Exception) -> str:
+    package, asked = _PACKAGES[name]
+    if isinstance(error, ModuleNotFoundError) and error.name == name:
+        return f"{asked} backbones need {name}, which is not installed: pip install {package}"
     first = (str(error).splitlines() or [""])[0]
     return (
-        f"open_clip cannot be imported ({type(error).__name__}: {first}); "
-        "reinstall torch, torchvision and open_clip_torch in versions that belong together"
+        f"{name} cannot be imported ({type(error).__name__}: {first}); "
+        f"reinstall torch, torchvision and {package} in versions that belong together"
     )
 
 

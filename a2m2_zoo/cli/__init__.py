@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from a2m2_zoo._utils.printable import printable
 from a2m2_zoo._utils.streams import Stream, safe
 from a2m2_zoo.cli import signals
-from a2m2_zoo.errors import A2M2Error, FetchError, SaveError
+from a2m2_zoo.errors import A2M2Error, EngineError, FetchError, SaveError
 
 #: Some inputs failed; the others are answered.
 FAILED = 1
@@ -34,8 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     from a2m2_zoo.cli.app import Interrupted, app
-    from a2m2_zoo.cli.output import notes
+    from a2m2_zoo.cli.notes import notes
+    from a2m2_zoo.cli.output import speak
 
+    speak(quiet=False, verbose=False)
     try:
         with notes():
             code = app(
@@ -44,7 +46,7 @@ def _run(argv: Sequence[str] | None) -> int:
         return code if isinstance(code, int) else 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
-    except (SaveError, FetchError) as error:
+    except (SaveError, FetchError, EngineError) as error:
         return _complain(error, FAILED)
     except A2M2Error as error:
         return _complain(error, WRONG_CALL)
@@ -86,4 +88,9 @@ def _delivered(stdout: Stream, code: int) -> int:
 
 def _complain(error: object, code: int) -> int:
     print(f"a2m2: {printable(str(error))}", file=sys.stderr, flush=True)
+    if isinstance(error, BaseException):
+        from a2m2_zoo.cli.output import detail
+
+        while (error := error.__cause__) is not None:
+            detail(f"because of {type(error).__name__}: {error}")
     return code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -14,20 +13,24 @@ from a2m2_zoo._version import __version__
 from a2m2_zoo.cli import (
     WRONG_CALL,
     app_command,
+    archive,
     bank,
     classify,
     compare,
     data,
     demo,
+    embed,
     episode,
     evaluate,
     features,
+    find,
     misalign,
     models,
     spot,
     train,
     watch,
 )
+from a2m2_zoo.cli.even import even_out
 
 
 class Interrupted(Exception):  # noqa: N818 - somebody asked for it
@@ -59,21 +62,24 @@ app = typer.Typer(
     cls=_Commands,
     help="Few-shot video action recognition: a handful of labelled clips, one query clip, the action.",
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("app")(app_command.app)
 app.command("classify")(classify.classify)
+app.command("embed")(embed.embed)
 app.command("episode")(episode.episode)
 app.command("compare")(compare.compare)
 app.command("evaluate")(evaluate.evaluate)
 app.command("demo")(demo.demo)
 app.command("features")(features.features)
+app.command("find")(find.find)
+app.command("suggest")(find.suggest)
 app.command("misalign")(misalign.misalign)
 app.command("train")(train.train)
 app.command("spot")(spot.spot)
 app.command("watch")(watch.watch)
+app.add_typer(archive.app, name="archive")
 app.add_typer(bank.app, name="bank")
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
@@ -93,14 +99,4 @@ def root(
         raise typer.Exit(WRONG_CALL)
 
 
-def _flowing(commands: typer.Typer) -> None:
-    """Let the help break its lines where the terminal does, not where the source does."""
-    for command in commands.registered_commands:
-        said = inspect.getdoc(command.callback) or ""
-        command.help = "\n\n".join(" ".join(part.split()) for part in said.split("\n\n"))
-    for group in commands.registered_groups:
-        if group.typer_instance is not None:
-            _flowing(group.typer_instance)
-
-
-_flowing(app)
+even_out(app)

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from a2m2_zoo.cli import options, output, signals
-from a2m2_zoo.hub import DEFAULT_MODEL
+from a2m2_zoo.cli.grouped import grouped
 
 
+@grouped
 def app(
+    *,
     host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[
         int | None,
@@ -19,7 +21,7 @@ def app(
             "--port", min=0, max=65535, help="Port; 0 for any.", show_default="7860 or next"
         ),
     ] = None,
-    model: options.ModelOption = DEFAULT_MODEL,
+    model: options.BankModelOption = None,
     pose: options.PoseOption = True,
     supports: Annotated[
         Path | None,
@@ -29,11 +31,17 @@ def app(
             help="Classes to begin with: a folder with one folder per class, or a bank.",
         ),
     ] = None,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
+    machine: options.Machine,
     max_upload_mb: Annotated[
         int, typer.Option("--max-upload-mb", min=1, max=10_000, help="Refuse larger files.")
     ] = 200,
+    archive: Annotated[
+        str | None,
+        typer.Option(
+            "--archive",
+            help="Let visitors search this archive and play what they find, see a2m2 archive.",
+        ),
+    ] = None,
     public_origin: Annotated[
         str | None,
         typer.Option(
@@ -53,12 +61,18 @@ def app(
     check_installed()
     public = None if public_origin is None else PublicOrigin.parse(public_origin)
     limits = AppLimits(upload_mb=max_upload_mb, held_mb=max(2000, 4 * max_upload_mb))
-    recogniser = options.open_model(model, device, pose=pose)
+    chosen = Path() if supports is None else supports
+    recogniser = options.open_model_for(model, chosen, machine, pose=pose)
     bank = None
     if supports is not None:
         from a2m2_zoo.cli.classify import read_supports
 
         bank, _ = read_supports(supports, recogniser, workers=None, limits=limits.video)
+    opened = None
+    if archive is not None:
+        from a2m2_zoo.archive import Archive
+
+        opened = Archive.open(archive, model=recogniser)
     if public is not None or not is_loopback(host):
         place, fix = (
             (host, "leave --host out")
@@ -82,5 +96,6 @@ def app(
         supports=bank,
         limits=limits,
         public=public,
+        archive=opened,
         on_ready=ready,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from a2m2_zoo._utils.files import check_file, exists, is_folder, locked
+from a2m2_zoo._utils.remote.addresses import RemotePath
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.cli.grouped import grouped
@@ -31,23 +33,27 @@ DataArgument = Annotated[
 @grouped
 def create(
     data: DataArgument,
-    bank: Annotated[Path, typer.Option("--out", "-o", help="The file to write (.safetensors).")],
+    bank: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write (.safetensors).")
+    ],
     *,
     model: options.ModelOption = DEFAULT_MODEL,
     reading: options.Reading,
     force: Annotated[bool, typer.Option("--force", help="Replace a bank that is there.")] = False,
+    json: options.JsonOption = False,
 ) -> None:
     """Encode every clip of DATA and write the bank."""
+    check_file(bank)
     if exists(bank) and not force:
         raise _there(bank)
-    check_file(bank)
-    recogniser = options.open_model(model, reading.device)
+    recogniser = options.open_model(model, reading)
     made, broken = read_supports(data, recogniser, workers=reading.workers, limits=reading.limits)
-    with locked(bank, tell=output.complain):
+    alone = isinstance(bank, RemotePath)  # where nobody can be kept out
+    with nullcontext() if alone else locked(bank, tell=output.complain):
         if bank.exists() and not force:  # Another process made it meanwhile.
             raise _there(bank)
         made.save(bank)
-    _show(made, bank)
+    _show(made, bank, json=json)
     if broken:
         raise typer.Exit(FAILED)
 
@@ -64,35 +70,70 @@ def add(
     ] = None,
     workers: options.WorkersOption = None,
     bounds: options.Bounds,
+    json: options.JsonOption = False,
 ) -> None:
-    """Add the clips of DATA to BANK: new classes, or more supports of classes it has."""
+    """Add the clips of DATA to BANK: new classes, or more supports of classes it has.
+
+    Clips whose pictures are there already are named and left out. Exit code 0: all are in; 1: some are left
+    out, the others are in; 2: the call is wrong.
+    """
     from a2m2_zoo.recognition.bank import SupportBank
+    from a2m2_zoo.recognition.bank_changes import unlike
 
     before = SupportBank.load(bank)
-    recogniser = options.open_model(model or before.model, machine.device)
+    recogniser = (
+        options.open_bank_model(before, machine)
+        if model is None
+        else options.open_model(model, machine)
+    )
     before.check(recogniser)
     more, broken = read_supports(data, recogniser, workers=workers, limits=bounds.limits)
+    again: list[str] = []
 
     def grown(now: SupportBank) -> SupportBank:
         now.check(recogniser)
-        return now.add(more)
+        new, there = unlike(more, now)
+        again[:] = there
+        return now if new is None else now.add(new)
 
     after = SupportBank.update(bank, grown, tell=output.complain)
-    _show(after, bank)
-    if broken:
+    for line in again:
+        output.complain(line)
+    _show(after, bank, json=json)
+    if broken or again:
         raise typer.Exit(FAILED)
 
 
 @app.command()
 def remove(
     bank: BankArgument,
-    classes: Annotated[list[str], typer.Argument(metavar="CLASS", help="Classes to take out.")],
+    classes: Annotated[
+        list[str] | None, typer.Argument(metavar="[CLASS]...", help="Classes to take out.")
+    ] = None,
+    clip: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--clip",
+            metavar="NAME",
+            help="A clip to take out, as `bank show` names it; repeatable.",
+        ),
+    ] = None,
+    json: options.JsonOption = False,
 ) -> None:
-    """Take classes out of BANK; the others are untouched."""
+    """Take classes, or single clips, out of BANK; the others are untouched."""
     from a2m2_zoo.recognition.bank import SupportBank
+    from a2m2_zoo.recognition.bank_changes import without_clips
 
-    after = SupportBank.update(bank, lambda now: now.remove(classes), tell=output.complain)
-    _show(after, bank)
+    if not classes and not clip:
+        raise typer.BadParameter(
+            "there is nothing to take out; name a CLASS, or a clip with --clip"
+        )
+
+    def shrunk(now: SupportBank) -> SupportBank:
+        left = now.remove(classes) if classes else now
+        return without_clips(left, clip) if clip else left
+
+    _show(SupportBank.update(bank, shrunk, tell=output.complain), bank, json=json)
 
 
 @app.command()
@@ -100,18 +141,7 @@ def show(bank: BankArgument, json: options.JsonOption = False) -> None:
     """Show what BANK holds."""
     from a2m2_zoo.recognition.bank import SupportBank
 
-    found = SupportBank.load(bank)
-    if json:
-        output.write_json(
-            {
-                "model": found.model,
-                "weights_hash": found.weights_hash,
-                "classes": found.counts(),
-                "sources": list(found.sources),
-            }
-        )
-    else:
-        _show(found, bank)
+    _show(SupportBank.load(bank), bank, json=json, clips=True)
 
 
 @app.command()
@@ -122,7 +152,7 @@ def check(
         typer.Argument(metavar="SUPPORTS", help="A folder with one folder per class, or a bank."),
     ],
     *,
-    model: options.ModelOption = DEFAULT_MODEL,
+    model: options.BankModelOption = None,
     reading: options.Reading,
     json: options.JsonOption = False,
 ) -> None:
@@ -135,7 +165,7 @@ def check(
     from a2m2_zoo.evaluation.bank_check import check_bank, check_supports
     from a2m2_zoo.recognition.bank import SupportBank
 
-    recogniser = options.open_model(model, reading.device)
+    recogniser = options.open_model_for(model, supports, reading)
     if is_folder(supports) or not exists(supports):
         from a2m2_zoo.data.index import class_folders
 
@@ -197,10 +227,23 @@ def _show_report(report: BankReport) -> None:
     output.say(f"{len(report.counts)} classes, {clips} clips, model {report.model}: {verdict}")
 
 
-def _show(bank: SupportBank, path: Path) -> None:
-    made = output.table("class", "supports", right=("supports",))
-    for name, count in bank.counts().items():
-        made.add_row(output.escape(name), str(count))
+def _show(bank: SupportBank, path: Path, *, json: bool, clips: bool = False) -> None:
+    if json:
+        output.write_json(
+            {
+                "bank": str(path),
+                "model": bank.model,
+                "weights_hash": bank.weights_hash,
+                "classes": bank.counts(),
+                "sources": list(bank.sources),
+            }
+        )
+        return
+    made = output.table("class", "supports", *(["clips"] if clips else []), right=("supports",))
+    for label, (name, count) in enumerate(bank.counts().items()):
+        sources = [s for s, own in zip(bank.sources, bank.labels, strict=True) if own == label]
+        names = [output.escape("\n".join(sources))] if clips else []
+        made.add_row(output.escape(name), str(count), *names)
     output.stdout().print(made)
     output.say(
         f"{path}: {len(bank.class_names)} classes, {len(bank.labels)} supports, model {bank.model}"

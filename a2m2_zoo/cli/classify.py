@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -11,18 +11,34 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from a2m2_zoo._utils.files import is_folder
-from a2m2_zoo.cli import FAILED, options, output, signals
+from a2m2_zoo.cli import FAILED, options, output, parquet, signals
+from a2m2_zoo.cli.cluster import AskFar, Cluster
+from a2m2_zoo.cli.drawn import Pictures
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.cli.lines import Ask, Count, Draw, Given, Lines, answer_lines, changed
-from a2m2_zoo.errors import A2M2Error, VideoError, VideoNotFoundError
-from a2m2_zoo.hub import DEFAULT_MODEL
+from a2m2_zoo.errors import A2M2Error, RemoteError, VideoError, VideoNotFoundError
 
 if TYPE_CHECKING:
+    from a2m2_zoo.features import FeatureCache
     from a2m2_zoo.recognition.bank import SupportBank
     from a2m2_zoo.recognition.episode import Prediction
     from a2m2_zoo.recognition.model import Model
+    from a2m2_zoo.recognition.options import QueryOptions
     from a2m2_zoo.recognition.recognizer import Recognizer
     from a2m2_zoo.video import Limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to be labelled."""
+
+    query: Annotated[
+        list[Path] | None, typer.Argument(metavar="QUERY", help="Clips, or folders of clips.")
+    ] = None
+    archive: Annotated[
+        str | None,
+        typer.Option("--archive", help="Label every window of an archive; nothing is decoded."),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +62,16 @@ class Wanted:
     ] = False
     explain: Annotated[
         Path | None,
-        typer.Option("--explain", help="Draw why, as a picture; with several queries, numbered."),
+        typer.Option(
+            "--explain",
+            metavar="FILE|DIR",
+            help="Draw why, as a picture; of several queries numbered ones, or each by its clip's name in a "
+            "folder.",
+        ),
     ] = None
+    explain_most: Annotated[
+        int, typer.Option("--explain-most", min=1, help="Draw no more pictures than that.")
+    ] = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,23 +80,33 @@ class Pace:
 
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", min=1, help="Clips encoded together; changes speed only."),
+        typer.Option(
+            "--batch-size", min=1, help="Clips encoded together on GPUs; changes speed only."
+        ),
     ] = None
     workers: options.WorkersOption = None
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            metavar="DIR",
+            help="Keep what the backbone says of clips there, as `a2m2 features` does: the next question "
+            "decodes none of them.",
+        ),
+    ] = None
 
 
 @grouped
 def classify(
-    query: Annotated[
-        list[Path], typer.Argument(metavar="QUERY", help="Clips, or folders of clips.")
-    ],
+    given_clips: Asked,
     supports: options.SupportsOption,
     *,
-    model: options.ModelOption = DEFAULT_MODEL,
+    model: options.BankModelOption = None,
     pose: options.PoseOption = True,
     wanted: Wanted,
     text: options.Text,
     machine: options.Machine,
+    cluster: Cluster,
     pace: Pace,
     answers: Lines,
     bounds: options.Bounds,
@@ -83,44 +117,106 @@ def classify(
     """
     limits, words = bounds.limits, text.options
     answers.check(transductive=wanted.transductive, explain=wanted.explain is not None)
-    if wanted.explain is not None:
-        from a2m2_zoo.report.explain import check_ready
+    if (given_clips.query is None) == (given_clips.archive is None):
+        raise typer.BadParameter("give clips as QUERY, or --archive; one of them")
+    engine = cluster.of(machine)
+    if given_clips.archive is not None:
+        from a2m2_zoo.cli.archived import label_all
 
-        check_ready(wanted.explain)
-    given = answers.part([(path, *expand([path])) for path in query])
+        if text.options["text_weight"]:
+            raise typer.BadParameter("--archive does not go with --text-weight; leave it out")
+        if engine is not None or pace.cache is not None:
+            raise typer.BadParameter(
+                "--archive decodes and encodes nothing; leave --engine ray and --cache out"
+            )
+        where = (given_clips.archive, supports, model)
+        label_all(*where, wanted=wanted, machine=machine, answers=answers, limits=limits)
+        return
+    if engine is not None and wanted.transductive:
+        raise typer.BadParameter(
+            "--transductive does not go with --engine ray, which spreads clips over machines; leave one out"
+        )
+    if engine is not None and pace.cache is not None:
+        raise typer.BadParameter(
+            "--cache is on this machine, and --engine ray spreads clips over machines; leave one out"
+        )
+    pictures = Pictures.ready(wanted.explain, most=wanted.explain_most)
+    given = answers.part([(path, *expand([path])) for path in given_clips.query or ()])
     with answers.opened() as target:
-        recogniser = options.open_model(model, machine.device, pose=pose)
+        recogniser = options.open_model_for(model, supports, machine, pose=pose)
+        from a2m2_zoo.engine import run_keyed
+        from a2m2_zoo.recognition.clustered import MakeAnswers
         from a2m2_zoo.recognition.recognizer import Recognizer
         from a2m2_zoo.recognition.records import MadeBy, supports_hash
 
         bank, broken = read_supports(supports, recogniser, workers=pace.workers, limits=limits)
         recognizer = Recognizer(recogniser, bank, **words)
-        ask = partial(
-            recognizer.iter_classify,
-            top_k=wanted.top_k,
-            reject_below=wanted.reject_below,
-            plans=wanted.explain is not None,
-            transductive=wanted.transductive,
-            batch_size=pace.batch_size,
-            workers=pace.workers,
-            limits=limits,
-        )
-        draw = Pictures(wanted.explain, recognizer, limits).draw
+        asked: QueryOptions = {
+            "top_k": wanted.top_k,
+            "reject_below": wanted.reject_below,
+            "plans": wanted.explain is not None,
+            "transductive": wanted.transductive,
+            "batch_size": pace.batch_size,
+            "workers": pace.workers,
+            "limits": limits,
+            "engine": engine,
+        }
+        ask = partial(recognizer.iter_classify, **asked)
+        if pace.cache is not None:
+            ask = partial(_ask_cache, recognizer, feature_cache(recogniser, pace.cache), asked)
+        draw = partial(pictures.draw, recognizer=recognizer, limits=limits)
         if target is None:
-            count = answer_all(given, ask, answers.form, draw)
+            count = answer_all(given, ask, answers, draw, far=engine is not None)
         else:
-            told = {**asdict(wanted), "pose": pose, **words}
+            told = {**asdict(wanted), "pose": pose, "runtime": recogniser.runtime, **words}
             made_by = MadeBy.of(recogniser, supports_hash(supports), changed(told))
-            count = answer_lines(given, ask, target, made_by=made_by, draw=draw)
+            far: AskFar | None = None
+            if engine is not None:
+                far = partial(run_keyed, make=MakeAnswers.of(recognizer, asked), engine=engine)
+            count = answer_lines(
+                given, ask, target, made_by=made_by, draw=draw, far=far, limits=limits
+            )
+            if answers.parquet is not None and target.file is not None:
+                parquet.write(answers.parquet, partial(parquet.records, target.file.path))
+    pictures.close()
     end(count.stopped, unanswered=count.unanswered, failed=bool(count.failed or broken))
 
 
-def answer_all(given: Sequence[Given], ask: Ask, form: options.Form, draw: Draw) -> Count:
+def feature_cache(model: Model, folder: Path) -> FeatureCache:
+    """The cache of what a model's backbone says of clips, and of the people in them."""
+    from a2m2_zoo.features import FeatureCache
+
+    return FeatureCache(
+        folder,
+        backbone=model.backbone,
+        backbone_hash=model.backbone_hash,
+        preprocess=model.preprocess,
+        stages=model.method.stages,
+        people=model.pose and model.method.reads_people,
+    )
+
+
+def _ask_cache(
+    recognizer: Recognizer, cache: FeatureCache, asked: QueryOptions, clips: Iterable[Path]
+) -> Iterator[Prediction | A2M2Error]:
+    from a2m2_zoo.features import read_through
+    from a2m2_zoo.video.inputs import as_limits
+
+    found = read_through(clips, cache, workers=asked["workers"], limits=as_limits(asked["limits"]))
+    return recognizer.iter_read(found, **asked)
+
+
+def answer_all(
+    given: Sequence[Given], ask: Ask, answers: Lines, draw: Draw, *, far: bool = False
+) -> Count:
     """Show the answers when all are there, or when it is stopped."""
     total = sum(len(clips) for _, clips, _ in given)
-    found, stopped = collected(ask([clip for _, clips, _ in given for clip in clips]), total)
+    with output.answers_alone(far):
+        found, stopped = collected(ask([clip for _, clips, _ in given for clip in clips]), total)
     rows = _in_order(given, found)
-    show(rows, form)
+    show(rows, answers.form)
+    if answers.parquet is not None:
+        parquet.write(answers.parquet, lambda: (output.answer_row(*row) for row in rows))
     failures = [answer for _, answer in rows if isinstance(answer, A2M2Error)]
     for failure in failures:
         output.complain(failure)
@@ -165,7 +261,7 @@ def expand(queries: list[Path]) -> tuple[list[Path], list[A2M2Error]]:
     for path in queries:
         try:
             found = find_clips(path)
-        except VideoError as error:
+        except (VideoError, RemoteError) as error:
             failures.append(error)
             continue
         rest = [one for one in found.left_out if one.reason != UNREADABLE]
@@ -233,38 +329,3 @@ def show(rows: Sequence[tuple[object, Prediction | A2M2Error]], form: options.Fo
         output.write_json(answers)
     else:
         output.write_csv(output.flat(answers), ("query",))
-
-
-@dataclass
-class Pictures:
-    """Draws why answers are what they are.
-
-    Attributes:
-        target: The picture; of several ``name-001.png`` and so on. None draws nothing.
-        recognizer: What answered.
-        limits: Bounds on each clip, which is read again.
-    """
-
-    target: Path | None
-    recognizer: Recognizer
-    limits: Limits
-    count: int = 0
-
-    def draw(self, path: Path, prediction: Prediction, *, several: bool) -> None:
-        """Draw one answer."""
-        if self.target is None:
-            return
-        from a2m2_zoo.report.explain import explain
-        from a2m2_zoo.video import read_clip
-
-        self.count += 1
-        file = self.target
-        if several:
-            file = file.with_stem(f"{file.stem}-{self.count:03d}")
-        try:
-            clip = read_clip(path, self.recognizer.model.preprocess, limits=self.limits)
-        except VideoError as error:
-            output.complain(error)
-            return
-        explain(prediction, clip, self.recognizer.bank, file)
-        output.say(f"picture: {file}", whole=True, to=output.stderr)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from a2m2_zoo._utils.files import check_file, is_folder, write_atomically
 from a2m2_zoo._utils.printable import escaped_json
 from a2m2_zoo.cli import FAILED, options, output
+from a2m2_zoo.cli.files import check_files, write_json_file
 from a2m2_zoo.cli.grouped import grouped
-from a2m2_zoo.errors import A2M2Error, ArgumentError, SaveError
+from a2m2_zoo.errors import A2M2Error, ArgumentError
 from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -103,10 +103,14 @@ class Clips:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Files beside the tables."""
+    """How the result is written, and files beside it."""
 
-    json: Annotated[
-        Path | None, typer.Option("--json", help="Write the result and its receipt; - is stdout.")
+    json: options.JsonOption = False
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Write the result and its receipt as JSON."
+        ),
     ] = None
     html: Annotated[
         Path | None, typer.Option("--html", help="Write a page with charts and explained answers.")
@@ -143,16 +147,10 @@ def compare(
     Exit code 0: every clip counted; 1: some clips could not be read; 2: the call is wrong.
     """
     names = None if methods is None else [n.strip() for n in methods.split(",") if n.strip()]
-    for file in (written.json, written.html):
-        if file is not None and file != Path("-"):
-            if not is_folder(file.parent):
-                raise SaveError(
-                    f"cannot write {str(file)!r}: its folder does not exist; make it first"
-                )
-            check_file(file)
+    check_files(written.out, written.html)
     listing = clips.open()
     protocol = episodes.protocol(open_set=open_set)
-    recogniser = options.open_model(model, machine.device, pose=pose)
+    recogniser = options.open_model(model, machine, pose=pose)
     from a2m2_zoo.evaluation.compare import compare as run
 
     with progress_bars() as tell:
@@ -166,16 +164,19 @@ def compare(
             name=data_name(clips.data, listing),
             progress=tell,
         )
-    if written.json is not None:
-        write_result(written.json, found.to_json())
-    if written.json != Path("-"):
+    if written.json:
+        output.put(escaped_json(found.to_json()) + "\n")
+    else:
         _show(found)
+    if written.out is not None:
+        write_json_file(written.out, found.to_json())
     if written.html is not None:
         from a2m2_zoo.report.page import write_page
 
         counted = {name: listing.classes[name] for name in found.class_names}
         explained = _explained(recogniser, counted, protocol.form(protocol.shots[0]))
         write_page(written.html, found, explained=explained)
+        output.wrote(written.html)
     complain(found, listing)
 
 
@@ -215,16 +216,6 @@ def progress_bars() -> Iterator[Tell]:
             bar.update(task, completed=done)
 
         yield tell
-
-
-def write_result(path: Path, text: str) -> None:
-    """Write JSON to a file, or to stdout for ``-``."""
-    if path == Path("-"):
-        output.put(escaped_json(text) + "\n")
-    else:
-        write_atomically(
-            path, lambda scratch: scratch.write_text(escaped_json(text) + "\n", encoding="utf-8")
-        )
 
 
 def complain(found: Comparison, listing: Listing) -> None:
@@ -344,8 +335,7 @@ def _notes(found: Comparison) -> Iterator[str]:
     yield f"Guessing gives {found.chance:.0f} %. ±: 95 % intervals, over episodes and over classes."
     yield "better, worse: on the same episodes with p below 0.05, and over classes the interval leaves out 0;"
     yield "               on these classes: the episodes say so, other classes might not."
-    untrained = dict.fromkeys(r.method for r in found.results if r.status == "untrained")
-    if untrained:
+    if untrained := dict.fromkeys(r.method for r in found.results if r.status == "untrained"):
         yield (
             f"untrained: random weights, not the published method's result: {', '.join(untrained)}"
         )

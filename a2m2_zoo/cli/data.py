@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from a2m2_zoo.cli import output
+from a2m2_zoo.cli import options, output
 from a2m2_zoo.errors import ArgumentError
 
 app = typer.Typer(no_args_is_help=True, help="Data to try things with: generated clips.")
@@ -18,7 +18,10 @@ _WAY, _SHOTS = 5, 5  # what `a2m2 evaluate` asks for by itself
 
 @app.command()
 def synth(
-    out: Annotated[Path, typer.Option("--out", help="A new or empty folder for the clips.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", help="A new or empty folder for the clips."),
+    ],
     classes: Annotated[
         int | None,
         typer.Option(
@@ -46,6 +49,7 @@ def synth(
     size: Annotated[int, typer.Option("--size", help="Side of the pictures, even.")] = 224,
     frames: Annotated[int, typer.Option("--frames", min=1, help="Frames of each clip.")] = 32,
     fps: Annotated[int, typer.Option("--fps", min=1, help="Frames a second.")] = 16,
+    json: options.JsonOption = False,
 ) -> None:
     """Draw a data set of moving figures: one folder per class, real video files, a contact sheet.
 
@@ -68,6 +72,9 @@ def synth(
             form=ClipFormat(frames=frames, fps=fps, size=size),
             progress=lambda done, _: bar.update(bar.task_ids[0], completed=done),
         )
+    if json:
+        output.write_json({"folder": str(out), "classes": count, "clips": len(written)})
+        return
     size_mb = sum(path.stat().st_size for path in written) / 1e6
     output.say(
         f"{len(written)} clips of {count} classes, {size_mb:.1f} MB, in {out}",

@@ -9,6 +9,7 @@ import typer
 
 from a2m2_zoo._utils.files import new_folder
 from a2m2_zoo.cli import options, output
+from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import DependencyError, SaveError
 from a2m2_zoo.hub import DEFAULT_MODEL
 
@@ -18,14 +19,19 @@ _FRAMES = 32  # of each action in the longer video, 2 s
 _STUDIO = 2  # a bright one; a person should see what happens
 
 
+@grouped
 def demo(
+    *,
     out: Annotated[
-        Path, typer.Option("--out", help="A new folder for the clips and the picture.")
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="A new folder for the clips and the picture."
+        ),
     ] = Path("a2m2-demo"),
     model: options.ModelOption = DEFAULT_MODEL,
     pose: options.PoseOption = True,
-    device: options.DeviceOption = "auto",
-    threads: options.ThreadsOption = None,
+    machine: options.Machine,
+    json: options.JsonOption = False,
 ) -> None:
     """Draw short clips of five actions, classify unseen ones against them, and show why.
 
@@ -63,7 +69,7 @@ def demo(
             pictures.append(drawn)
             bar.advance(bar.task_ids[0])
         write_video(folder / long.name, np.concatenate(pictures))
-    recogniser = options.open_model(model, device, pose=pose)
+    recogniser = options.open_model(model, machine, pose=pose)
     from a2m2_zoo.data.index import class_folders
     from a2m2_zoo.recognition.recognizer import Recognizer
 
@@ -72,6 +78,13 @@ def demo(
     predictions = list(recognizer.iter_classify([clip for clip, _ in labelled]))
     answers = [p for p in predictions if not isinstance(p, Exception)]
     truths = [name for _, name in labelled]
+    if json:
+        told = [
+            {"truth": truth, **output.answer_row(clip, answer)}
+            for (clip, truth), answer in zip(labelled, predictions, strict=True)
+        ]
+        output.write_json({"folder": str(out), "predictions": told})
+        return
     console = output.stdout()
     console.print(output.predictions_table(answers, truths))
     right = sum(p.label == truth for p, truth in zip(answers, truths, strict=True))

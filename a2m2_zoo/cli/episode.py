@@ -40,7 +40,7 @@ def episode(
 
     form, limits = answers.form, reading.limits
     drawn = build_episode(data, **asdict(sizes))
-    recogniser = options.open_model(model, reading.device, pose=pose)
+    recogniser = options.open_model(model, reading, pose=pose)
     from a2m2_zoo.api import build_bank
     from a2m2_zoo.recognition.recognizer import Recognizer
 

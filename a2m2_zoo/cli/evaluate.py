@@ -35,7 +35,7 @@ def evaluate(
     """
     listing = clips.open()
     protocol = episodes.protocol(open_set=open_set)
-    recogniser = options.open_model(model, machine.device, pose=pose)
+    recogniser = options.open_model(model, machine, pose=pose)
     from a2m2_zoo.evaluation.compare import compare
 
     with shared.progress_bars() as tell:
@@ -107,4 +107,5 @@ def _show(found: Comparison) -> None:
         for truth, answer, percent in mixed_up(found, result):
             names = (output.escape(truth), output.escape(answer))
             pairs.add_row(str(result.shot), *names, f"{percent:.1f}")
-    console.print(pairs)
+    if pairs.row_count:
+        console.print(pairs)

@@ -34,7 +34,7 @@ def export(
         from a2m2_zoo.zoo.export.folder import check_ready, export_model
 
         check_ready(out, to)
-    model = options.open_model(name, "cpu")
+    model = options.open_model(name, options.Machine(device="cpu"))
     with output.stderr.status("reading clips") as spinner:
         clips = [read_clip(path, model.preprocess) for path in clip or ()]
         made = export_model(model, out, to=to, clips=clips, tell=spinner.update)

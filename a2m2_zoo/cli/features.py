@@ -11,6 +11,7 @@ import typer
 from a2m2_zoo._utils.files import exists
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import expand
+from a2m2_zoo.cli.cluster import Cluster
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import VideoNotFoundError
 from a2m2_zoo.hub import DEFAULT_MODEL
@@ -41,19 +42,21 @@ def features(
         bool, typer.Option("--half", help="Keep float16: half the bytes, three digits.")
     ] = False,
     reading: options.Reading,
+    cluster: Cluster,
+    json: options.JsonOption = False,
 ) -> None:
     """Run the clips of DATA through a model's backbone and keep the features on disk.
 
     Clips that are there already are passed over, so it goes on where it was stopped. Exit code 0: all
     clips are there; 1: some failed, the others are there; 2: the call is wrong.
     """
-    started = time.perf_counter()
+    started, engine = time.perf_counter(), cluster.of(reading)
     if not exists(data):
         raise VideoNotFoundError(f"there is no {str(data)!r}; give a folder of clips")
     clips, empty = expand([data])
     if empty:
         raise empty[0]
-    recogniser = options.open_model(model, reading.device)
+    recogniser = options.open_model(model, reading)
     from a2m2_zoo.features import FeatureCache, default_cache
 
     kept = FeatureCache(
@@ -65,13 +68,25 @@ def features(
         half=half,
         people=recogniser.method.reads_people,
     )
-    with output.progress("encoding", len(clips)) as bar:
+    far = engine is not None
+    with output.progress("encoding", len(clips)) as bar, output.answers_alone(far):
         failures = kept.fill(
             clips,
             workers=reading.workers,
             limits=reading.limits,
             progress=lambda done, _: bar.update(bar.task_ids[0], completed=done),
+            engine=engine,
         )
+    if json:
+        output.write_json(
+            {
+                "folder": str(kept.folder),
+                "bytes": kept.size,
+                "clips": len(clips),
+                "failures": {str(clip): reason for clip, reason in failures.items()},
+            }
+        )
+        raise typer.Exit(FAILED if failures else 0)
     if failures:
         made = output.table("clip", "why it failed")
         for clip, reason in failures.items():

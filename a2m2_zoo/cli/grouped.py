@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import Any, get_type_hints
+
+from a2m2_zoo._utils.remote.addresses import place
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -27,6 +30,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**given: Any) -> None:
+        given = {name: _placed(value) for name, value in given.items()}
         made = {
             name: kind(**{field.name: given.pop(field.name) for field in fields(kind)})
             for name, kind in groups.items()
@@ -36,6 +40,13 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = Signature(flags)  # type: ignore[attr-defined]
     run.__annotations__ = {flag.name: flag.annotation for flag in flags}
     return run
+
+
+def _placed(value: Any) -> Any:
+    """Paths, of which some are addresses."""
+    if isinstance(value, list):
+        return [_placed(one) for one in value]
+    return place(value) if isinstance(value, Path) else value
 
 
 def _flags(kind: type[Any]) -> list[Parameter]:

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 import typer
 
 from a2m2_zoo._utils.files import exists
-from a2m2_zoo.cli import options, output
+from a2m2_zoo.cli import options, output, parquet
+from a2m2_zoo.cli.cluster import AskFar, Found, from_cluster
 from a2m2_zoo.errors import A2M2Error
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.episode import Prediction
     from a2m2_zoo.recognition.record_file import RecordFile
     from a2m2_zoo.recognition.records import Known, MadeBy
+    from a2m2_zoo.video import Limits
 
 #: An argument, the clips behind it, and what could not be listed of it.
 Given: TypeAlias = tuple[Path, Sequence[Path], Sequence[A2M2Error]]
@@ -38,7 +40,7 @@ class Draw(Protocol):
 
 _PANEL = "Thousands of clips"
 _STDOUT = "-"
-_SWITCHES = {"transductive": False, "pose": True}
+_USUAL = {"transductive": False, "pose": True, "runtime": "torch"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,15 @@ class Lines(options.Answers):
             metavar="FILE",
             help="Go on where --jsonl FILE stopped: clips that it answers are not read again. Not with "
             "--transductive or --explain.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    parquet: Annotated[
+        Path | None,
+        typer.Option(
+            "--parquet",
+            metavar="FILE",
+            help="Also write all answers as a Parquet file, in the end (extra archive).",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -88,6 +99,12 @@ class Lines(options.Answers):
             raise typer.BadParameter(
                 "--explain does not go with --resume, which reads no clip twice; draw a few clips alone"
             )
+        if self.parquet is not None:
+            if self.jsonl == _STDOUT:
+                raise typer.BadParameter(
+                    "--parquet is made of what --jsonl has written: give that a FILE"
+                )
+            parquet.check_ready(self.parquet)
         for name, given in (("--resume", self.resume), ("--shard", self.shard)):
             if given is not None and transductive:
                 raise typer.BadParameter(
@@ -177,18 +194,27 @@ class Count:
 
 
 def answer_lines(
-    given: Sequence[Given], ask: Ask, target: Target, *, made_by: MadeBy, draw: Draw
+    given: Sequence[Given],
+    ask: Ask | None,
+    target: Target,
+    *,
+    made_by: MadeBy,
+    draw: Draw,
+    far: AskFar | None = None,
+    limits: Limits,
 ) -> Count:
     """Write a record for each clip that has no answer yet; nothing but their number is kept.
 
     Args:
         given: The clips.
-        ask: Answers them; it draws from them as they are read.
+        ask: Answers them; it draws from them as they are read. None with ``far``.
         target: Where records go.
         made_by: What the answers are made with.
         draw: Called with each answer, once its record is written.
+        far: Answers them on a cluster; records are in the order of answers.
+        limits: What may be fetched of a clip at an address.
     """
-    from a2m2_zoo.recognition.records import content_or_none
+    from a2m2_zoo.recognition.records import contents
 
     _say_known(target, made_by)
     clips = [clip for _, some, _ in given for clip in some]
@@ -200,19 +226,31 @@ def answer_lines(
             count.unanswered -= 1
             bar.advance(bar.task_ids[0])
 
+        def known(content: str | None) -> bool:
+            if not target.known.take(content, made_by):
+                return False
+            count.kept += 1
+            done()
+            return True
+
         def unknown() -> Iterator[Path]:
             """Drawn from as clips are read: each is hashed just before."""
-            for clip in clips:
-                content = content_or_none(clip)
-                if target.known.take(content, made_by):
-                    count.kept += 1
-                    done()
-                    continue
-                waiting.append((clip, content))
-                yield clip
+            for clip, content in contents(clips, limits):
+                if not known(content):
+                    waiting.append((clip, content))
+                    yield clip
 
-        answers = ask(unknown())  # which looks at the options before a file is made
-        with target.writing() as write:
+        def near(answers: Iterator[Prediction | A2M2Error]) -> Iterator[Found]:
+            for answer in answers:
+                yield *waiting.popleft(), answer
+
+        found: Iterator[Found]
+        if far is not None:
+            found = from_cluster(clips, far, target.known.contents(made_by), known)
+        else:
+            assert ask is not None
+            found = near(ask(unknown()))  # which looks at the options before a file is made
+        with target.writing() as write, output.answers_alone(far is not None):
 
             def fail(query: Path, content: str | None, error: A2M2Error) -> None:
                 output.complain(error)
@@ -224,8 +262,7 @@ def answer_lines(
                 for root, _, failures in given:
                     for failure in failures:
                         fail(root, None, failure)
-                for answer in answers:
-                    clip, content = waiting.popleft()
+                for clip, content, answer in found:
                     if isinstance(answer, A2M2Error):
                         fail(clip, content, answer)
                         done()
@@ -239,6 +276,8 @@ def answer_lines(
                         break
             except (KeyboardInterrupt, A2M2Error, MemoryError, OSError) as error:
                 count.stopped = error
+            finally:
+                found.close()  # type: ignore[attr-defined]  # a generator: what is under way ends
     _say_done(target, count, made_by)
     return count
 
@@ -246,7 +285,7 @@ def answer_lines(
 def changed(told: Mapping[str, Any]) -> dict[str, Any]:
     """Of the options that change answers those that are not the usual ones."""
     found = {name: told[name] for name in ("top_k", "reject_below") if told[name] is not None}
-    found |= {name: told[name] for name, usual in _SWITCHES.items() if told[name] != usual}
+    found |= {name: told[name] for name, usual in _USUAL.items() if told[name] != usual}
     if told["text_weight"]:
         texts = json.dumps([told["class_names"], told["templates"]], sort_keys=True)
         found["text_weight"] = told["text_weight"]

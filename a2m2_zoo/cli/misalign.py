@@ -5,52 +5,77 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from a2m2_zoo.cli import options, output
-from a2m2_zoo.cli.compare import progress_bars, write_result
+from a2m2_zoo.cli.compare import CacheOption, HereWorkersOption, progress_bars
+from a2m2_zoo.cli.files import check_files, write_json_file
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.hub import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from a2m2_zoo.evaluation.misalignment import Misalignment
 
 
 @dataclass(frozen=True, kw_only=True)
 class Episodes:
     """Which episodes it is measured on."""
 
-    way: Annotated[int, typer.Option(help="Classes per episode.")] = 5
-    shot: Annotated[int, typer.Option(help="Supports per class.")] = 1
-    episodes: Annotated[int, typer.Option(help="How many.")] = 2000
-    seed: Annotated[int, typer.Option(help="Of the episodes and the misalignments.")] = 0
+    way: Annotated[int, typer.Option("--way", min=2, help="Classes per episode.")] = 5
+    shot: Annotated[int, typer.Option("--shot", min=1, help="Supports per class.")] = 1
+    episodes: Annotated[int, typer.Option("--episodes", min=1, help="How many.")] = 2000
+    seed: Annotated[
+        int, typer.Option("--seed", help="Same seed, same episodes and misalignments.")
+    ] = 0
 
 
 @grouped
 def misalign(
-    data: Annotated[Path, typer.Argument(help="A folder with one folder of clips per class.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder with one folder of clips per class.")
+    ],
     *,
-    model: Annotated[str, typer.Option(help="A model with an A2M2 head.")] = "a2m2-lite0",
-    kinds: Annotated[str, typer.Option(help="shift, trim, idle, speed.")] = "shift,trim,idle,speed",
-    amounts: Annotated[str, typer.Option(help="Percent of the clip.")] = "0,10,20,30,40,50,60",
+    model: Annotated[
+        str, typer.Option("--model", help="A model with an A2M2 head.")
+    ] = DEFAULT_MODEL,
+    kinds: Annotated[
+        str, typer.Option("--kinds", help="shift, trim, idle, speed.")
+    ] = "shift,trim,idle,speed",
+    amounts: Annotated[
+        str, typer.Option("--amounts", help="Percent of the clip.")
+    ] = "0,10,20,30,40,50,60",
     episodes: Episodes,
-    cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Threads.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the receipt here.")] = None,
+    machine: options.Machine,
+    cache: CacheOption = None,
+    workers: HereWorkersOption = None,
+    json: options.JsonOption = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Write the result and its receipt as JSON."
+        ),
+    ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Write a picture here (.png, .svg, ...).")
+        Path | None, typer.Option("--plot", help="Write a picture here (.png, .svg, ...).")
     ] = None,
 ) -> None:
     """Accuracy against a known temporal misalignment of the queries, for every alignment.
 
     Supports stay as they are. All alignments see the same descriptors and the same episodes.
+
+    Exit code 0: measured; 1: a file could not be written; 2: the call is wrong.
     """
     from a2m2_zoo.data.plans import EpisodeForm
     from a2m2_zoo.evaluation.misalignment import measure_misalignment
-    from a2m2_zoo.report.explain import check_ready
+    from a2m2_zoo.report.picture import check_ready
 
     if plot is not None:
         check_ready(plot)
-    recogniser = options.open_model(model, "auto")
+    check_files(out)
+    recogniser = options.open_model(model, machine)
     with progress_bars() as tell:
         found = measure_misalignment(
             recogniser,
@@ -62,6 +87,21 @@ def misalign(
             workers=workers,
             progress=tell,
         )
+    written = {**found.receipt, "curves": [asdict(curve) for curve in found.curves]}
+    if json:
+        output.write_json(written)
+    else:
+        _show(found)
+    if out is not None:
+        write_json_file(out, dumps(written, indent=2))
+    if plot is not None:
+        from a2m2_zoo.report.misalignment import draw_curves
+
+        draw_curves(found.curves, plot, title=found.title)
+        output.wrote(plot)
+
+
+def _show(found: Misalignment) -> None:
     for kind in dict.fromkeys(curve.kind for curve in found.curves):
         curves = [curve for curve in found.curves if curve.kind == kind]
         heads = [f"{100 * amount:.0f} %" for amount in curves[0].amounts]
@@ -70,13 +110,6 @@ def misalign(
             cells = zip(curve.accuracy, curve.interval, strict=True)
             table.add_row(curve.method, *(f"{mean:.1f} ±{half:.1f}" for mean, half in cells))
         output.stdout().print(table)
-    if json is not None:
-        written = [asdict(curve) for curve in found.curves]
-        write_result(json, dumps({**found.receipt, "curves": written}, indent=2))
-    if plot is not None:
-        from a2m2_zoo.report.misalignment import draw_curves
-
-        draw_curves(found.curves, plot, title=found.title)
 
 
 def _names(text: str) -> list[str]:

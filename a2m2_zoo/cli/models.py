@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from a2m2_zoo._utils.files import exists, is_folder
 from a2m2_zoo.cli import export, options, output, publish, pull
 from a2m2_zoo.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from a2m2_zoo.hub.manifest import Manifest
 
 app = typer.Typer(help="The models, and how to get more.", no_args_is_help=True)
@@ -33,6 +36,7 @@ def list_(
     released: Annotated[
         bool, typer.Option("--released", help="Only what can be used now, not what is planned.")
     ] = False,
+    imports: options.ImportOption = None,
     json: options.JsonOption = False,
 ) -> None:
     """List the models.
@@ -63,6 +67,26 @@ def list_(
             entry.id, entry.status, entry.method, entry.benchmark or "", entry.backbone, megabytes
         )
     output.stdout().print(made)
+    if added := list(_added()):
+        output.say(*added)
+
+
+def _added() -> Iterator[str]:
+    """Methods and backbones of plugins, a line each."""
+    from a2m2_zoo._utils.plugins import imported_files, installed
+
+    if not installed() and not imported_files():
+        return  # nothing heavy for those who have none
+    from a2m2_zoo.backbones import BACKBONES
+    from a2m2_zoo.methods import METHODS
+
+    for what, table, how in (
+        ("method", METHODS, "--method "),
+        ("backbone", BACKBONES, "--model backbone:"),
+    ):
+        usable, packages = table.usable(), table.origins()
+        for name in filter(usable.__contains__, table.added()):
+            yield f"{what} {name} of {packages.get(name, 'a file')}: {how}{name}"
 
 
 def _known(value: str, field: str, manifest: Manifest) -> str:
@@ -78,39 +102,87 @@ def _known(value: str, field: str, manifest: Manifest) -> str:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A model's name.")], json: options.JsonOption = False
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A model's name, a checkpoint or a run's folder.")
+    ],
+    json: options.JsonOption = False,
 ) -> None:
-    """Show one model: origin, licence, preprocessing, configuration, figures and where they are from."""
+    """Show one model: figures and where they are from, then origin, preprocessing and configuration."""
     from msgspec import to_builtins
 
     from a2m2_zoo.hub.manifest import read_manifest
 
-    manifest = read_manifest()
-    entry = manifest.model(name)
-    shown = {**to_builtins(entry), "backbone": to_builtins(manifest.backbones[entry.backbone])}
+    if Path(name).suffix == ".safetensors" or exists(name):
+        shown = _own(Path(name))
+    else:
+        manifest = read_manifest()
+        entry = manifest.model(name)
+        shown = {**to_builtins(entry), "backbone": to_builtins(manifest.backbones[entry.backbone])}
     if json:
         output.write_json(shown)
         return
+    if shown["metrics"]:
+        output.stdout().print(_figures(shown["metrics"]))
     facts = output.table("fact", "value")
     for key, value in _flat(shown):
         if key != "metrics" and value is not None:
             facts.add_row(key, output.escape(str(value)))
-    console = output.stdout()
-    console.print(facts)
-    if not shown["metrics"]:
-        return
+    output.stdout().print(facts)
+
+
+def _figures(metrics: list[dict[str, Any]]) -> Table:
     figures = output.table(
         "data", "way", "shot", "episodes", "accuracy %", "± 95 %", "from",
         right=("way", "shot", "episodes"),
     )  # fmt: skip
-    for metric in shown["metrics"]:
+    for metric in metrics:
         figures.add_row(
-            *(str(metric.get(key, "")) for key in ("data", "way", "shot", "episodes")),
+            *(output.escape(str(metric.get(k, ""))) for k in ("data", "way", "shot", "episodes")),
             f"{metric['accuracy']:.1f}",
             f"{metric['interval']:.1f}" if "interval" in metric else "",
-            metric.get("receipt") or f"paper: {metric['citation']}",
+            output.escape(metric.get("receipt") or f"paper: {metric['citation']}"),
         )
-    console.print(figures)
+    return figures
+
+
+def _own(path: Path) -> dict[str, Any]:
+    """What is to be said of a checkpoint or a run's folder; its own figures if it has a receipt."""
+    from a2m2_zoo._utils.bounded_json import read
+    from a2m2_zoo.zoo.load import load_model
+
+    model = load_model(path, device="cpu")
+    receipt = (path if is_folder(path) else path.parent) / "receipt.json"
+    metrics: list[dict[str, Any]] = []
+    if exists(receipt):
+        try:
+            metrics = list(_validated(read(receipt), str(receipt)))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            output.complain(f"{str(receipt)!r} cannot be read as a receipt: {error}")
+    record = {key: value for key, value in model.record().items() if key != "rejection"}
+    confidence = "fitted" if model.table is not None else "none: answers have probabilities alone"
+    return {
+        "path": str(path),
+        "weights_hash": model.weights_hash,
+        "origin": model.origin,
+        **record,
+        "confidence": confidence,
+        "metrics": metrics,
+    }
+
+
+def _validated(receipt: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
+    """The figures of a training run's best validation."""
+    config, result = receipt["config"], receipt["result"]
+    best = [row for row in result["curve"] if row["step"] == result["best_step"]]
+    for shot, accuracy in best[-1].items() if best else ():
+        if shot != "step":
+            sizes = {"way": config["way"], "shot": shot, "episodes": config["validate_episodes"]}
+            yield {
+                "data": "held-out classes",
+                **sizes,
+                "accuracy": float(accuracy),
+                "receipt": name,
+            }
 
 
 @app.command()
@@ -122,7 +194,9 @@ def convert(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="The checkpoint of the official code.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="A new folder for the model.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="A new folder for the model.")
+    ],
     name: Annotated[
         str | None, typer.Option("--name", help="The model's name.", show_default="the folder's")
     ] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from a2m2_zoo._utils.bounded_json import read
+from a2m2_zoo._utils.files import exists, is_folder
+from a2m2_zoo.errors import CheckpointError, ModelNotFoundError, WeightsNotReleased
+from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from a2m2_zoo.recognition.bank import SupportBank
     from a2m2_zoo.recognition.model import Model
     from a2m2_zoo.recognition.options import TextOptions
     from a2m2_zoo.video import Limits
@@ -29,8 +34,35 @@ ModelOption = Annotated[
     str,
     typer.Option("--model", help="A model's name (see `a2m2 models list`) or a checkpoint's path."),
 ]
+#: Of commands that take a bank, which names its model.
+BankModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="A model's name (see `a2m2 models list`) or a checkpoint's path.",
+        show_default="the bank's own, else a2m2-lite0",
+    ),
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps ... where it is computed.")
+]
+
+
+class Runtime(str, enum.Enum):
+    """What computes backbones."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    ONNXRUNTIME = "onnxruntime"
+
+
+RuntimeOption = Annotated[
+    Runtime,
+    typer.Option(
+        "--runtime",
+        help="torch, onnxruntime or auto: what computes the embedded backbone and looks for people on CPUs; "
+        "onnxruntime (extra fast) takes half the time, auto takes it where it is installed.",
+    ),
 ]
 WorkersOption = Annotated[
     int | None,
@@ -56,6 +88,24 @@ ThreadsOption = Annotated[
         show_default="all that may be used",
     ),
 ]
+
+
+def _import(files: list[Path] | None) -> list[Path] | None:
+    from a2m2_zoo._utils.plugins import import_files
+
+    import_files(files or [])
+    return files
+
+
+ImportOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--import",
+        metavar="FILE.py",
+        callback=_import,
+        help="A Python file that adds methods or backbones of your own; repeatable.",
+    ),
+]
 PoseOption = Annotated[
     bool,
     typer.Option(
@@ -73,6 +123,15 @@ MegapixelsOption = Annotated[
         rich_help_panel="Limits",
     ),
 ]
+ReconnectOption = Annotated[
+    float,
+    typer.Option(
+        "--reconnect",
+        metavar="SECONDS",
+        min=0,
+        help="Open a stream again that breaks off, until nothing came for so long; 0: end there.",
+    ),
+]
 SupportsOption = Annotated[
     Path,
     typer.Option(
@@ -86,7 +145,9 @@ class Machine:
     """Where it is computed."""
 
     device: DeviceOption = "auto"
+    runtime: RuntimeOption = Runtime.TORCH
     threads: ThreadsOption = None
+    imports: ImportOption = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +170,15 @@ class Bounds:
             rich_help_panel="Limits",
         ),
     ] = 60.0
+    max_megabytes: Annotated[
+        float,
+        typer.Option(
+            "--max-megabytes",
+            min=0.001,
+            help="Fetch no clip that is larger; files of this machine may be.",
+            rich_help_panel="Limits",
+        ),
+    ] = 4000.0
 
     @property
     def limits(self) -> Limits:
@@ -116,7 +186,10 @@ class Bounds:
         from a2m2_zoo.video import Limits
 
         return Limits(
-            megapixels=self.max_megapixels, frames=self.max_frames, seconds=self.max_seconds
+            megapixels=self.max_megapixels,
+            frames=self.max_frames,
+            seconds=self.max_seconds,
+            megabytes=self.max_megabytes,
         )
 
 
@@ -190,20 +263,45 @@ class Text:
         }
 
 
-def open_model(name: str, device: str, *, pose: bool = True) -> Model:
+def open_model(name: str, machine: Machine, *, pose: bool = True) -> Model:
     """The model that the options name: fetched with the client's bar, then loaded with a spinner."""
-    from a2m2_zoo.cli.output import stderr
+    from a2m2_zoo.cli.output import detail, stderr
 
     with stderr.status("loading the model"):
         from a2m2_zoo.zoo.load import load_model
         from a2m2_zoo.zoo.pull import fetch_missing
+    started = time.perf_counter()
     fetch_missing(name)
     with stderr.status("loading the model") as spinner:
 
         def tell(done: int, total: int) -> None:
             spinner.update(f"computing the head of {name}, this once: clip {done} of {total}")
 
-        return load_model(name, device=device, pose=pose, progress=tell)
+        runtime = machine.runtime.value
+        model = load_model(name, device=machine.device, pose=pose, runtime=runtime, progress=tell)
+    detail(f"{model}, loaded in {time.perf_counter() - started:.1f} s")
+    return model
+
+
+def open_model_for(
+    name: str | None, supports: Path, machine: Machine, *, pose: bool = True
+) -> Model:
+    """The model that the options name; without one that of the bank, where ``--supports`` is one."""
+    if name is not None or is_folder(supports) or not exists(supports):
+        return open_model(name or DEFAULT_MODEL, machine, pose=pose)
+    from a2m2_zoo.recognition.bank import SupportBank
+
+    return open_bank_model(SupportBank.load(supports), machine, pose=pose)
+
+
+def open_bank_model(bank: SupportBank, machine: Machine, *, pose: bool = True) -> Model:
+    """The model that a bank names."""
+    from a2m2_zoo.zoo.choose import not_at_hand
+
+    try:
+        return open_model(bank.model, machine, pose=pose)
+    except (ModelNotFoundError, WeightsNotReleased, CheckpointError) as error:
+        raise not_at_hand(bank) from error
 
 
 def _class_names(given: list[str]) -> dict[str, str | list[str] | None]:

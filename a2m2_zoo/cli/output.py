@@ -5,20 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
 import math
 import os
 import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box, markup
 from rich.table import Table
 
-from a2m2_zoo._utils.console import SafeConsole
+from a2m2_zoo._utils.console import SafeConsole, WholeWords
+from a2m2_zoo._utils.notebooks import following, in_notebook
 from a2m2_zoo._utils.printable import escaped_json, printable
 from a2m2_zoo._utils.streams import Stream
 from a2m2_zoo.errors import A2M2Error
@@ -37,6 +38,31 @@ _PERIOD = 60.0  # seconds between lines of progress
 _NAMED = 3  # clips below a table; the others are counted
 
 
+_verbose = False
+
+
+def speak(*, quiet: bool, verbose: bool) -> None:
+    """How much is said beside answers and faults.
+
+    Args:
+        quiet: No progress, no notes.
+        verbose: Also what ``detail`` is given.
+    """
+    global _verbose
+    stderr.quiet, _verbose = quiet, verbose
+
+
+def detail(line: object) -> None:
+    """One line on stderr for who asked for details."""
+    if _verbose:
+        complain(line)
+
+
+def wrote(path: object, what: str = "wrote") -> None:
+    """Say on stderr what lies where now."""
+    say(f"{what}: {path}", whole=True, to=stderr)
+
+
 def stdout() -> SafeConsole:
     """The console for answers: as wide as it needs to be where nobody looks."""
     return SafeConsole(width=None if sys.stdout.isatty() else 200, soft_wrap=False)
@@ -49,27 +75,31 @@ def escape(text: str) -> str:
 
 __all__ = [
     "answer_row",
+    "answers_alone",
     "complain",
+    "detail",
     "escape",
     "flat",
     "json_text",
     "lost",
-    "notes",
     "predictions_table",
     "progress",
     "put",
     "say",
+    "short",
+    "speak",
     "stderr",
     "stdout",
     "table",
     "write_csv",
     "write_json",
+    "wrote",
 ]
 
 
 def table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
     """An empty table in the house's style; columns named in ``right`` align to the right."""
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    made = WholeWords(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left", overflow="fold")
     return made
@@ -94,36 +124,30 @@ def complain(line: object) -> None:
     print(f"a2m2: {printable(str(line))}\n", end="", file=sys.stderr, flush=True)
 
 
-class _Notes(logging.Handler):
-    """Says each line of the package's log once, however often a folder is read."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._said: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = record.getMessage()
-        if line not in self._said:
-            self._said.add(line)
-            complain(line)
+_held: list[Any] = []  # stdout, while it is kept for answers
 
 
 @contextmanager
-def notes() -> Iterator[None]:
-    """Let what the package logs be complaints of the command line."""
-    log, handler = logging.getLogger("a2m2_zoo"), _Notes()
-    before, log.propagate = log.propagate, False
-    log.addHandler(handler)
-    try:
+def answers_alone(wanted: bool) -> Iterator[None]:
+    """Keep stdout for answers: what a library prints there meanwhile, in whatever thread, is dropped."""
+    if not wanted:
         yield
+        return
+    _held.append(sys.stdout)
+    try:
+        with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing):
+            yield
     finally:
-        log.removeHandler(handler)
-        log.propagate = before
+        _held.pop()
+
+
+def _answers() -> Any:
+    return _held[-1] if _held else sys.stdout
 
 
 def put(text: str) -> None:
     """Text for programs on stdout: UTF-8 whatever the locale is."""
-    stream = sys.stdout
+    stream = _answers()
     if isinstance(stream, Stream):
         stream.put(text, "utf-8" if stream.utf8 else None)
     else:
@@ -133,7 +157,8 @@ def put(text: str) -> None:
 
 def lost() -> bool:
     """Whether nobody reads stdout any more: its reader left, the disk is full, or it is closed."""
-    return isinstance(sys.stdout, Stream) and sys.stdout.fault is not None
+    stream = _answers()
+    return isinstance(stream, Stream) and stream.fault is not None
 
 
 def json_text(value: Any, *, indent: int | None = 2) -> str:
@@ -152,7 +177,8 @@ def json_text(value: Any, *, indent: int | None = 2) -> str:
 def write_json(value: Any, *, indent: int | None = 2) -> None:
     """JSON on stdout."""
     text = json_text(value, indent=indent)
-    if isinstance(sys.stdout, Stream) and not sys.stdout.utf8:
+    stream = _answers()
+    if isinstance(stream, Stream) and not stream.utf8:
         text = json.dumps(json.loads(text), indent=indent)
     put(text + "\n")
 
@@ -192,7 +218,7 @@ def _cell(value: Any) -> Any:
 
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Progress]:
-    """A bar on stderr with one task; where stderr is not a terminal, a line a minute."""
+    """A bar on stderr with one task; in a notebook one below its cell; else a line a minute."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -208,12 +234,22 @@ def progress(label: str, total: int | None) -> Iterator[Progress]:
         TimeRemainingColumn(),
         console=stderr,
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not sys.stderr.isatty() or stderr.quiet or in_notebook(),
     )
     with bar:
         bar.add_task(label, total=total)
-        with _minutes(bar) if bar.disable else nullcontext():
+        with _beside(bar) if bar.disable and not stderr.quiet else nullcontext():
             yield bar
+
+
+def _beside(bar: Progress) -> AbstractContextManager[None]:
+    """How far it is where a bar of the terminal's has no place: a bar of a notebook's, or lines."""
+
+    def look() -> tuple[str, float, float]:
+        (task,) = bar.tasks
+        return markup.render(task.description).plain, task.completed, task.total or 0
+
+    return following(look) if in_notebook() else _minutes(bar)
 
 
 @contextmanager
@@ -257,7 +293,7 @@ def predictions_table(
         if truths:
             answer = f"[{'green' if p.label == truths[i] else 'red'}]{answer}[/]"
         made.add_row(
-            escape(_short(p.query)),
+            escape(short(p.query)),
             *([escape(truths[i])] if truths else []),
             answer,
             f"{p.probability:.2f}",
@@ -273,7 +309,7 @@ def _notes(predictions: Sequence[Prediction]) -> list[str]:
     about: dict[str, list[str]] = {}
     for p in predictions:
         for said in p.warnings:
-            about.setdefault(said, []).append(_short(p.query))
+            about.setdefault(said, []).append(short(p.query))
     notes = []
     for said, clips in about.items():
         named = ", ".join(clips[:_NAMED])
@@ -294,21 +330,11 @@ def answer_row(query: object, answer: Prediction | A2M2Error) -> dict[str, Any]:
 
 def flat(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Such rows for CSV: one column per class."""
-    found = []
-    for answer in rows:
-        row = dict(answer)
-        scores = row.pop("scores", {})
-        found.append(row)
-        if "error" in row:
-            continue
-        row.pop("prompts", None)
-        row["frames"] = " ".join(map(str, row["frames"]))
-        row["warnings"] = "; ".join(row["warnings"])
-        row["error"] = ""
-        row.update({f"score:{name}": scores[name] for name in sorted(scores)})
-    return found
+    from a2m2_zoo.recognition.prediction import flat_row
+
+    return [flat_row(row) for row in rows]
 
 
-def _short(path: str, width: int = 48) -> str:
+def short(path: str, width: int = 48) -> str:
     """The end of a long path, which tells more than its start."""
     return path if len(path) <= width else "..." + path[-(width - 3) :].lstrip(os.sep)

@@ -17,6 +17,7 @@ from a2m2_zoo.errors import FetchError
 if TYPE_CHECKING:
     from a2m2_zoo.zoo.pull import File
 
+_REPAIR = "installing the package, or copying the model, again"
 _STYLES = {"ok": "green", "damaged": "bold red"}
 
 
@@ -69,7 +70,8 @@ def verify(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...", help="Models, backbones or hf-hub: names; all if none."
+            metavar="[NAME]...",
+            help="Models, backbones, hf-hub: names, or checkpoints and folders with one; all if none.",
         ),
     ] = None,
     json: options.JsonOption = False,
@@ -86,10 +88,11 @@ def verify(
     _show(files, json=json, states=True)
     unsound = [file for file in files if not file.sound]
     for file in unsound:
+        if file.fault is not None:
+            output.complain(file.fault)
+            continue
         what = f"has sha256 {file.sha256}" if file.sha256 else "is missing"
-        repair = (
-            "`a2m2 models pull NAME --force`" if file.remote else "installing the package again"
-        )
+        repair = "`a2m2 models pull NAME --force`" if file.remote else _REPAIR
         output.complain(
             f"{str(file.path or file.source)!r} {what} where {file.announced} was announced; "
             f"{repair} mends it"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from a2m2_zoo._utils.printable import printable
+from a2m2_zoo._utils.remote.addresses import place
 from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import A2M2Error, SaveError, VideoError
-from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.model import Model
@@ -51,9 +51,15 @@ class Windows:
 
 @dataclass(frozen=True, kw_only=True)
 class Segments(options.Answers):
-    """How segments are written."""
+    """How segments are written, and what else is made of them."""
 
     srt: Annotated[bool, typer.Option("--srt", help="Write subtitles to stdout.")] = False
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw scores, segments and frames over time.")
+    ] = None
+    cut: Annotated[
+        Path | None, typer.Option("--cut", help="Write every segment as a clip into this folder.")
+    ] = None
 
     @property
     def form(self) -> options.Form:
@@ -65,20 +71,21 @@ class Segments(options.Answers):
 
 @grouped
 def spot(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video of any length.")],
+    video: Annotated[
+        str,
+        typer.Argument(
+            metavar="VIDEO", help="A video of any length, its address, or that of a stream."
+        ),
+    ],
     supports: options.SupportsOption,
     *,
-    model: options.ModelOption = DEFAULT_MODEL,
+    model: options.BankModelOption = None,
     windows: Windows,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="Draw scores, segments and frames over time.")
-    ] = None,
-    cut: Annotated[
-        Path | None, typer.Option("--cut", help="Write every segment as a clip into this folder.")
-    ] = None,
+    pose: options.PoseOption = True,
     machine: options.Machine,
     workers: options.WorkersOption = None,
     answers: Segments,
+    reconnect: options.ReconnectOption = 30.0,
     max_megapixels: options.MegapixelsOption = 16.0,
 ) -> None:
     """Find when the actions of the supports happen in a video.
@@ -87,22 +94,27 @@ def spot(
 
     What was found before an end that came early is given.
     """
-    form = answers.form
+    form, plot, cut = answers.form, answers.plot, answers.cut
+    from a2m2_zoo.video import Limits
+
+    limits = Limits(megapixels=max_megapixels)
+    streamed, closed = _looked_at(video, limits)
+    if streamed and (plot is not None or cut is not None):
+        raise typer.BadParameter(
+            "--plot and --cut read the video again, and a stream is read once; record it, or leave them out"
+        )
     if plot is not None:
-        from a2m2_zoo.report.explain import check_ready
+        from a2m2_zoo.report.picture import check_ready
 
         check_ready(plot)
     if cut is not None:
         _make_folder(cut)
-    from a2m2_zoo.video import Limits
-
-    limits = Limits(megapixels=max_megapixels)
-    if (closed := _cannot_open(video, limits)) is not None:
+    if closed is not None:
         output.complain(closed)
         if form is not options.Form.TABLE:
             show(video, [], None, form, error=closed)
         raise typer.Exit(FAILED)
-    recogniser = options.open_model(model, machine.device, pose=False)
+    recogniser = options.open_model_for(model, supports, machine, pose=pose)
     from a2m2_zoo.spotting import iter_spot
 
     bank, broken = read_supports(supports, recogniser, workers=workers, limits=limits)
@@ -114,6 +126,7 @@ def spot(
             video,
             bank,
             model=recogniser,
+            patience=reconnect,
             **asdict(windows),
             limits=limits,
             on_windows=scored.extend if plot is not None else None,
@@ -142,6 +155,7 @@ def spot(
         with output.progress("cutting", sum(s.known for s in found)) as bar:
             for _ in cut_segments(video, found, cut, limits=limits):
                 bar.advance(bar.task_ids[0])
+        output.wrote(cut, "clips")
     if isinstance(stopped, str):
         raise typer.Exit(signals.exit_code())
     if stopped is not None or broken:
@@ -149,7 +163,7 @@ def spot(
 
 
 def show(
-    video: Path,
+    video: str,
     segments: list[Segment],
     model: Model | None,
     form: options.Form,
@@ -163,7 +177,7 @@ def show(
         given = {} if model is None else {"model": model.id}
         output.write_json({"video": str(video), **given, "segments": rows, **failure})
     elif form is options.Form.CSV:
-        names = ("start", "end", "label", "score", "known")
+        names = ("start", "end", "label", "probability", "known")
         output.write_csv([*rows, *([failure] if failure else [])], names)
     else:
         made = output.table(
@@ -173,7 +187,7 @@ def show(
             name = (
                 f"[bold]{output.escape(segment.label)}[/]" if segment.known else "[dim]unknown[/]"
             )
-            score = f"{segment.score:.2f}" if segment.known else ""
+            score = f"{segment.probability:.2f}" if segment.known else ""
             made.add_row(clock(segment.start), clock(segment.end), name, score)
         output.stdout().print(made)
 
@@ -195,13 +209,14 @@ def subtitles(segments: list[Segment]) -> str:
     """The known segments as SubRip subtitles."""
     blocks = []
     for number, segment in enumerate((s for s in segments if s.known), start=1):
-        times = " --> ".join(_stamp(at) for at in (segment.start, segment.end))
+        times = " --> ".join(stamp(at) for at in (segment.start, segment.end))
         label = printable(" ".join(segment.label.split())).replace("-->", "->")
-        blocks.append(f"{number}\n{times}\n{label} ({segment.score:.2f})\n\n")
+        blocks.append(f"{number}\n{times}\n{label} ({segment.probability:.2f})\n\n")
     return "".join(blocks)
 
 
-def _stamp(seconds: float) -> str:
+def stamp(seconds: float) -> str:
+    """A time as subtitles have it."""
     thousandths = round(1000 * seconds)
     minutes, thousandths = divmod(thousandths, 60_000)
     hours, minutes = divmod(minutes, 60)
@@ -209,15 +224,18 @@ def _stamp(seconds: float) -> str:
     return f"{hours:02d}:{minutes:02d}:{whole:02d},{part:03d}"
 
 
-def _cannot_open(video: Path, limits: Limits) -> VideoError | None:
-    """Why the video cannot be opened, which is known before a model and supports are loaded."""
+def _looked_at(video: str, limits: Limits) -> tuple[bool, VideoError | None]:
+    """Whether it is a stream, and why a video cannot be opened: known before a model is loaded."""
+    from a2m2_zoo.spotting.network import is_stream
     from a2m2_zoo.spotting.sources import open_video_file
 
     try:
+        if is_stream(video):
+            return True, None
         open_video_file(video, limits).close()
     except VideoError as error:
-        return error
-    return None
+        return False, error
+    return False, None
 
 
 def _make_folder(folder: Path) -> None:
@@ -231,7 +249,7 @@ def _make_folder(folder: Path) -> None:
 
 def _draw(
     plot: Path,
-    video: Path,
+    video: str,
     segments: list[Segment],
     windows: list[Window],
     names: tuple[str, ...],
@@ -244,7 +262,7 @@ def _draw(
         windows,
         names,
         plot,
-        title=video.name,
+        title=place(video).name,
         strip=frames_of(video, megapixels=limits.megapixels),
     )
-    output.say(f"picture: {plot}", whole=True, to=output.stderr)
+    output.wrote(plot, "picture")

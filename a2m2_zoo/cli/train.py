@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import enum
 import os
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from a2m2_zoo._utils.files import check_file, exists, is_folder
+from a2m2_zoo._utils.files import is_folder
+from a2m2_zoo._utils.printable import escaped_json
 from a2m2_zoo.cli import compare as shared
 from a2m2_zoo.cli import options, output, signals
 from a2m2_zoo.cli.grouped import grouped
-from a2m2_zoo.errors import ArgumentError, SaveError
+from a2m2_zoo.cli.train_data import check, chosen
+from a2m2_zoo.cli.train_report import complain, report
+from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -28,6 +31,13 @@ if TYPE_CHECKING:
 
 _MODEL = "model.safetensors"  # what a run's folder gets in the end
 _TUNED = 0.1  # the backbone's learning rate as a share of the head's, if nobody says
+
+
+class HoldOut(str, enum.Enum):
+    """What is held out."""
+
+    CLASSES = "classes"
+    CLIPS = "clips"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +58,25 @@ class Clips:
         typer.Option("--validation", help="A folder like DATA with other classes."),
     ] = None
     share: Annotated[
-        float,
-        typer.Option("--hold-out", min=0, max=0.9, help="Share of DATA's classes to validate on."),
-    ] = 0.2
+        float | None,
+        typer.Option(
+            "--hold-out",
+            min=0,
+            max=0.9,
+            help="Share of DATA's classes to validate on.",
+            show_default="0.2; 0.4 with the recipe small",
+        ),
+    ] = None
+    by: Annotated[
+        HoldOut | None,
+        typer.Option(
+            "--hold-out-by",
+            metavar="classes|clips",
+            help="With the recipe small: hold out some classes (is it better for new actions?) or some clips "
+            "of every class (for these?).",
+            show_default="classes, from 8 on",
+        ),
+    ] = None
     list_file: shared.ListOption = None
     benchmark: shared.BenchmarkOption = None
     cache: shared.CacheOption = None
@@ -70,7 +96,11 @@ class Beginning:
     ] = None
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help="A recipe, such as molo-resnet50-ssv2-small or a2m2-lite0."),
+        typer.Option(
+            "--recipe",
+            help="A recipe, such as small, a2m2-lite0 or molo-resnet50-ssv2-small.",
+            show_default="small, if DATA is and nothing else is asked for",
+        ),
     ] = None
     model: Annotated[
         str,
@@ -90,6 +120,15 @@ class Beginning:
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Of the optimiser.", show_default="2000")
     ] = None
+    way: Annotated[
+        int | None, typer.Option("--way", min=2, help="Classes per episode.", show_default="5")
+    ] = None
+    shot: Annotated[
+        int | None, typer.Option("--shot", min=1, help="Supports per class.", show_default="1")
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Same seed, same run.", show_default="0")
+    ] = None
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,18 +141,21 @@ class Beginning:
 class Place:
     """Where it is computed, and where it goes."""
 
-    out: Annotated[Path, typer.Option("--out", help="A folder for the run and its model.")]
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", help="A folder for the run and its model."),
+    ]
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, to the last bit.")
     ] = False
     device: options.DeviceOption = "auto"
+    runtime: options.RuntimeOption = options.Runtime.TORCH
     threads: options.ThreadsOption = None
+    imports: options.ImportOption = None
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Insist on TensorBoard's files.")
     ] = False
-    json: Annotated[Path | None, typer.Option("--json", help="Write the receipt; - is stdout.")] = (
-        None
-    )
+    json: options.JsonOption = False
 
 
 @grouped
@@ -124,12 +166,12 @@ def train(clips: Clips, beginning: Beginning, place: Place) -> None:
 
     Exit code 0: trained; 2: the call is wrong; 130: stopped by Ctrl-C, saved; 143: the same by SIGTERM.
     """
-    given = _settings(beginning.settings or [], steps=beginning.steps)
-    _check(clips, beginning, place)
-    split = None if clips.data is None else _split(clips.data, clips, seed=given.get("seed", 0))
+    check(clips, beginning)
+    beginning, given, split = chosen(clips, beginning, _settings(beginning))
     start = _start(beginning, place.device, given)
     if beginning.tune_backbone and not start.config.backbone_lr:
         start = _tuned(start)
+    start = _on_runtime(start, place.runtime, drawn=split is None)
     if place.threads is not None:
         import torch
 
@@ -145,42 +187,13 @@ def train(clips: Clips, beginning: Beginning, place: Place) -> None:
         if found.signal:
             signals.note(found.signal)
         raise typer.Exit(signals.exit_code())
-    if place.json is not None:
+    what: dict[str, Any] = {"held": "clips" if split is not None and split.same else "classes"}
+    complain(found, place.out / _MODEL, cautious=start.cautious, **what)
+    if place.json:
         receipt = (place.out / "receipt.json").read_text(encoding="utf-8")
-        shared.write_result(place.json, receipt.rstrip())
-    if place.json != Path("-"):
-        _report(found, place.out / _MODEL, clips.validation)
-
-
-def _check(clips: Clips, beginning: Beginning, place: Place) -> None:
-    """Refuse options that contradict each other, before anything is read."""
-    if beginning.recipe is not None and (beginning.method is not None or beginning.from_scratch):
-        raise ArgumentError("--recipe names its own method and its own start; leave those out")
-    if beginning.recipe is None and beginning.backbone_weights is not None:
-        raise ArgumentError("--backbone-weights is for --recipe; --model brings its own backbone")
-    if clips.data is None:
-        _check_drawn(clips, beginning.recipe)
-    if place.json is not None and place.json != Path("-"):
-        if not is_folder(place.json.parent):
-            raise SaveError(
-                f"cannot write {str(place.json)!r}: its folder does not exist; make it first"
-            )
-        check_file(place.json)
-
-
-def _check_drawn(clips: Clips, recipe: str | None) -> None:
-    """Refuse to go without DATA, unless the recipe draws its own."""
-    from a2m2_zoo.training.recipes import recipe as find_recipe
-
-    if recipe is None or find_recipe(recipe).generated is None:
-        raise ArgumentError(
-            "DATA is missing; give a folder with one folder of clips per class (--recipe a2m2-lite0 alone "
-            "draws its own)"
-        )
-    if clips.validation or clips.list_file or clips.benchmark:
-        raise ArgumentError(
-            "--validation, --list and --benchmark go with DATA; give it, or leave them out"
-        )
+        output.put(escaped_json(receipt.rstrip()) + "\n")
+    else:
+        report(found, place.out / _MODEL, validation=clips.validation, **what)
 
 
 def _run(start: Start, split: Split | None, clips: Clips, place: Place) -> tuple[Trained, bool]:
@@ -215,60 +228,60 @@ def _run(start: Start, split: Split | None, clips: Clips, place: Place) -> tuple
         return found, ranks.first
 
 
-def _settings(pairs: list[str], *, steps: int | None) -> dict[str, Any]:
+def _settings(beginning: Beginning) -> dict[str, Any]:
     from a2m2_zoo.training.start import read_settings
 
-    given = read_settings(pairs)
-    if steps is not None:
-        given["steps"] = steps
+    given = read_settings(beginning.settings or [])
+    for name in ("steps", "way", "shot", "seed"):
+        value = getattr(beginning, name)
+        if value is not None and given.setdefault(name, value) != value:
+            raise ArgumentError(f"--{name} {value} and --set {name}={given[name]}; give one")
     if isinstance(given.get("steps"), int):  # a warm-up that was not asked for must fit in
         given.setdefault("warmup", min(100, given["steps"] // 10))
     return given
 
 
-def _split(data: Path, clips: Clips, *, seed: Any) -> Split:
-    """Training and held-out classes: of two folders, of a benchmark's splits, or of one folder."""
-    from a2m2_zoo.data.lists import Listing, open_dataset
-    from a2m2_zoo.training.dataset import Split, hold_out
-
-    validation, list_file, benchmark = clips.validation, clips.list_file, clips.benchmark
-    official = list_file is not None or benchmark is not None
-    one = list_file is not None and exists(list_file) and not is_folder(list_file)
-    if one and validation is None:
-        raise ArgumentError(
-            "--list names one file; give the folder that holds the lists of train and val, or --validation"
-        )
-
-    def opened(folder: Path, split: str) -> Listing:
-        found = open_dataset(folder, list_file=list_file, benchmark=benchmark, split=split)
-        if found.missing:
-            output.complain(f"{len(found.missing)} listed {split} videos are not there")
-        return found
-
-    train = opened(data, "train").classes
-    if validation is not None:
-        return Split(train, open_dataset(validation).classes)
-    if official:
-        return Split(train, opened(data, "val").classes)
-    return hold_out(train, clips.share, seed=seed if isinstance(seed, int) else 0)
-
-
 def _start(given: Beginning, device: str, settings: dict[str, Any]) -> Start:
+    from a2m2_zoo.training.recipes import recipe as find_recipe
     from a2m2_zoo.training.start import from_model, from_recipe
 
     chosen = _own_device(device)
-    if given.recipe is not None:
-        weights = given.backbone_weights
+    weights = given.backbone_weights
+    if given.recipe is not None and (weights is not None or not find_recipe(given.recipe).cautious):
         return from_recipe(given.recipe, weights=weights, settings=settings).to(chosen)
-    recogniser = options.open_model(given.model, str(chosen))
+    recogniser = options.open_model(given.model, options.Machine(device=str(chosen)))
     path = Path(given.model)
     return from_model(
         recogniser,
         folder=path if is_folder(path) else path.parent,
         method=given.method,
         from_scratch=given.from_scratch,
+        recipe=given.recipe,
         settings=settings,
     ).to(chosen)
+
+
+def _on_runtime(start: Start, runtime: options.Runtime, *, drawn: bool) -> Start:
+    """With what computes the backbone, where clips go through it once."""
+    from a2m2_zoo.backbones.onnx_run import with_runtime
+
+    reason = (
+        "the classes are drawn"
+        if drawn
+        else "the backbone is tuned"
+        if start.config.backbone_lr > 0
+        else "clips are augmented"
+        if start.augment is not None
+        else None
+    )
+    if reason is None:
+        return replace(start, backbone=with_runtime(start.backbone, runtime.value))
+    if runtime is options.Runtime.ONNXRUNTIME:
+        raise ArgumentError(
+            f"--runtime onnxruntime encodes each clip of DATA once, for a backbone that stays as it is, and "
+            f"{reason}; leave it out"
+        )
+    return start
 
 
 def _own_device(device: str) -> torch.device:
@@ -284,31 +297,8 @@ def _own_device(device: str) -> torch.device:
 
 
 def _tuned(start: Start) -> Start:
-    from dataclasses import replace
-
     config = replace(start.config, backbone_lr=start.config.lr * _TUNED)
     return replace(start, config=config)
-
-
-def _report(found: Trained, model: Path, validation: Path | None) -> None:
-    if found.best_accuracy is None:
-        lines = [f"{found.step} steps, no held-out classes to measure them on"]
-    else:
-        first = [value for name, value in found.curve[0].items() if name != "step"]
-        lines = [
-            f"{found.best_accuracy:.1f} % on held-out classes at step {found.best_step} of {found.step} "
-            f"(before training {sum(first) / len(first):.1f} %)"
-        ]
-    if found.skipped:
-        lines.append(f"{found.skipped} steps were skipped: a number was not finite")
-    seen = "FOLDER_OF_NEW_CLASSES" if validation is None else shlex.quote(str(validation))
-    file = shlex.quote(str(model))
-    lines += [
-        f"saved {model}",
-        f"  a2m2 evaluate {seen} --model {file}",
-        f"  a2m2 classify CLIP --supports FOLDER --model {file}",
-    ]
-    output.say(*lines, whole=True)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,10 +14,11 @@ from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.cli.spot import Windows, clock
 from a2m2_zoo.errors import VideoError
-from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from a2m2_zoo.spotting import Segment, Window
+
+_LATE = 3.0  # seconds behind the stream from which on it is said; the first windows take longer than others
 
 
 @grouped
@@ -24,15 +26,19 @@ def watch(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="A camera's index or name, a named pipe, or a video file."
+            metavar="SOURCE",
+            help="A camera's index or name, a named pipe, a video file, or an address: rtsp://, udp://, "
+            "http(s)://, s3:// ...",
         ),
     ],
     supports: options.SupportsOption,
     *,
-    model: options.ModelOption = DEFAULT_MODEL,
+    model: options.BankModelOption = None,
     windows: Windows,
+    pose: options.PoseOption = True,
     machine: options.Machine,
     workers: options.WorkersOption = None,
+    reconnect: options.ReconnectOption = 30.0,
     json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object a line to stdout.")
     ] = False,
@@ -45,9 +51,9 @@ def watch(
     from a2m2_zoo.video import Limits
 
     limits = Limits(megapixels=max_megapixels)
-    recogniser = options.open_model(model, machine.device, pose=False)
+    recogniser = options.open_model_for(model, supports, machine, pose=pose)
     from a2m2_zoo.spotting import Stream
-    from a2m2_zoo.spotting.sources import open_live, paced
+    from a2m2_zoo.spotting.sources import Lag, open_live, paced
 
     bank, broken = read_supports(supports, recogniser, workers=workers, limits=limits)
     with output.stderr.status("waiting for the first frames") as line:
@@ -59,11 +65,18 @@ def watch(
 
         stream = Stream(recogniser, bank, **asdict(windows), limits=limits, on_windows=live)
         stopped: VideoError | None = None
-        ended = 0
+        ended, lag, late = 0, Lag(), False
         try:
-            opened, own_pace = open_live(source, limits)
+            opened, own_pace = open_live(source, limits, patience=reconnect)
             for frame, at in opened if own_pace else paced(opened):
+                begun = monotonic()
                 _print(stream.push(frame, at), json=json)
+                if lag.add(monotonic() - begun, at) > _LATE and not late:
+                    late = True
+                    output.complain(
+                        "this machine is slower than the stream, answers come late: take longer windows "
+                        f"(--window){' or --no-pose' if pose else ''}"
+                    )
                 if output.lost():
                     break
         except KeyboardInterrupt:
@@ -84,7 +97,7 @@ def _print(segments: Iterable[Segment], *, json: bool) -> None:
         if json:
             output.write_json(segment.to_dict(), indent=None)
             continue
-        name = f"[bold]{output.escape(segment.label)}[/] {segment.score:.2f}"
+        name = f"[bold]{output.escape(segment.label)}[/] {segment.probability:.2f}"
         text = name if segment.known else "[dim]unknown[/]"
         span = f"{clock(segment.start):>9} - {clock(segment.end):>9}"
         output.stdout().print(f"{span}  {text}", highlight=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path, PurePosixPath
 
 from a2m2_zoo._utils.files import is_folder
 from a2m2_zoo.data.benchmarks import fold
 from a2m2_zoo.data.index import VIDEO_SUFFIXES, is_frame_folder
 from a2m2_zoo.errors import VideoNotFoundError
+from a2m2_zoo.video.folders import entries_of
 
 # Of two encodings of one clip, the same on every machine.
 _ORDER = {suffix: i for i, suffix in enumerate([".mp4", ".webm", ".mkv", ".avi"])}
@@ -105,10 +105,4 @@ def _rank(name: str) -> int:
 
 def _scan(folder: Path) -> list[tuple[str, bool]]:
     """What lies in a folder, and whether it is a folder, sorted by name."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((entry.name, entry.is_dir()) for entry in entries)
-    except OSError as error:
-        raise VideoNotFoundError(
-            f"cannot list the folder {str(folder)!r}: {error.strerror or error}"
-        ) from error
+    return [(name, is_folder) for name, is_folder, _ in entries_of(folder)]

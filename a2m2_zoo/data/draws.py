@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from a2m2_zoo._utils.typing import Int
+from a2m2_zoo._utils.typing import Bool, Int
 from a2m2_zoo.data.plans import EpisodeForm, EpisodePlan
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 
@@ -66,6 +66,7 @@ def draw_episodes(
     form: EpisodeForm,
     *,
     sources: Int[Tensor, " n"] | None = None,
+    asked: Bool[Tensor, " n"] | None = None,
 ) -> Draw:
     """Which clips each episode holds: a pure function of the arguments.
 
@@ -74,11 +75,15 @@ def draw_episodes(
         form: The episodes' sizes, how many, and the seed.
         sources: Number of the recording or the person that each clip is of. No source then stands on both
             sides of an episode: what clips of one recording share is no action. The official plan without.
+        asked: Which clips are queries; all others are supports, and each class has enough of both. Instead of
+            ``sources``.
 
     Raises:
         EpisodeError: Too few classes or clips, or too few sources to keep both sides apart.
         ArgumentError: There is not one source for each clip.
     """
+    if asked is not None:
+        return _between(labels, asked, form)
     counts = labels.bincount()
     plan = form.plan(counts.tolist())
     if sources is not None:
@@ -93,6 +98,43 @@ def draw_episodes(
         order[first + torch.from_numpy(drawn.query)].flatten(1),
         torch.arange(form.way).repeat_interleave(form.shot),
         torch.arange(form.way).repeat_interleave(form.query),
+    )
+
+
+def _between(labels: Int[Tensor, " n"], asked: Bool[Tensor, " n"], form: EpisodeForm) -> Draw:
+    """Episodes whose queries are among the clips that are asked about, and whose supports are not."""
+    classes = range(int(labels.max()) + 1)
+    supports, queries = (
+        [np.flatnonzero(((asked == side) & (labels == c)).numpy()) for c in classes]
+        for side in (False, True)
+    )
+    fewest = min(map(len, supports)), min(map(len, queries))
+    if fewest[0] < form.shot or fewest[1] < form.query or form.way > len(classes):
+        raise EpisodeError(
+            f"{form.way}-way {form.shot}-shot episodes with {form.query} query clip(s) need so many of each "
+            f"class; there are {len(classes)} classes, with {fewest[0]} supports and {fewest[1]} queries at "
+            "least; lower way or shot, or give more clips"
+        )
+    found = []
+    for episode in range(form.episodes):
+        rng = np.random.default_rng((abs(form.seed), episode))
+        chosen = rng.permutation(len(classes))[: form.way]
+        found.append(
+            (
+                chosen,
+                np.concatenate([rng.permutation(supports[c])[: form.shot] for c in chosen]),
+                np.concatenate([rng.permutation(queries[c])[: form.query] for c in chosen]),
+            )
+        )
+    drawn = (torch.from_numpy(np.stack(part)) for part in zip(*found, strict=True))
+    of_classes, support, query = drawn
+    ways = torch.arange(form.way)
+    return Draw(
+        of_classes,
+        support,
+        query,
+        ways.repeat_interleave(form.shot),
+        ways.repeat_interleave(form.query),
     )
 
 

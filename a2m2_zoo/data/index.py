@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 import unicodedata
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from a2m2_zoo._utils.arguments import remote
+from a2m2_zoo._utils.files import exists
 from a2m2_zoo._utils.printable import printable
+from a2m2_zoo._utils.remote.addresses import RemotePath, place
 from a2m2_zoo.errors import EpisodeError, VideoNotFoundError
 from a2m2_zoo.video.folders import (
     AGAIN,
@@ -85,13 +88,25 @@ def find_clips(path: str | os.PathLike[str]) -> FoundClips:
     ``a2m2 classify FOLDER`` and ``classify(FOLDER, ...)`` answer these clips in this order.
 
     Args:
-        path: A folder of clips. Of a video file, a folder of frames or something that is not there, it is
-            the only clip.
+        path: A folder of clips, the address of one, or a pattern of paths with ``*``, ``?`` or ``[...]``
+            (``**`` for any depth) that stands for what it matches, by name. Of a video file, a folder of
+            frames or something that is not there, it is the only clip.
 
     Raises:
-        VideoNotFoundError: The folder cannot be listed.
+        VideoNotFoundError: The folder cannot be listed, or the pattern matches nothing.
     """
-    root, reader = Path(path), Reader()
+    root = place(path)
+    if (matches := _matches(root)) is None:
+        return _behind(root)
+    inside = [_behind(match) for match in matches]
+    once = _once(list(dict.fromkeys(clip for found in inside for clip in found.clips)))
+    left_out = [one for found in inside for one in found.left_out]
+    return FoundClips(once.clips, (*left_out, *once.left_out))
+
+
+def _behind(root: Path) -> FoundClips:
+    """The clips in a folder at any depth, or the path itself where it is one clip."""
+    reader = Reader()
     if not is_folder(root) or reader.is_frame_folder(root):
         return FoundClips((root,))
     return _walk(root, reader)
@@ -132,10 +147,15 @@ def find_classes(root: str | os.PathLike[str]) -> FoundClasses:
         VideoNotFoundError: ``root`` is not a folder, or one in it cannot be listed.
         EpisodeError: It holds no class, or two classes share a name.
     """
-    root, reader = Path(root), Reader()
+    root, reader = place(root), Reader()
     if not is_folder(root):
         if hint := remote(str(root)):
             raise VideoNotFoundError(f"{str(root)!r}: {hint}")
+        if isinstance(root, RemotePath):
+            raise VideoNotFoundError(
+                f"{str(root)!r} is not a folder of a bucket; expected one folder per class with its clips "
+                "inside (web servers have no folders: give a bank, or a mapping {class: [clips]})"
+            )
         raise VideoNotFoundError(
             f"{str(root)!r} is not a folder; expected one folder per class with its clips inside"
         )
@@ -202,6 +222,19 @@ def check_class_names(names: Iterable[str]) -> None:
         seen[key] = name
 
 
+def _matches(path: Path) -> list[Path] | None:
+    """What a pattern matches, by name; None for the name of a file, or of none."""
+    text = str(path)
+    if isinstance(path, RemotePath) or not glob.has_magic(text) or exists(text):
+        return None
+    found = sorted(glob.iglob(text, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute one
+    if not found:
+        raise VideoNotFoundError(
+            f"{printable(text)}: no such file or folder, and nothing matches it as a pattern: check the path"
+        )
+    return list(map(Path, found))
+
+
 def _walk(root: Path, reader: Reader) -> FoundClips:
     """The clips under ``root``, what lies in it by its own path, so where links lead comes last."""
     top, seen = Path(os.path.realpath(root)), set[str]()
@@ -266,7 +299,7 @@ def clips_inside(query: object) -> Sequence[Path] | None:
     if not isinstance(query, (str, os.PathLike)) or not os.fspath(query):
         return None
     found = find_clips(query)
-    if found.clips == (Path(query),):
+    if found.clips == (place(query),):
         return None
     name_left_out(query, found.left_out)
     if not found.clips:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from a2m2_zoo._utils.files import is_folder
+from a2m2_zoo._utils.remote.addresses import place
 from a2m2_zoo.data import _list_format as form
 from a2m2_zoo.data import benchmarks
 from a2m2_zoo.data._finder import Finder, video_stem
@@ -83,11 +84,11 @@ def read_list(
             line is named by number.
         ArgumentError: There is no such benchmark or split.
     """
-    path = Path(path)
+    path = place(path)
     lines = form.read_lines(path)
     facts = None if benchmark is None else benchmarks.benchmark(benchmark)
     facts, split, names = form.identify(lines, path.name, facts, split)
-    finder = Finder(Path(root))
+    finder = Finder(place(root))
     clips: dict[str, list[Path]] = {name: [] for name in names.values()}
     listed: dict[str, list[str]] = {name: [] for name in names.values()}
     missing: list[str] = []
@@ -139,7 +140,7 @@ def open_dataset(
     benchmarks.known_split(split)
     if list_file is not None:
         return read_list(
-            _list_of(Path(list_file), split), root=data, benchmark=benchmark, split=split
+            _list_of(place(list_file), split), root=data, benchmark=benchmark, split=split
         )
     folders = class_folders(data)
     stems = {name: tuple(video_stem(c.name) for c in clips) for name, clips in folders.items()}

@@ -48,7 +48,7 @@ def known_baselines(model: Model) -> tuple[str, ...]:
     A head is left out only if its configuration cannot be made for any backbone.
     """
     controls = CONTROLS if isinstance(model.method, A2M2) else {}
-    others = [n for n, (_, config) in METHODS.items() if hasattr(config, "for_backbone")]
+    others = [n for n, (_, config) in METHODS.usable().items() if hasattr(config, "for_backbone")]
     return tuple(dict.fromkeys((model.method_name, *controls, *others)))
 
 
@@ -130,7 +130,7 @@ def _built(name: str, model: Model, seed: int) -> Method:
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        made: Method = kind(config.for_backbone(model.backbone, frames=model.preprocess.frames))
+        made: Method = kind(config.for_backbone(model.backbone, frames=model.steps))
     return made
 
 

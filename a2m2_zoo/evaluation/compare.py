@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from a2m2_zoo._utils.notebooks import Bar
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
 from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError
@@ -26,13 +27,14 @@ from a2m2_zoo.evaluation.statistics import (
 )
 from a2m2_zoo.features import FeatureCache, default_cache
 from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.zoo.choose import AnyModel, as_model
 
 _STANDARD = Protocol()
 
 
 @plain()
 def compare(
-    model: Model,
+    model: AnyModel,
     data: Mapping[str, Sequence[Path]],
     *,
     methods: Sequence[str] | None = None,
@@ -50,7 +52,7 @@ def compare(
     named in ``failures``.
 
     Args:
-        model: Its backbone and preprocessing serve all methods.
+        model: A model, its name or path; its backbone and preprocessing serve all methods.
         data: Class name → clips.
         methods: Names that ``build_baseline`` takes; if None ``known_baselines``, less those that cannot
             stand on this backbone.
@@ -68,7 +70,8 @@ def compare(
         ModelNotFoundError: A method has an unknown name.
         EpisodeError: Too few classes have enough clips.
     """
-    tell: Progress = progress or (lambda *_: None)
+    model = as_model(model)
+    tell: Progress = progress or Bar()
     baselines, refused = _baselines(model, methods, seed=protocol.seed)
     enough, short = _with_enough(data, protocol)
     features = FeatureCache(
@@ -234,6 +237,7 @@ def _receipt(
             "weights_hash": model.weights_hash,
             "backbone": model.backbone_name,
             "backbone_hash": model.backbone_hash,
+            "runtime": model.runtime,
             "preprocess": model.preprocess.to_dict(),
         },
         "data": {

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from a2m2_zoo._utils.notebooks import Bar
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
 from a2m2_zoo.backbones import Features
@@ -32,7 +33,7 @@ from a2m2_zoo.evaluation.warps import KINDS, instants, looked_at
 from a2m2_zoo.features import FeatureCache, default_cache
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import Descriptors, Method, concatenate
-from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.zoo.choose import AnyModel, as_model
 
 #: Frames of the dense grid a clip is encoded on.
 DENSE = 32
@@ -161,7 +162,7 @@ class Misalignment:
 
 @plain()
 def measure_misalignment(
-    model: Model,
+    model: AnyModel,
     data: str | Path,
     *,
     kinds: Sequence[str] = tuple(KINDS),
@@ -174,7 +175,7 @@ def measure_misalignment(
     """Accuracy of the model's alignment and of its fixed controls against misalignment of the queries.
 
     Args:
-        model: A model with an A²M² head.
+        model: A model with an A²M² head, its name or path.
         data: A folder with one folder of clips per class.
         kinds: Keys of ``KINDS``.
         amounts: Parts of the clip, 0 to less than 1.
@@ -184,19 +185,26 @@ def measure_misalignment(
         progress: Told of every step: what is done, how much of it, how much there is.
 
     Raises:
-        ArgumentError: The model has another head, a kind is unknown, or an amount is no part of a clip.
+        ArgumentError: The model has another head or mixes frames, a kind is unknown, or an amount is no part
+            of a clip.
         EpisodeError: Too few classes or clips.
         VideoError: A clip cannot be read.
     """
+    model = as_model(model)
     if not isinstance(model.method, A2M2):
         raise ArgumentError(
             f"{model.id!r} has a {model.method_name} head, whose alignment has no controls; give a model "
             "with an A2M2 head"
         )
+    if model.backbone.mixes_frames:
+        raise ArgumentError(
+            f"{model.backbone_name} mixes the frames of a clip, and this moves frames that were encoded one "
+            "by one; give a model on a backbone over pictures"
+        )
     for kind in kinds:
         for amount in amounts:
             instants(1, 1, kind=kind, amount=amount, seed=form.seed)
-    tell = progress or (lambda *_: None)
+    tell = progress or Bar()
     classes = class_folders(data)
     clips, labels = labelled(classes)
     draw = draw_episodes(labels, form)
@@ -236,6 +244,7 @@ def measure_misalignment(
             "a2m2_zoo": __version__,
             "model": model.id,
             "weights_hash": model.weights_hash,
+            "runtime": model.runtime,
             "data": name,
             "classes": len(classes),
             "clips": len(clips),

@@ -26,7 +26,6 @@ from a2m2_zoo.evaluation.statistics import (
 )
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod, as_pairwise
 from a2m2_zoo.recognition.model import Model
-from a2m2_zoo.recognition.rejection import shipped_table
 from a2m2_zoo.recognition.support_set import SupportSet
 
 #: Share of the known queries that is answered where ``OpenFigures.accuracy_answered`` is measured.
@@ -176,16 +175,40 @@ def evaluate_open(
     """
     draw = draw_open(labels, form)
     pairwise = as_pairwise(method)
-    if model is None or shipped_table(model.weights_hash) is None or pairwise is None:
+    if model is None or model.table is None or pairwise is None:
         logits = score_draw(method, descriptors, draw, workers=workers, progress=progress).double()
         best, answer = logits.max(-1)
         return OpenOutcome(draw, _right(answer, draw), best.numpy(), best.numpy(), False)
     pairs, among = pairs_of(pairwise, descriptors, draw, workers=workers, progress=progress)
     supports = SupportSet.of(model, among, draw.labels, way=form.way)
     known = supports.known(pairs)
-    assert known is not None  # the model has a table and its pairs are at hand
+    if known is None:  # its table is for other numbers of supports
+        return evaluate_open(method, descriptors, labels, form=form, workers=workers)
     best, answer = supports.probabilities(supports.logits(pairs)).max(-1)
     return OpenOutcome(draw, _right(answer, draw), known.numpy(), (known * best).numpy(), True)
+
+
+def open_features(
+    method: PairwiseMethod, descriptors: Descriptors, labels: Int[Tensor, " n"], form: EpisodeForm
+) -> tuple[Float[Tensor, "m f"], Float[Tensor, " m"]]:
+    """What says of queries whether they are of any of the classes, and whether they are: 1 or 0.
+
+    What weights of rejection are fitted to, see ``recognition.rejection.fit_table_row``.
+
+    Args:
+        method: The method that made the descriptors.
+        descriptors: Descriptors of all N clips.
+        labels: Class of each clip, 0..C-1.
+        form: The episodes, as ``draw_open`` takes them.
+
+    Raises:
+        EpisodeError: Fewer than 2·way classes, or too few clips.
+    """
+    draw = draw_open(labels, form)
+    queries, among = pairs_of(method, descriptors, draw)
+    supports = SupportSet(among, draw.labels, form.way, {1: 1.0}, None, method.rule or "mean")
+    known = (draw.truth < form.way).double().repeat(len(draw))
+    return supports.features(queries).flatten(0, 1), known
 
 
 def _right(answer: Tensor, draw: Draw) -> np.ndarray:

@@ -25,8 +25,8 @@ from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.statistics import expected_calibration_error, mean_interval
 from a2m2_zoo.methods.base import Descriptors, Method, PairwiseMethod, as_pairwise, take
 from a2m2_zoo.methods.rules import fit_rule
-from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.support_set import SupportSet
+from a2m2_zoo.zoo.choose import AnyModel, as_model
 
 #: Called with how much is done and how much there is.
 Progress = Callable[[int, int], None]
@@ -106,7 +106,7 @@ def score_draw(
 
 @plain()
 def evaluate(
-    model: Model,
+    model: AnyModel,
     descriptors: Descriptors,
     labels: Int[Tensor, " n"],
     *,
@@ -119,7 +119,7 @@ def evaluate(
     """Run episodes over clips that ``Model.encode`` has encoded, probabilities included.
 
     Args:
-        model: The model that made the descriptors.
+        model: The model that made the descriptors, its name or path.
         descriptors: Descriptors of all N clips.
         labels: Class of each clip, 0..C-1, each at least ``shot + query`` times.
         form: The episodes' sizes, how many, and the seed: 10,000 of 5-way 1-shot if not given.
@@ -133,6 +133,7 @@ def evaluate(
     Raises:
         EpisodeError: Too few classes or clips.
     """
+    model = as_model(model)
     draw = draw_episodes(labels, form, sources=sources)
     how: dict[str, Any] = {"workers": workers, "progress": progress}
     pairwise = as_pairwise(model.method)
@@ -165,11 +166,11 @@ def pair_scores(
     device = _device(method)
     every = {name: tensor[None].to(device) for name, tensor in descriptors.items()}
     count = _count(descriptors)
+    with torch.inference_mode(), plain():
+        against = method.against(every)
 
     def rows(start: int) -> Tensor:
-        return method.pairs({k: v[:, start : start + _ROWS] for k, v in every.items()}, every)[
-            0
-        ].cpu()
+        return against({k: v[:, start : start + _ROWS] for k, v in every.items()})[0].cpu()
 
     return torch.cat(_mapped(rows, range(0, count, _ROWS), count, workers, progress))
 

@@ -6,24 +6,26 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from a2m2_zoo._utils.arguments import whole
 from a2m2_zoo._utils.files import write_atomically
-from a2m2_zoo._utils.workers import apart, each
+from a2m2_zoo._utils.remote.addresses import RemotePath, place
 from a2m2_zoo.backbones import Backbone, Features
+from a2m2_zoo.engine import Engine, as_engine
 from a2m2_zoo.errors import ArgumentError, CheckpointError, VideoError
+from a2m2_zoo.features.encoder import NOTES, PEOPLE_SEEN, POOLED, Encoder, MakeFeatures
 from a2m2_zoo.features.filling import Filling
 from a2m2_zoo.features.identity import Identities
+from a2m2_zoo.features.notes import recalled
 from a2m2_zoo.features.shards import FORMAT, Shards, make_folder
-from a2m2_zoo.pose import PEOPLE, find_people, people_tensor
-from a2m2_zoo.video import Clip, Limits, Preprocess, normalise, read_clips
+from a2m2_zoo.pose import PEOPLE
+from a2m2_zoo.video import Clip, Limits, Preprocess
 
-_ACCELERATOR_CLIPS = 16
-_POOLED, _PEOPLE = "pooled vectors", "their people"  # with a space, which no stage's name has
 _NAMED = 8  # clips that an error lists
 
 
@@ -106,8 +108,14 @@ class FeatureCache:
             "half": half,
             "precision": str(self._dtype).removeprefix("torch."),
             **({"people": PEOPLE} if people else {}),
+            **({} if backbone.runtime == "torch" else {"runtime": backbone.runtime}),
         }
         key = hashlib.sha256(json.dumps(self._facts, sort_keys=True).encode()).hexdigest()
+        if isinstance(place(folder), RemotePath):
+            raise ArgumentError(
+                f"the cache is {str(folder)!r}; expected a folder of this machine, which keeps what clips at "
+                "addresses hold, too"
+            )
         self.folder = Path(folder) / key
         self._shards = Shards(self.folder, key=key)
         self._identities = Identities(Path(folder) / "clips.jsonl")
@@ -137,10 +145,11 @@ class FeatureCache:
         workers: int | None = None,
         limits: Limits | None = None,
         progress: Callable[[int, int], None] | None = None,
+        engine: Engine = None,
     ) -> dict[Path, str]:
         """Encode the clips that are missing and write them, a few dozen at a time.
 
-        Clips are decoded side by side in threads; the backbone runs in the calling thread. What is
+        Clips are decoded side by side in threads, and encoded side by side in the package's own. What is
         finished is on disk whatever happens: an error and Ctrl-C write it and go on up, and a killed
         process loses the last shard it had not written. Call it again to go on.
 
@@ -150,6 +159,8 @@ class FeatureCache:
             limits: Bounds on each file.
             progress: Called after every clip with the number of clips done, those that were there
                 already and those that failed included, and of all clips.
+            engine: ``ray``, or an ``a2m2_zoo.engine.Ray`` that says more: clips are encoded by the machines
+                of a Ray cluster, which must have them under the same paths, and written here.
 
         Returns:
             For every clip that failed one line that says why.
@@ -157,6 +168,8 @@ class FeatureCache:
         Raises:
             SaveError: The folder cannot be written or the disk is full. Finished shards stay.
             ArgumentError: ``workers`` is below 1, or the backbone is in training mode.
+            DependencyError: ``engine`` is ``ray``, which is not installed.
+            EngineError: The cluster is not there, or a machine of it lacks what is needed.
         """
         if self._backbone.training:
             raise ArgumentError("the backbone is in training mode; call its eval() first")
@@ -165,17 +178,23 @@ class FeatureCache:
             clips,
             shards=self._shards,
             identities=self._identities,
-            encode=self._encode,
             progress=progress or (lambda done, total: None),
         )
-        batch = 1 if next(self._backbone.parameters()).device.type == "cpu" else _ACCELERATOR_CLIPS
-        self._describe()
-        return run(
-            lambda sources: read_clips(
-                sources, self._preprocess, workers=workers, limits=limits or Limits()
-            ),
-            batch=batch,
+        encoder = Encoder(
+            self._backbone,
+            self._preprocess,
+            self._stages,
+            self._half,
+            self._people,
+            whole("workers", workers),
+            limits,
         )
+        where = as_engine(engine)
+        self._describe()
+        if where is None:
+            return run.here(encoder.work)
+        make = MakeFeatures(encoder.to("cpu"))
+        return run.far(make, known=self._shards.known(), engine=where)
 
     def read(self, clips: Sequence[Path], *, batch: int = 16) -> Iterator[Features]:
         """Features of clips, in the order given, on the CPU, in the backbone's precision.
@@ -203,6 +222,22 @@ class FeatureCache:
         self._check(clips, identities)
         return self._pieces(clips, identities, batch)
 
+    def recall(self, clip: Path) -> tuple[Clip, Features]:
+        """A clip that ``fill`` has seen, without its frames, and its features, as ``read`` gives them.
+
+        Raises:
+            CheckpointError: It is not there, or what is there is damaged.
+        """
+        identities = self._identify([clip])
+        found = self._shards.read(identities)
+        if not found:
+            self._check([clip], identities)
+            raise CheckpointError(
+                f"the cache lacks {str(clip)!r}; call fill with it and read again"
+            )
+        features = self._features_of([found[identities[0]]])
+        return recalled(found[identities[0]][NOTES], source=str(clip)), features
+
     def _pieces(
         self, clips: Sequence[Path], identities: list[str], batch: int
     ) -> Iterator[Features]:
@@ -211,15 +246,16 @@ class FeatureCache:
             found = self._shards.read(wanted)
             if len(found) < len(set(wanted)):
                 self._check(clips, identities)
-            rows = {
-                name: torch.stack([found[identity][name] for identity in wanted]).to(self._dtype)
-                for name in (*self._stages, _POOLED)
-            }
-            pooled = rows.pop(_POOLED)
-            people = None
-            if self._people:
-                people = torch.stack([found[identity][_PEOPLE] for identity in wanted])
-            yield Features(rows, pooled, people)
+            yield self._features_of([found[identity] for identity in wanted])
+
+    def _features_of(self, clips: Sequence[Mapping[str, Tensor]]) -> Features:
+        rows = {
+            name: torch.stack([clip[name] for clip in clips]).to(self._dtype)
+            for name in (*self._stages, POOLED)
+        }
+        pooled = rows.pop(POOLED)
+        people = torch.stack([clip[PEOPLE_SEEN] for clip in clips]) if self._people else None
+        return Features(rows, pooled, people)
 
     def _check(self, clips: Sequence[Path], identities: list[str]) -> None:
         gone = [
@@ -247,22 +283,6 @@ class FeatureCache:
         found = [identify(clip) for clip in clips]
         self._identities.save()
         return found
-
-    @apart
-    @torch.inference_mode()
-    def _encode(self, clips: Sequence[Clip]) -> list[dict[str, Tensor]]:
-        """What is stored of each clip; computed as `Model.encode` does, for the last bit counts."""
-        frames = torch.stack([torch.from_numpy(clip.frames) for clip in clips])
-        features = self._backbone(normalise(frames, self._preprocess), stages=self._stages)
-        tensors = {**features.maps, _POOLED: features.pooled}
-        kept = {
-            name: value.to("cpu", torch.float16 if self._half else value.dtype)
-            for name, value in tensors.items()
-        }
-        if self._people:
-            seen = list(each(lambda clip: people_tensor(find_people(clip.wide)), clips))
-            kept[_PEOPLE] = torch.stack(seen)
-        return [{name: value[i].clone() for name, value in kept.items()} for i in range(len(clips))]
 
     def _describe(self) -> None:
         """Write ``key.json``, for people."""

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import cast
 
 from torch import Tensor
 
+from a2m2_zoo.engine import Make, Ray, Work, run_keyed
 from a2m2_zoo.errors import A2M2Error, SaveError, VideoError
+from a2m2_zoo.features.encoder import Made
 from a2m2_zoo.features.identity import Identities
 from a2m2_zoo.features.shards import Shards
-from a2m2_zoo.video import Clip
 
 #: A shard is written when it has one of these; so this much is lost at most to a crash.
 SHARD_CLIPS = 32
 SHARD_BYTES = 64 << 20
 SHARD_SECONDS = 20.0
-
-#: Decodes clips as they are asked for, in order, errors in their place.
-Read: TypeAlias = Callable[[Iterable[Path]], Iterator[Clip | A2M2Error]]
 
 
 class Filling:
@@ -32,7 +30,6 @@ class Filling:
         clips: The clips to have in the end.
         shards: Where they go.
         identities: What they are.
-        encode: Clips to tensors by name, for each clip.
         progress: Called with the number of clips done and of all clips.
     """
 
@@ -42,41 +39,53 @@ class Filling:
         *,
         shards: Shards,
         identities: Identities,
-        encode: Callable[[Sequence[Clip]], list[dict[str, Tensor]]],
         progress: Callable[[int, int], None],
     ) -> None:
         self._clips = clips
         self._shards = shards
         self._identities = identities
-        self._encode = encode
         self._progress = progress
         self._done = 0
         self._names: dict[str, list[Path]] = {}  # identity → every name it was given by
         self._waiting: deque[str] = deque()  # being decoded, in order
-        self._decoded: list[tuple[str, Clip]] = []
         self._encoded: dict[str, dict[str, Tensor]] = {}
         self._written = time.monotonic()
         self._unreadable: dict[Path, str] = {}
         self._failed: dict[str, str] = {}
 
-    def __call__(self, read: Read, *, batch: int) -> dict[Path, str]:
-        """Do it; clip → reason for those that failed."""
+    def here(self, work: Work[Path, Made]) -> dict[Path, str]:
+        """Do it in this process; clip → reason for those that failed."""
         try:
-            # Closed at once, also on Ctrl-C, so that no decoder runs on while the rest is written.
-            with closing(
-                cast("Generator[Clip | A2M2Error, None, None]", read(self._absent()))
-            ) as clips:
-                for clip in clips:
-                    identity = self._waiting.popleft()
-                    if isinstance(clip, A2M2Error):
-                        self._fail(identity, str(clip))
-                        continue
-                    self._decoded.append((identity, clip))
-                    if len(self._decoded) == batch:
-                        self._encode_decoded()
-            self._encode_decoded()
+            with closing(cast("Generator[Made, None, None]", work(self._absent()))) as made:
+                for one in made:
+                    self._keep(self._waiting.popleft(), one)
         finally:
             self._write()
+        return self._reasons()
+
+    def far(
+        self, make: Make[Path, Made], *, known: frozenset[bytes], engine: Ray
+    ) -> dict[Path, str]:
+        """Do it on a cluster, whose machines also hash the clips; clip → reason for those that failed."""
+        try:
+            for place, found in run_keyed(self._clips, make, known=known, engine=engine):
+                clip = self._clips[place]
+                if found.key is None or isinstance(found.result, A2M2Error):
+                    self._unreadable[clip] = str(found.result)
+                    self._step()
+                    continue
+                names = self._names.setdefault(found.key, [])
+                names.append(clip)
+                if found.known or (len(names) > 1 and found.key not in self._failed):
+                    self._step()
+                else:
+                    assert found.result is not None
+                    self._keep(found.key, found.result)
+        finally:
+            self._write()
+        return self._reasons()
+
+    def _reasons(self) -> dict[Path, str]:
         reasons = dict(self._unreadable)
         for identity, why in self._failed.items():
             reasons |= dict.fromkeys(self._names[identity], why)
@@ -99,21 +108,13 @@ class Filling:
             self._waiting.append(identity)
             yield clip
 
-    def _encode_decoded(self) -> None:
-        if not self._decoded:
-            return
-        made = self._encode([clip for _, clip in self._decoded])
-        for (identity, clip), tensors in zip(self._decoded, made, strict=True):
-            if all(tensor.isfinite().all() for tensor in tensors.values()):
-                self._encoded[identity] = tensors
-                self._step()
-            else:
-                self._fail(
-                    identity,
-                    f"{clip.source}: its features are not finite; check the backbone, and in half "
-                    "precision try full",
-                )
-        self._decoded.clear()
+    def _keep(self, identity: str, made: Made) -> None:
+        if isinstance(made, str):
+            self._failed[identity] = made
+        else:
+            self._failed.pop(identity, None)
+            self._encoded[identity] = made
+        self._step()
         size = sum(t.nbytes for tensors in self._encoded.values() for t in tensors.values())
         late = time.monotonic() - self._written > SHARD_SECONDS
         if len(self._encoded) >= SHARD_CLIPS or size >= SHARD_BYTES or late:
@@ -129,10 +130,6 @@ class Filling:
             self._encoded.clear()
         self._identities.save()
         self._written = time.monotonic()
-
-    def _fail(self, identity: str, reason: str) -> None:
-        self._failed[identity] = reason
-        self._step()
 
     def _step(self) -> None:
         self._done += 1

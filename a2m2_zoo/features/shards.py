@@ -26,7 +26,7 @@ from a2m2_zoo.errors import CheckpointError, SaveError
 from a2m2_zoo.hub._header import read_header
 from a2m2_zoo.video.content import file_digest
 
-FORMAT = 1
+FORMAT = 2
 _SUFFIX = ".safetensors"
 
 #: Shards this process has compared with their hash, as (path, size, time of change).
@@ -57,6 +57,10 @@ class Shards:
 
     def __len__(self) -> int:
         return len(self._where)
+
+    def known(self) -> frozenset[bytes]:
+        """All clips, as bytes."""
+        return frozenset(map(bytes.fromhex, self._where))
 
     @property
     def size(self) -> int:

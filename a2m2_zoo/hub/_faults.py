@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from a2m2_zoo._utils.printable import printable
+from a2m2_zoo._utils.printable import without_secret
 
 if TYPE_CHECKING:
     from a2m2_zoo.hub.source import Source
@@ -165,5 +165,4 @@ def without_token(said: str, most: int = 300) -> str:
     with suppress(OSError):  # the client's folder may be what is broken
         if token := get_token():
             said = said.replace(token, "***")
-    said = re.sub(r"(Bearer |hf_|\?)[^\s']+", r"\1***", said)
-    return printable(" ".join("".join(c if c.isprintable() else " " for c in said).split())[:most])
+    return without_secret(said, most)

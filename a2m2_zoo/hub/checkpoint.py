@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
-MAX_BYTES = 4 << 30
+MAX_BYTES = 5 << 30  # other programs cut at 5 GB
 _PIECE = 1 << 20
 _MAPPED = 32 << 20  # bytes of a file that are mapped before it is mapped anew
 

@@ -7,6 +7,7 @@ answer in ``_guard``) and one line for everything that can go wrong.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from a2m2_zoo.hub.source import Source, checked
 
 #: Seconds before the second and the third attempt. The client has retries of its own below these.
 WAITS = (1.0, 3.0)
+_SMALL = 64 << 20  # bytes of a file that is in git itself
 
 
 def fetch(
@@ -62,10 +64,43 @@ def fetch(
             f"{source.file!r} of {source.repo_id} is not on this machine and the network is off ({reason}); "
             f"run `a2m2 models pull {name}` with a network, or put the file at {str(_place(source))!r}"
         )
-    path = _download(source, force=force)
+    path, announced = _download(source, force=force)
     if sha256 is not None:
         compared(path, sha256, source=source, name=name)
+    else:
+        _as_announced(path, announced, source=source, name=name)
     return path
+
+
+def is_there(file: str, repo_id: str, commit: str) -> bool:
+    """Whether a repository has a file at a commit, which is not fetched; no wherever that cannot be known."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    try:
+        guard()
+        with _quiet():
+            get_hf_file_metadata(hf_hub_url(repo_id, file, revision=commit), **OURS)
+    except DistrustedError:
+        return False
+    except client_errors():
+        return False
+    return True
+
+
+def _as_announced(path: Path, announced: str | None, *, source: Source, name: str) -> None:
+    """Compare a file with what the Hub says of it: its sha256 if it is large, its blob's name in git if not.
+
+    A commit pins both, so this is what the repository's owner committed.
+    """
+    if announced is not None and len(announced) == 64:
+        compared(path, announced, source=source, name=name)
+        return
+    data = path.read_bytes() if path.stat().st_size <= _SMALL else b""
+    blob = hashlib.sha1(b"blob %d\0%b" % (len(data), data), usedforsecurity=False).hexdigest()
+    if blob != announced:
+        raise FetchError(
+            f"{str(source)!r} is not what the Hub announced ({announced}); fetch it again with --force"
+        )
 
 
 def _beside(source: Source, root: Path) -> Path:
@@ -147,7 +182,8 @@ def _place(source: Source) -> Path:
     return Path(constants.HF_HUB_CACHE) / folder / "snapshots" / source.commit / source.file
 
 
-def _download(source: Source, *, force: bool) -> Path:
+def _download(source: Source, *, force: bool) -> tuple[Path, str | None]:
+    """The file, and the hash that the Hub gave beforehand."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
     assert source.repo_id is not None
@@ -157,7 +193,8 @@ def _download(source: Source, *, force: bool) -> Path:
             guard()
             url = hf_hub_url(source.repo_id, source.file, revision=source.commit)
             with _quiet():
-                size = get_hf_file_metadata(url, **OURS).size
+                facts = get_hf_file_metadata(url, **OURS)
+                size = facts.size
                 if size is not None and size > MAX_BYTES:
                     raise FetchError(
                         f"{source.file!r} of {source.repo_id} has {size:,} bytes; the limit is "
@@ -170,7 +207,7 @@ def _download(source: Source, *, force: bool) -> Path:
                     force_download=force,
                     **OURS,
                 )
-            return Path(path)
+            return Path(path), facts.etag
         except DistrustedError as refused:
             raise FetchError(f"{what}: {refused}") from refused
         except FetchError:

@@ -21,7 +21,7 @@ from msgspec import Meta
 from a2m2_zoo._utils.bounded_json import read
 from a2m2_zoo.errors import CheckpointError, ModelNotFoundError
 from a2m2_zoo.hub._strict import Strict, strict
-from a2m2_zoo.hub.source import Source
+from a2m2_zoo.hub.source import HF, Source
 
 SCHEMA = 2
 MAX_BYTES = 16 << 20
@@ -54,6 +54,7 @@ class BackboneEntry(Strict, frozen=True):
         size: Size of the file in bytes; None without a source, or where it is not known.
         license: SPDX identifier of the weights' licence.
         origin: Where the weights come from, and whether the hash is our own measurement.
+        config: What else ``build_backbone`` needs, for an ``hf:`` architecture; None for the others.
     """
 
     id: Id
@@ -63,10 +64,18 @@ class BackboneEntry(Strict, frozen=True):
     size: Size | None
     license: Line
     origin: Line
+    config: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _located(self)
+        source = self.source
+        if self.architecture.startswith(HF) and (
+            source is None or self.architecture != f"{HF}{source.repo_id}@{source.commit}"
+        ):
+            raise CheckpointError(
+                f"architecture is {self.architecture!r} and source another; give one repository and commit"
+            )
 
 
 class Measured(Strict, frozen=True, tag_field="kind", tag="measured"):

@@ -10,10 +10,12 @@ from msgspec import Meta, to_builtins
 from a2m2_zoo.errors import CheckpointError
 from a2m2_zoo.hub._strict import Strict, strict
 
+#: How names begin of networks that a repository describes, for transformers: ``hf:ORG/NAME@COMMIT``.
+HF = "hf:"
 _PART = "[A-Za-z0-9][A-Za-z0-9_.-]{0,95}"
 _REPOSITORY = rf"^(?!.*(\.\.|--)){_PART}/{_PART}$"
-#: No part of the path is empty, one dot or two.
-_FILE = r"""^(?!(.*/)?\.{0,2}/)[^\\:*?"<>|]*[^\\:*?"<>|/]\.safetensors$"""
+#: No part of the path is empty, one dot or two. JSON lies beside weights and says what they are.
+_FILE = r"""^(?!(.*/)?\.{0,2}/)[^\\:*?"<>|]*[^\\:*?"<>|/]\.(safetensors|json)$"""
 
 File = Annotated[
     str,

@@ -8,7 +8,7 @@ Recognition" (IJCV 2025). A reconstruction: no official code or weights are publ
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,10 +40,10 @@ from a2m2_zoo.methods.blocks.a2 import RULES
 from a2m2_zoo.ops.shots import class_prototypes
 from a2m2_zoo.ops.vectors import unit_triangles
 from a2m2_zoo.ops.windows import Cell
-from a2m2_zoo.pose.kernel import pose_pairs, pose_presence
+from a2m2_zoo.pose.kernel import joint_vectors, pose_presence, vector_pairs
 
 _MOST_STAGES = 16
-_UNRELATED = 0.3  # how alike the people of two clips of different actions move
+_UNRELATED = 0.2  # how alike the people of two clips of different actions move
 
 
 @dataclass(frozen=True)
@@ -260,11 +260,22 @@ class A2M2(PairwiseMethod):
 
     def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "e q n"]:
         """Aligned similarity of every pair, with its shares of appearance and of pose."""
-        scores = self.align.scores(*self._centred(query, support))
-        scores = scores + self._pool_term(query["pooled"], support["pooled"])
-        if self.reads_people and "people" in query and "people" in support:
-            scores = scores + self._pose_term(query["people"], support["people"])
-        return scores
+        return self.against(support)(query)
+
+    def against(self, support: Descriptors) -> Callable[[Descriptors], Float[Tensor, "e q n"]]:
+        """``pairs`` with supports whose candidates and people are made ready once."""
+        common = self._common(support["moments"])
+        aligned = self.align.against(Candidates(support["moments"], self.layout, common))
+        shown = self._shown(support)
+
+        def pairs(query: Descriptors) -> Tensor:
+            scores = aligned(Candidates(query["moments"], self.layout, common))
+            scores = scores + self._pool_term(query["pooled"], support["pooled"])
+            if shown is not None and (seen := self._shown(query)) is not None:
+                scores = scores + self._pose_term(seen, shown)
+            return scores
+
+        return pairs
 
     def score(
         self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
@@ -296,18 +307,29 @@ class A2M2(PairwiseMethod):
         cosine: Tensor = query @ support.mT
         return self.align.temperature.mul(self.config.pool) * cosine
 
-    def _pose_term(self, query: Tensor, support: Tensor) -> Tensor:
+    def _shown(self, clips: Descriptors) -> tuple[Tensor, Tensor] | None:
+        """The people of clips as vectors, and how much of each clip shows somebody."""
+        if not self.reads_people or "people" not in clips:
+            return None
+        return joint_vectors(clips["people"]), pose_presence(clips["people"])
+
+    def _pose_term(self, query: tuple[Tensor, Tensor], support: tuple[Tensor, Tensor]) -> Tensor:
         """Nothing where either clip shows nobody, and little where little of it does."""
-        shown = pose_presence(query)[..., :, None] * pose_presence(support)[..., None, :]
-        alike = pose_pairs(query, support) - _UNRELATED
+        shown = query[1][..., :, None] * support[1][..., None, :]
+        alike = vector_pairs(query[0], support[0]) - _UNRELATED
         return self.align.temperature.mul(self.config.pose) * shown * alike
 
     def _centred(self, query: Descriptors, support: Descriptors) -> tuple[Candidates, Candidates]:
         """Candidates of both sides, less what the supports share."""
         queries, supports = query["moments"], support["moments"]
-        common = None
-        if self.config.centring:
-            count = supports.shape[-3]
-            share = count / (count + self.config.centring)
-            common = share * supports.mean(-3, keepdim=True)
+        common = self._common(supports)
         return Candidates(queries, self.layout, common), Candidates(supports, self.layout, common)
+
+    def _common(self, supports: Tensor) -> Tensor | None:
+        """What the supports share, as far as it is taken off."""
+        if not self.config.centring:
+            return None
+        count = supports.shape[-3]
+        share = count / (count + self.config.centring)
+        common: Tensor = share * supports.mean(-3, keepdim=True)
+        return common

@@ -8,7 +8,7 @@ episode as their first axis.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias
@@ -209,6 +209,17 @@ class PairwiseMethod(Method):
             support: Descriptors (E, N, ...).
         """
 
+    def unrelated(self, query: Descriptors, support: Descriptors) -> float:
+        """The score of two clips with nothing in common: 0, unless scores are distances with a minus."""
+        return 0.0
+
+    def against(self, support: Descriptors) -> Callable[[Descriptors], Float[Tensor, "e q n"]]:
+        """``pairs`` with supports that queries come for again and again.
+
+        A method overrides it where something follows from the supports alone, to compute that once.
+        """
+        return lambda query: self.pairs(query, support)
+
     def score(
         self, query: Descriptors, support: Descriptors, *, labels: Int[Tensor, " n"], way: int
     ) -> Float[Tensor, "e q w"]:
@@ -232,6 +243,12 @@ def episode_loss(logits: Float[Tensor, "e q w"], batch: TrainingBatch) -> Float[
 def take(descriptors: Descriptors, index: Tensor | slice) -> dict[str, Tensor]:
     """The clips at ``index``; an index (E, Q) gives descriptors (E, Q, ...)."""
     return {name: tensor[index] for name, tensor in descriptors.items()}
+
+
+def cut(descriptors: Descriptors, step: int) -> list[dict[str, Tensor]]:
+    """The clips in pieces of ``step``."""
+    count = len(next(iter(descriptors.values())))
+    return [take(descriptors, slice(start, start + step)) for start in range(0, count, step)]
 
 
 def split(descriptors: Descriptors, episodes: int) -> dict[str, Tensor]:

@@ -75,6 +75,10 @@ class BiMHM(PairwiseMethod):
         means = mean_over_shots(frames.flatten(2).mT, labels, way=way).mT
         return self.pairs(query, {"frames": means.reshape(len(frames), way, *frames.shape[2:])})
 
+    def unrelated(self, query: Descriptors, support: Descriptors) -> float:
+        """Every frame of both clips at distance one from what it is matched with."""
+        return -float(query["frames"].shape[-2] + support["frames"].shape[-2])
+
     def frame_plans(
         self, query: Descriptors, support: Descriptors
     ) -> tuple[Float[Tensor, "e q n t t"], Float[Tensor, "e q n t t"]] | None:

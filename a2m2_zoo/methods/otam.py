@@ -66,6 +66,10 @@ class OTAM(PairwiseMethod):
         forth = otam_distance(distance, softening=softening)
         return -(forth + otam_distance(distance.mT, softening=softening))
 
+    def unrelated(self, query: Descriptors, support: Descriptors) -> float:
+        """Every frame of both clips at distance one from what it is matched with."""
+        return -float(query["frames"].shape[-2] + support["frames"].shape[-2])
+
     def frame_plans(
         self, query: Descriptors, support: Descriptors
     ) -> tuple[Float[Tensor, "e q n t t"], Float[Tensor, "e q n t t"]] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
 from a2m2_zoo._utils.typing import Float
@@ -48,6 +50,14 @@ class RidgeRule(PairwiseMethod):
     def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "e q n"]:
         """The method's own."""
         return self.inner.pairs(query, support)
+
+    def unrelated(self, query: Descriptors, support: Descriptors) -> float:
+        """The method's own."""
+        return self.inner.unrelated(query, support)
+
+    def against(self, support: Descriptors) -> Callable[[Descriptors], Float[Tensor, "e q n"]]:
+        """The method's own."""
+        return self.inner.against(support)
 
     def frame_plans(
         self, query: Descriptors, support: Descriptors

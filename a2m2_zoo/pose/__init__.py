@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from a2m2_zoo.pose.blazepose import BlazePose, build_blazepose
 from a2m2_zoo.pose.body import LIMBS, MIRROR, NAMES
-from a2m2_zoo.pose.kernel import NEUTRAL, people_tensor, pose_pairs, pose_presence
-from a2m2_zoo.pose.people import PEOPLE, Poses, find_people, frames_with_people, nobody
+from a2m2_zoo.pose.kernel import (
+    NEUTRAL,
+    joint_vectors,
+    people_tensor,
+    pose_pairs,
+    pose_presence,
+    vector_pairs,
+)
+from a2m2_zoo.pose.people import (
+    PEOPLE,
+    Follower,
+    Poses,
+    embedded_pose,
+    find_people,
+    frames_with_people,
+    nobody,
+)
 
 __all__ = [
     "LIMBS",
@@ -14,12 +29,16 @@ __all__ = [
     "NEUTRAL",
     "PEOPLE",
     "BlazePose",
+    "Follower",
     "Poses",
     "build_blazepose",
+    "embedded_pose",
     "find_people",
     "frames_with_people",
+    "joint_vectors",
     "nobody",
     "people_tensor",
     "pose_pairs",
     "pose_presence",
+    "vector_pairs",
 ]

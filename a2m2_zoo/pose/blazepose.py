@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from a2m2_zoo._utils.typing import Float
-from a2m2_zoo.backbones.base import StateDict, build_embedded
+from a2m2_zoo.backbones.base import StateDict
+from a2m2_zoo.backbones.files import build_embedded
 from a2m2_zoo.errors import CheckpointError
 
 EMBEDDED = "blazepose.safetensors"

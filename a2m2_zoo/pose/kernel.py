@@ -1,18 +1,10 @@
-"""How alike the people of two clips move: a kernel between clips by their poses.
+"""How alike the people of two clips move: a kernel between clips by their joints.
 
-A person in a frame is one vector of length one: all limbs as they lie in the picture, stacked. It knows
-neither where the person stands nor how large, and a limb that points at the camera, whose direction cannot
-be read, weighs as little as it is long. Several people are stacked again, so that one who is missing lowers
-the cosine. Two things are compared, and their similarities added:
-
-- **Poses.** Every frame with the best of the other clip, in both directions (the set matching of HyRSM, Wang
-  et al., CVPR 2022); being early or late costs something.
-- **Motion.** The covariance of the limbs over the clip, a second-order moment over joints (Hussein et al.,
-  "Human action recognition using a temporal hierarchy of covariance descriptors on 3D joint locations",
-  IJCAI 2013), by the cosine.
-
-Of the clip and its mirror image, and of all orders of the people, the most alike counts. Nothing is fitted,
-and no frame is filled in: those in which nobody is seen weigh nothing.
+The joints head (`a2m2_zoo.pose.joints_head`) gives a vector for each person in each frame. Several people
+are stacked, so that one who is missing lowers the cosine. Every frame is compared with the best of the
+other clip, in both directions (the set matching of HyRSM, Wang et al., CVPR 2022); being early or late
+costs something. Of the clip and its mirror image, and of all orders of the people, the most alike counts.
+No frame is filled in: those in which nobody is seen weigh nothing.
 """
 
 from __future__ import annotations
@@ -24,21 +16,16 @@ from torch import Tensor
 
 from a2m2_zoo._utils.typing import Float
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.pose.body import LIMBS, MIRROR, NAMES
+from a2m2_zoo.pose.body import NAMES
+from a2m2_zoo.pose.joints_head import embedded, segments
 from a2m2_zoo.pose.people import Poses
 
 #: What `pose_pairs` says where one of the clips shows nobody.
 NEUTRAL = 0.0
 _WIDTH = 0.3  # what 1 - cosine is divided by; 0.2 to 0.5 are equal within noise
-_LAG = 1.0  # what a frame is divided by, as a logarithm, that is the whole clip early or late
-_MOTION = 0.3  # weight of the motion; the rest is that of the poses
-_STILL = 0.05  # a covariance as small as that is noise: those who stand still are alike
+_LAG = 0.7  # what a cosine is lowered by for a frame that is the whole clip early or late
 _PEOPLE = 4  # at most, since every order is tried
 _BUDGET = 2**22  # similarities of frames that are held at once
-
-# Each hand seen from the hip of its side, too: the sum of two limbs, where the noise of the elbow cancels.
-_SEGMENTS = (*LIMBS, (23, 15), (24, 16))
-_WEIGHTS = (*(0.5,) * 4, *(1.0,) * 10)  # the trunk, which hardly turns, weighs half
 
 
 def people_tensor(poses: Poses) -> Float[Tensor, "p t 33 3"]:
@@ -61,8 +48,8 @@ def pose_pairs(
     """How alike the people of every query and of every support of an episode move.
 
     It does not depend on where people are in the picture, how large they are, whether the picture is
-    mirrored and in which order people come; nor on the other clips, up to rounding in float64. Symmetric,
-    and 1 for a clip and itself, but not positive definite.
+    mirrored and in which order people come; nor on the other clips, up to rounding. Symmetric, and 1 for a
+    clip and itself, but not positive definite.
 
     Args:
         query: People of Q clips, each as `people_tensor` gives them.
@@ -82,29 +69,75 @@ def pose_pairs(
     """
     for people in (query, support):
         _check(people, names="(..., clips, people, frames, 33, 3)")
-    front = query.shape[:-5]
-    if front != support.shape[:-5]:
+    return vector_pairs(joint_vectors(query), joint_vectors(support))
+
+
+def joint_vectors(people: Float[Tensor, "*b p t j 3"]) -> Float[Tensor, "*b p t d"]:
+    """What the embedded joints head makes of people: the part of `pose_pairs` that each clip has for itself.
+
+    Args:
+        people: As `people_tensor` gives them.
+
+    Returns:
+        In the same precision; of length one, or zero where a person is not seen.
+
+    Raises:
+        ArgumentError: If the shape does not fit, or there are more than four people.
+    """
+    _check(people, names="(..., people, frames, 33, 3)")
+    head = embedded(people.device)
+    vectors: Tensor = head(people.to(torch.float32))
+    return vectors.to(people.dtype)
+
+
+def vector_pairs(
+    query: Float[Tensor, "*e q p t d"], support: Float[Tensor, "*e n r s d"]
+) -> Float[Tensor, "*e q n"]:
+    """`pose_pairs` of what `joint_vectors` gives."""
+    found = alike(frame_cosines(query.double(), support.double()))
+    return found.to(torch.promote_types(query.dtype, support.dtype))
+
+
+def alike(cosines: Tensor) -> Tensor:
+    """From mean cosines of frames to a kernel that ridge regression takes well; 1 to 1."""
+    return ((cosines - 1) / _WIDTH).exp()
+
+
+def frame_cosines(
+    query: Float[Tensor, "*e q p t d"], support: Float[Tensor, "*e n r s d"]
+) -> Float[Tensor, "*e q n"]:
+    """The mean cosine of every frame and the best of the other clip, of queries and supports.
+
+    Args:
+        query: Vectors of people of Q clips, of length one or zero.
+        support: Vectors of people of N clips.
+
+    Returns:
+        At most 1, and −∞ where either clip shows nobody.
+
+    Raises:
+        ArgumentError: If queries and supports are not of the same episodes.
+    """
+    front = query.shape[:-4]
+    if front != support.shape[:-4]:
         raise ArgumentError(
             f"queries {tuple(query.shape)} and supports {tuple(support.shape)}; give both of the same "
-            "episodes, which are the axes before the last five"
+            "episodes, which are the axes before the last four"
         )
-    most = max(query.shape[-4], support.shape[-4])
-    both = torch.stack((_bodies(query, most), _bodies(_mirrored(query), most)), -4)
-    others = _bodies(support, most)
-    both, others = (
-        both.flatten(0, -6) if front else both[None],
-        others.flatten(0, -5) if front else others[None],
-    )
-    (e, q), n = both.shape[:2], others.shape[1]
-    held = max(both.shape[2:-1].numel() * others.shape[1:-1].numel(), 1)  # by one query
+    most = max(query.shape[-3], support.shape[-3])
+    queries, supports = (_places(side, most) for side in (query, support))
+    queries = queries.flatten(0, -5) if front else queries[None]
+    supports = supports.flatten(0, -5) if front else supports[None]
+    (e, q), n = queries.shape[:2], supports.shape[1]
+    held = max(queries.shape[-2] * supports.shape[1] * supports.shape[-2], 1)  # by one query
     some = max(min(_BUDGET // held, q), 1)
     episodes = max(_BUDGET // (held * some), 1)
-    found = both.new_zeros(e, q, n)
+    found = queries.new_zeros(e, q, n)
     for i in range(0, e, episodes):
         for j in range(0, q, some):
-            part = both[i : i + episodes, j : j + some]
-            found[i : i + episodes, j : j + some] = _compare(part, others[i : i + episodes])
-    return found.view(*front, q, n).to(torch.promote_types(query.dtype, support.dtype))
+            part = queries[i : i + episodes, j : j + some]
+            found[i : i + episodes, j : j + some] = _compare(part, supports[i : i + episodes])
+    return found.view(*front, q, n)
 
 
 def pose_presence(people: Float[Tensor, "*b p t j 3"]) -> Float[Tensor, "*b"]:
@@ -119,7 +152,7 @@ def pose_presence(people: Float[Tensor, "*b p t j 3"]) -> Float[Tensor, "*b"]:
         ArgumentError: If the shape does not fit, or there are more than four people.
     """
     _check(people, names="(..., people, frames, 33, 3)")
-    _, visible = _segments(people)
+    _, visible = segments(people.double())
     return visible.mean(-1).amax(-2).mean(-1).to(people.dtype)
 
 
@@ -131,86 +164,44 @@ def _check(people: Tensor, *, names: str) -> None:
         raise ArgumentError(f"{shape[-4]} people in a clip; give {_PEOPLE} at most")
 
 
-def _mirrored(people: Tensor) -> Tensor:
-    """The clip in a mirror: left becomes right in the picture and of the body."""
-    return people[..., MIRROR, :] * people.new_tensor((-1.0, 1.0, 1.0))
-
-
-def _segments(people: Tensor) -> tuple[Float[Tensor, "*b l 2"], Float[Tensor, "*b l"]]:
-    """Limbs as vectors in the picture, and how visible both of their ends are."""
-    first, last = (people[..., ends, :].double() for ends in zip(*_SEGMENTS, strict=True))
-    visible = (first[..., 2] * last[..., 2]).clamp(0, 1).sqrt()
-    return (last - first)[..., :2], visible
-
-
-def _bodies(people: Tensor, most: int) -> Float[Tensor, "*b {most} t d"]:
-    """A vector of length one, or zero, for each person in each frame; places for `most` people."""
-    limbs, visible = _segments(people)
-    weights = visible * visible.new_tensor(_WEIGHTS)
-    stacked = (limbs * weights[..., None]).flatten(-2)
-    length = torch.linalg.vector_norm(stacked, dim=-1, keepdim=True)
-    unit = (stacked / length).where(length > 1e-9, 0.0)
-    missing = unit.new_zeros(*unit.shape[:-3], most - unit.shape[-3], *unit.shape[-2:])
-    return torch.cat((unit, missing), -3)
+def _places(vectors: Tensor, most: int) -> Float[Tensor, "*b {most} t d"]:
+    """With places for as many people as the other side has."""
+    missing = vectors.new_zeros(*vectors.shape[:-3], most - vectors.shape[-3], *vectors.shape[-2:])
+    return torch.cat((vectors, missing), -3)
 
 
 def _compare(
-    query: Float[Tensor, "e q m p t d"], support: Float[Tensor, "e n p s d"]
+    query: Float[Tensor, "e q p t d"], support: Float[Tensor, "e n p s d"]
 ) -> Float[Tensor, "e q n"]:
-    """The best of both mirror images (m) and of all orders of the people."""
-    found = query.new_zeros(*query.shape[:2], support.shape[1])
-    for order in permutations(range(query.shape[-3])):
-        others = support[:, :, order]
-        alike = (1 - _MOTION) * _poses(query, others) + _MOTION * _motions(query, others)
-        found = torch.maximum(found, alike.amax(2))
-    queries, supports = query[:, :, 0].flatten(2).any(-1), support.flatten(2).any(-1)
-    return found.where(queries[..., None] & supports[:, None], NEUTRAL)
+    """The best of the clip and its mirror image and of all orders of the people."""
+    clip, mirror = query.chunk(2, -1)
+    best: Tensor | None = None
+    for first in (query, torch.cat((mirror, clip), -1)):
+        for order in permutations(range(query.shape[-3])):
+            found = _matched(first, support[:, :, order])
+            best = found if best is None else torch.maximum(best, found)
+    assert best is not None
+    return best
 
 
-def _poses(
-    query: Float[Tensor, "e q m p t d"], support: Float[Tensor, "e n p s d"]
-) -> Float[Tensor, "e q m n"]:
+def _matched(
+    query: Float[Tensor, "e q p t d"], support: Float[Tensor, "e n p s d"]
+) -> Float[Tensor, "e q n"]:
     """Every frame with the best of the other clip, the mean of both directions."""
     first, second = _together(query), _together(support)
-    cosines = torch.einsum("eqmtd,ensd->eqmtns", first, second)
-    times, others = (torch.linspace(0, 1, side.shape[-2]).to(side) for side in (query, support))
+    times, others = (torch.linspace(0, 1, side.shape[-2]).to(side) for side in (first, second))
     late = (times[:, None, None] - others).abs()
-    alike = ((cosines - 1) / _WIDTH - _LAG * late).exp()
-    rows, columns = (side.any(-1).double() for side in (first, second))  # where somebody is seen
-    alike = alike * rows[..., None, None] * columns[:, None, None, None]
-    forth = alike.amax(-1).sum(-2) / rows.sum(-1, keepdim=True).clamp_min(1)
-    back = alike.amax(-3).sum(-1) / columns.sum(-1).clamp_min(1)[:, None, None]
-    return (forth + back) / 2
+    cosines = torch.einsum("eqtd,ensd->eqtns", first, second) - _LAG * late
+    rows, columns = (side.any(-1) for side in (first, second))  # where somebody is seen
+    forth = cosines.masked_fill(~columns[:, None, None], -torch.inf).amax(-1)
+    back = cosines.masked_fill(~rows[..., None, None], -torch.inf).amax(-3)
+    forth = forth.masked_fill(~rows[..., None], 0).sum(-2) / rows.sum(-1).clamp_min(1)[..., None]
+    back = back.masked_fill(~columns[:, None], 0).sum(-1) / columns.sum(-1).clamp_min(1)[:, None]
+    nobody = ~(rows.any(-1)[..., None] & columns.any(-1)[:, None])
+    return ((forth + back) / 2).masked_fill(nobody, -torch.inf)
 
 
-def _together(bodies: Float[Tensor, "*b p t d"]) -> Float[Tensor, "*b t pd"]:
+def _together(vectors: Float[Tensor, "*b p t d"]) -> Float[Tensor, "*b t pd"]:
     """Everybody in a frame as one vector of length one, or zero where nobody is seen."""
-    count = bodies.any(-1).sum(-2).clamp_min(1).to(bodies)
-    return bodies.transpose(-3, -2).flatten(-2) / count.sqrt()[..., None]
-
-
-def _motions(
-    query: Float[Tensor, "e q m p t d"], support: Float[Tensor, "e n p s d"]
-) -> Float[Tensor, "e q m n"]:
-    """Covariances over the clip, person by person; those who are seen longer weigh more.
-
-    The inner product of two covariances is the mean square of the inner products of centred frames. A
-    constant is stacked to each: without it noise would decide what those who stand still resemble.
-    """
-    first, second = _centred(query), _centred(support)
-    products = torch.einsum("eqmptd,enpsd->eqmnpts", first, second).square().sum((-2, -1))
-    norms = [
-        (side @ side.mT).square().sum((-2, -1)).add(_STILL**2).sqrt() for side in (first, second)
-    ]
-    shares = [side.any(-1).double().mean(-1) for side in (query, support)]
-    weights = [(share / share.sum(-1, keepdim=True).clamp_min(1e-9)).sqrt() for share in shares]
-    left, right = (weight / norm for weight, norm in zip(weights, norms, strict=True))
-    cosines = torch.einsum("eqmnp,eqmp,enp->eqmn", products + _STILL**2, left, right)
-    return ((cosines - 1) / _WIDTH).exp()
-
-
-def _centred(bodies: Float[Tensor, "*b p t d"]) -> Float[Tensor, "*b p t d"]:
-    """Each person less the own mean over time, divided by the root of the number of frames."""
-    seen = bodies.any(-1, keepdim=True).double()
-    count = seen.sum(-2, keepdim=True).clamp_min(1)
-    return (bodies - bodies.sum(-2, keepdim=True) / count) * seen / count.sqrt()
+    count = vectors.any(-1).sum(-2).clamp_min(1).to(vectors)
+    return vectors.transpose(-3, -2).flatten(-2) / count.sqrt()[..., None]

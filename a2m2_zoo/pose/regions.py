@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from a2m2_zoo._utils.typing import Bool, Float
 from a2m2_zoo.pose.blazepose import DETECTOR_SIDE, BlazePose
+from a2m2_zoo.pose.onnx_run import OnnxPose
 
 _REACH = 2.5  # side of the square over the circle's radius
 _CELLS = ((28, 2), (14, 2), (7, 6))  # cells a side and anchors a cell, as the detector lists them
@@ -60,7 +61,7 @@ def same_person(one: Float[Tensor, "n 4"], other: Float[Tensor, "m 4"]) -> Bool[
 
 
 def detect(
-    network: BlazePose, picture: Float[Tensor, "3 h w"], *, most: int, least: float = 0.5
+    network: BlazePose | OnnxPose, picture: Float[Tensor, "3 h w"], *, most: int, least: float = 0.5
 ) -> Float[Tensor, "k 4"]:
     """Regions of the people in a picture, the surest first, kept apart.
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
-from a2m2_zoo._utils.workers import apart
+from a2m2_zoo._utils.workers import ahead, apart
 from a2m2_zoo.errors import A2M2Error
 from a2m2_zoo.methods.base import Descriptors, concatenate
 from a2m2_zoo.pose import frames_with_people
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from a2m2_zoo.backbones import Features
+    from a2m2_zoo.recognition.model import Model
     from a2m2_zoo.recognition.recognizer import Recognizer, Scores
+
+R = TypeVar("R")
+#: A clip, one that went through the backbone before with what came out, or why it cannot be read.
+Read: TypeAlias = "Clip | tuple[Clip, Features] | A2M2Error"
 
 _NOBODY = (
     "nobody was seen in it, while the supports show people: the answer goes by the pictures alone"
@@ -50,67 +56,58 @@ class Answers:
     reject_below: float | None
     plans: bool
 
-    def of(
-        self, clips: Iterator[Clip | A2M2Error], batch_size: int
-    ) -> Iterator[Prediction | A2M2Error]:
-        """The answers as the clips come; an error stays in its place."""
-        started = time.perf_counter()
-        while held := list(islice(clips, min(batch_size, sys.maxsize))):
-            answered = iter(self._batch([c for c in held if isinstance(c, Clip)], started))
-            for item in held:
-                yield next(answered) if isinstance(item, Clip) else item
-            started = time.perf_counter()
+    def of(self, clips: Iterator[Read], batch_size: int) -> Iterator[Prediction | A2M2Error]:
+        """The answers as the clips come, several at work at once; an error stays in its place."""
+        for found in self._ahead(self._batch, clips, batch_size):
+            yield from found
 
-    def together(
-        self, clips: Iterator[Clip | A2M2Error], batch_size: int
-    ) -> Iterator[Prediction | A2M2Error]:
+    def together(self, clips: Iterator[Read], batch_size: int) -> Iterator[Prediction | A2M2Error]:
         """The answers when all clips have been read; descriptors are held, pictures are not."""
         started = time.perf_counter()
         held: list[Clip | A2M2Error] = []
-        encoded: list[Descriptors] = []
-        vectors: list[Tensor] = []
-        while some := list(islice(clips, min(batch_size, sys.maxsize))):
-            read = [clip for clip in some if isinstance(clip, Clip)]
-            if read:
-                found = self.recognizer.model.encode_both(read, batch_size=len(read))
-                encoded.append(found[0])
-                vectors.append(found[1])
-            held += [_without_frames(item) if isinstance(item, Clip) else item for item in some]
+        encoded: list[tuple[Descriptors, Tensor]] = []
+        for some, found in self._ahead(self._encoded, clips, batch_size):
+            held += some
+            encoded += [] if found is None else [found]
         read = [item for item in held if isinstance(item, Clip)]
-        answered = iter(self._all(read, encoded, vectors, started) if read else ())
+        answered = iter(self._all(read, encoded, started) if read else ())
         for item in held:
             yield next(answered) if isinstance(item, Clip) else item
+
+    def _ahead(
+        self, work: Callable[[_Batch], R], clips: Iterator[Read], batch_size: int
+    ) -> Iterator[R]:
+        device = self.recognizer.model.device
+        return ahead(work, _batches(clips, batch_size), device=device)
+
+    def _encoded(
+        self, batch: _Batch
+    ) -> tuple[list[Clip | A2M2Error], tuple[Descriptors, Tensor] | None]:
+        found = batch.encoded(self.recognizer.model)
+        return [_without_frames(c) if isinstance(c, Clip) else c for c in batch.items], found
 
     @apart
     def _all(
         self,
         clips: list[Clip],
-        encoded: list[Descriptors],
-        vectors: list[Tensor],
+        encoded: list[tuple[Descriptors, Tensor]],
         started: float,
     ) -> list[Prediction]:
-        every = concatenate(encoded)
+        every = concatenate([descriptors for descriptors, _ in encoded])
+        vectors = torch.cat([means for _, means in encoded])
         scores = self.recognizer.scores_together(every)
-        found = self._scored(clips, every, torch.cat(vectors), scores)
+        found = self._scored(clips, every, vectors, scores)
         seconds = (time.perf_counter() - started) / len(clips)
         return [replace(answer, seconds=seconds) for answer in found]
 
-    @apart
-    def _batch(self, clips: list[Clip], started: float) -> list[Prediction]:
-        if not clips:
-            return []
-        model = self.recognizer.model
-        encoded, vectors = model.encode_both(clips, batch_size=len(clips))
-        # Kernels may sum in another order for another number of clips: on a CPU they are scored one by one.
-        size = 1 if model.device.type == "cpu" else len(clips)
+    def _batch(self, batch: _Batch) -> list[Prediction | A2M2Error]:
+        started, clips = time.perf_counter(), batch.clips
         found: list[Prediction] = []
-        for start in range(0, len(clips), size):
-            some = slice(start, start + size)
-            part = {name: tensor[some].clone() for name, tensor in encoded.items()}
-            scores = self.recognizer.scores(part)
-            found += self._scored(clips[some], part, vectors[some], scores)
-        seconds = (time.perf_counter() - started) / len(clips)
-        return [replace(answer, seconds=seconds) for answer in found]
+        if (both := batch.encoded(self.recognizer.model)) is not None:
+            found = self._scored(clips, *both, self.recognizer.scores(both[0]))
+        seconds = batch.waited + time.perf_counter() - started
+        answered = (replace(answer, seconds=seconds / len(clips)) for answer in found)
+        return [next(answered) if isinstance(item, Clip) else item for item in batch.items]
 
     def _scored(
         self, clips: list[Clip], encoded: dict[str, Tensor], vectors: Tensor, scores: Scores
@@ -134,7 +131,7 @@ class Answers:
     ) -> Prediction:
         own = self.recognizer
         seen = None if people is None else int(frames_with_people(torch.from_numpy(people)))
-        missed = () if seen != 0 else (_NOBODY if own._people else _NOBODY_ANYWHERE,)
+        missed = () if seen != 0 else (_NOBODY if own.shows_people else _NOBODY_ANYWHERE,)
         ranked = sorted(zip(own.class_names, probabilities, strict=True), key=lambda item: -item[1])
         best, second = ranked[0][1], ranked[1][1]
         sure = best if known is None else best * known
@@ -155,6 +152,51 @@ class Answers:
             pose_frames=seen,
             people=people if self.plans else None,
         )
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Clips that are worked on together.
+
+    Attributes:
+        items: The clips, an error in place of one that could not be read.
+        features: Of each clip that went through the backbone before, by its place among the clips.
+        waited: Seconds until all had been read.
+    """
+
+    items: list[Clip | A2M2Error]
+    features: dict[int, Features]
+    waited: float
+
+    @property
+    def clips(self) -> list[Clip]:
+        return [item for item in self.items if isinstance(item, Clip)]
+
+    def encoded(self, model: Model) -> tuple[dict[str, Tensor], Tensor] | None:
+        """Descriptors and mean vectors of the clips; None where there is none."""
+        clips = self.clips
+        if not self.features:
+            return model.encode_both(clips, batch_size=len(clips)) if clips else None
+        parts = [
+            model.encode_features(self.features[place])
+            if place in self.features
+            else model.encode_both([clip])
+            for place, clip in enumerate(clips)
+        ]
+        descriptors, means = zip(*parts, strict=True)
+        return concatenate([*descriptors]), torch.cat(means)
+
+
+def _batches(clips: Iterator[Read], size: int) -> Iterator[_Batch]:
+    while True:
+        started = time.perf_counter()
+        taken = list(islice(clips, min(size, sys.maxsize)))
+        if not taken:
+            return
+        items = [item[0] if isinstance(item, tuple) else item for item in taken]
+        read = [item for item in taken if not isinstance(item, A2M2Error)]
+        features = {place: item[1] for place, item in enumerate(read) if isinstance(item, tuple)}
+        yield _Batch(items, features, time.perf_counter() - started)
 
 
 def _without_frames(clip: Clip) -> Clip:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,17 +15,21 @@ from torch import Tensor
 
 from a2m2_zoo._utils.arguments import kind, path_text, remote
 from a2m2_zoo._utils.files import exists, locked
+from a2m2_zoo._utils.remote.addresses import RemotePath, place
+from a2m2_zoo._utils.remote.reading import local_copy
 from a2m2_zoo._utils.typing import Int, UInt8
-from a2m2_zoo._utils.workers import apart
+from a2m2_zoo._utils.workers import ahead, apart
 from a2m2_zoo.data.index import check_class_names
 from a2m2_zoo.errors import ArgumentError, BankError, CheckpointError
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.methods.base import Descriptors, concatenate, take
+from a2m2_zoo.methods.base import Descriptors, concatenate
 from a2m2_zoo.recognition.bank_record import clock, durations_of, labels_of, shapes_of, texts_of
 from a2m2_zoo.recognition.thumbnails import thumbnails_of
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.model import Model
+    from a2m2_zoo.recognition.named import AnyModel
+    from a2m2_zoo.recognition.similarity import Neighbour
     from a2m2_zoo.video import Clip
 
 
@@ -94,14 +98,23 @@ class SupportBank:
         shapes: list[tuple[int, int]] = []
         thumbnails: list[Tensor] = []
         parts: list[Descriptors] = []
-        coming = iter(clips)
-        while batch := list(islice(coming, model.default_batch_size)):
-            given += [name for name, _ in batch]
-            sources += [clip.source for _, clip in batch]
-            durations += [clock(clip.seconds) for _, clip in batch]
-            shapes += [clip.wide.shape[1:3] for _, clip in batch]
-            thumbnails += [torch.from_numpy(thumbnails_of(clip)) for _, clip in batch]
-            parts.append(model.encode([clip for _, clip in batch]))
+
+        def encoded(batch: list[tuple[str, Clip]]) -> tuple[list[Tensor], Descriptors]:
+            some = [clip for _, clip in batch]
+            return [torch.from_numpy(thumbnails_of(clip)) for clip in some], model.encode(some)
+
+        def noted() -> Iterator[list[tuple[str, Clip]]]:
+            coming = iter(clips)
+            while batch := list(islice(coming, model.batch_size())):
+                given.extend(name for name, _ in batch)
+                sources.extend(clip.source for _, clip in batch)
+                durations.extend(clock(clip.seconds) for _, clip in batch)
+                shapes.extend(clip.wide.shape[1:3] for _, clip in batch)
+                yield batch
+
+        for pictures, descriptors in ahead(encoded, noted(), device=model.device):
+            thumbnails += pictures
+            parts.append(descriptors)
         if not given:
             raise BankError("there is no support clip; give at least one")
         names = tuple(sorted(set(given)))
@@ -169,7 +182,7 @@ class SupportBank:
             sources=self.sources + other.sources,
             model=self.model,
             weights_hash=self.weights_hash,
-            durations=self._clock() + other._clock(),
+            durations=self.clock() + other.clock(),
             shapes=self.shapes + other.shapes if self.shapes and other.shapes else (),
         )
 
@@ -193,30 +206,29 @@ class SupportBank:
         left = tuple(name for name in self.class_names if name not in set(names))
         if not left:
             raise BankError("every class would be removed; delete the bank's file instead")
-        keep = [n for n, label in enumerate(self.labels) if self.class_names[label] in left]
-        return SupportBank(
-            class_names=left,
-            labels=tuple(left.index(self.class_names[self.labels[n]]) for n in keep),
-            descriptors=take(self.descriptors, torch.tensor(keep)),
-            thumbnails=self.thumbnails[keep],
-            sources=tuple(self.sources[n] for n in keep),
-            model=self.model,
-            weights_hash=self.weights_hash,
-            durations=tuple(self._clock()[n] for n in keep),
-            shapes=tuple(self.shapes[n] for n in keep if self.shapes),
+        from a2m2_zoo.recognition.bank_changes import kept  # which knows banks
+
+        return kept(
+            self, [n for n, label in enumerate(self.labels) if self.class_names[label] in left]
         )
 
-    def _clock(self) -> tuple[float | None, ...]:
+    def search(self, clip: Any, k: int = 5, *, model: AnyModel = None) -> list[Neighbour]:
+        """The supports that a clip is most like, see ``similarity.search``."""
+        from a2m2_zoo.recognition.similarity import search  # which knows banks
+
+        return search(self, clip, k, model=model)
+
+    def clock(self) -> tuple[float | None, ...]:
         """Durations, one for each support."""
         return self.durations or (None,) * len(self.labels)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the bank as one safetensors file.
+        """Write the bank as one safetensors file, at an address (s3://, gs://, hf://) too.
 
         Raises:
             SaveError: It could not be written; a bank that was there before is untouched.
         """
-        path = path_text("the bank's file", path, "a path")
+        path = place(path_text("the bank's file", path, "a path"))
         tensors = {f"descriptor.{name}": value for name, value in self.descriptors.items()}
         tensors["thumbnails"] = self.thumbnails
         record = {
@@ -229,7 +241,7 @@ class SupportBank:
             "shapes": list(map(list, self.shapes)),
         }
         checkpoint.save(path, tensors, kind="bank", record=record)
-        return Path(path)
+        return path
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SupportBank:
@@ -240,22 +252,24 @@ class SupportBank:
 
         Raises:
             BankError: The file is missing, damaged, or no bank.
+            RemoteError: It lies at an address and cannot be had.
         """
-        path = path_text("the bank", path, "the path of its file")
-        if not exists(path) and (hint := remote(path)):
-            raise BankError(f"the bank is {path!r}: {hint}")
+        path = place(path_text("the bank", path, "the path of its file"))
+        if (hint := remote(str(path))) and not isinstance(path, RemotePath) and not exists(path):
+            raise BankError(f"the bank is {str(path)!r}: {hint}")
         try:
-            found = checkpoint.load(path, kind="bank")
+            with local_copy(path, most=checkpoint.MAX_BYTES) as file:
+                found = checkpoint.load(file, kind="bank")
             bank = cls._parsed(found.record, found.tensors)
         except CheckpointError as error:
             raise BankError(str(error)) from error
         except (KeyError, TypeError, ValueError) as error:
             raise BankError(
-                f"{Path(path).name!r} is not a sound support bank: {error}; create it again"
+                f"{path.name!r} is not a sound support bank: {error}; create it again"
             ) from error
         if not found.summed:
             warnings.warn(
-                f"the bank {Path(path).name!r} is of an earlier version and has no hash of its content: "
+                f"the bank {path.name!r} is of an earlier version and has no hash of its content: "
                 "damage would not be noticed; `a2m2 bank add` or create it again",
                 UncheckedBankWarning,
                 stacklevel=2,
@@ -284,6 +298,7 @@ class SupportBank:
             BankError: The file is missing, damaged, or no bank.
             SaveError: It could not be written, or another process does not let go of it.
         """
+        path = place(path_text("the bank", path, "the path of its file"))
         if not exists(path):
             cls.load(path)  # which says so
         with locked(path, tell=tell):

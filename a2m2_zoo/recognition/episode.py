@@ -1,25 +1,25 @@
-"""What goes into a classification and what comes out: Episode and Prediction."""
+"""What goes into a classification: clips, labelled ones, and episodes of them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from a2m2_zoo._utils.arguments import kind, whole
-from a2m2_zoo.data.index import check_class_names, class_folders
+from a2m2_zoo.data.index import check_class_names, class_folders, clips_inside
 from a2m2_zoo.data.plans import EpisodePlan
 from a2m2_zoo.errors import ArgumentError, EpisodeError
+from a2m2_zoo.recognition.prediction import Plan as Plan
+from a2m2_zoo.recognition.prediction import Prediction as Prediction
 from a2m2_zoo.video.inputs import as_clips, is_path, text_of
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from torch import Tensor
-
-    from a2m2_zoo._utils.typing import Float
 
     #: A clip: a video file, a folder of image frames, an array (T, H, W, 3) of uint8, or a list of pictures.
     Source: TypeAlias = str | bytes | os.PathLike[Any] | npt.NDArray[np.uint8] | Tensor
@@ -90,111 +90,6 @@ class Episode:
         return found
 
 
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """How the frames of a query and of one support were matched.
-
-    Attributes:
-        support: Index of the support among all supports.
-        transport: (T, T) mass moved from query frame (row) to support frame (column); sums to one.
-        similarity: (T, T) cosine similarity of the frames' descriptors.
-    """
-
-    support: int
-    transport: Float[np.ndarray, "t t"]
-    similarity: Float[np.ndarray, "t t"]
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Plan):
-            return NotImplemented
-        return self.support == other.support and all(
-            mine.shape == theirs.shape and bool((mine == theirs).all())
-            for mine, theirs in (
-                (self.transport, other.transport),
-                (self.similarity, other.similarity),
-            )
-        )
-
-    def __hash__(self) -> int:
-        return hash((self.support, self.transport.shape))
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one query clip. Equal if all but the time it took is equal.
-
-    Attributes:
-        query: Name of the query clip.
-        label: The most probable class.
-        probabilities: Class name → probability, the most probable first. They sum to one over all
-            classes; with ``top_k`` only the first k are kept.
-        margin: Probability of the best class minus that of the second best.
-        rejected: Whether ``confidence`` is below ``reject_below``.
-        plans: Class name → how the query was matched to that class's best support.
-        frames: Index of each frame that was looked at.
-        warnings: What a careful reader should know, e.g. that a clip was too short.
-        model: Name of the model.
-        seconds: Time from opening the clip to the answer, loading of the model not included.
-        text_weight: Share of the class texts in the probabilities; 0 is the supports alone.
-        prompts: Class name → the texts that stood for it; empty where texts had no share.
-        known: Probability that the query is of any of the classes, were half of all queries of none; None
-            for a model that has no statistics of that, see ``a2m2_zoo.recognition.rejection``.
-        pose_frames: In how many of the frames somebody was seen; None where nobody was looked for.
-        people: Who was seen where, see `a2m2_zoo.pose.people_tensor`; only beside ``plans``.
-    """
-
-    query: str
-    label: str
-    probabilities: dict[str, float]
-    margin: float
-    rejected: bool
-    frames: tuple[int, ...]
-    model: str
-    seconds: float = field(compare=False)
-    warnings: tuple[str, ...] = ()
-    plans: Mapping[str, Plan] = field(default_factory=dict, repr=False)
-    text_weight: float = 0.0
-    prompts: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
-    known: float | None = None
-    pose_frames: int | None = None
-    people: Float[np.ndarray, "p t 33 3"] | None = field(default=None, repr=False, compare=False)
-
-    def __hash__(self) -> int:
-        return hash((self.query, self.label, self.model, self.margin))
-
-    @property
-    def probability(self) -> float:
-        """Probability of ``label``, given that the query is of one of the classes."""
-        return self.probabilities[self.label]
-
-    @property
-    def confidence(self) -> float:
-        """Probability that ``label`` is right: ``probability`` times ``known``, alone where that is None."""
-        return self.probability if self.known is None else self.probability * self.known
-
-    def to_dict(self) -> dict[str, Any]:
-        """The prediction as plain JSON values, without plans and people; the text's part where it had one."""
-        text = {
-            "text_weight": self.text_weight,
-            "prompts": {n: list(self.prompts[n]) for n in self.probabilities if n in self.prompts},
-        }
-        return {
-            "query": self.query,
-            "label": self.label,
-            "scores": {name: round(p, 6) for name, p in self.probabilities.items()},
-            "margin": round(self.margin, 6),
-            **({} if self.known is None else {"known": round(self.known, 6)}),
-            "confidence": round(self.confidence, 6),
-            "rejected": self.rejected,
-            "model": self.model,
-            "frames": list(self.frames),
-            **({} if self.pose_frames is None else {"pose_frames": self.pose_frames}),
-            "seconds": round(self.seconds, 4),
-            "warnings": list(self.warnings),
-            **(text if self.text_weight else {}),
-        }
-
-
 def build_episode(
     data: str | os.PathLike[str] | Supports | None = None,
     *,
@@ -252,10 +147,11 @@ def _size(name: str, value: object) -> int:
 
 
 def as_mapping(data: str | os.PathLike[str] | Supports) -> dict[str, list[Source]]:
-    """Clips by class, sorted by name, from a folder or a mapping.
+    """Clips by class, sorted by name, from a folder or a mapping to clips or to folders of them.
 
     Raises:
         ArgumentError: It is neither.
+        VideoNotFoundError: The folder of a class holds no clip.
         EpisodeError: A class has no clip, or two names clash.
     """
     if is_path(data):
@@ -273,11 +169,8 @@ def as_mapping(data: str | os.PathLike[str] | Supports) -> dict[str, list[Source
                 f"a class is named by {kind(name)}; expected text, {{class: [clips]}}"
             )
     for name in sorted(data):
-        if is_path(data[name]):
-            raise ArgumentError(
-                f"class {name!r} maps to {kind(data[name])}; expected a list of clips"
-            )
-        clips = list(as_clips(data[name], f"class {name!r}")[1])
+        inside = clips_inside(data[name])  # of a folder, or a pattern
+        clips = list(as_clips(data[name], f"class {name!r}")[1] if inside is None else inside)
         if not clips:
             raise EpisodeError(f"class {name!r} has no clip; give it at least one")
         found[name] = clips

@@ -7,28 +7,40 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from a2m2_zoo._utils.arguments import kind, path_text, whole
-from a2m2_zoo._utils.cores import threads
+from a2m2_zoo._utils.arguments import path_text, whole
 from a2m2_zoo._utils.typing import Float, Int
 from a2m2_zoo._utils.workers import apart, each
 from a2m2_zoo.backbones import Backbone, Features
-from a2m2_zoo.backbones.base import CPU_FRAMES
 from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, CheckpointError
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.methods.base import Descriptors, Method, as_pairwise, concatenate, encoded_pieces
-from a2m2_zoo.pose import find_people, nobody, people_tensor
+from a2m2_zoo.methods.base import (
+    Descriptors,
+    Method,
+    as_pairwise,
+    concatenate,
+    cut,
+    encoded_pieces,
+)
+from a2m2_zoo.pose import embedded_pose, find_people, nobody, people_tensor
+from a2m2_zoo.recognition import embeddings, similarity
+from a2m2_zoo.recognition.given_clips import check_clips
+from a2m2_zoo.recognition.model_file import header_record, place_weights
+from a2m2_zoo.recognition.rejection import Table, shipped_table
 from a2m2_zoo.recognition.text import TextTower
 from a2m2_zoo.video import Clip, Preprocess, normalise
 
 #: Where a head's weights come from. Records that do not say so are of heads that were computed, the first
 #: there were.
 ORIGINS = ("trained", "training-free", "converted")
+
+_TILE = 256  # clips of each side whose pairs are scored together
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,8 +61,11 @@ class Model:
         backbone_file: Name of the file with the backbone's weights, beside the checkpoint; None where the
             manifest names them.
         origin: One of ``ORIGINS``.
+        weights_path: Where the backbone's weights lie on this machine, if they go with the model; None where
+            the manifest names them, and for those that the backbone is built with.
         text: The text tower beside the backbone, opened when it is first asked; None where there is none.
         pose: Whether people are looked for in clips, where the method makes use of them.
+        rejection: Weights of rejection that came with it; see ``table``.
     """
 
     id: str
@@ -64,14 +79,16 @@ class Model:
     scales: Mapping[int, float]
     backbone_file: str | None = None
     origin: str = "trained"
+    weights_path: Path | None = field(default=None, repr=False, compare=False)
     text: TextTower | None = field(default=None, repr=False, compare=False)
     pose: bool = True
+    rejection: Table | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         clip = f"{self.preprocess.frames} frames of {self.preprocess.size} x {self.preprocess.size}"
         return (
             f"Model({self.id!r}: {self.method_name} on {self.backbone_name}, {self.origin}, {clip}, "
-            f"weights {self.weights_hash[:12]})"
+            f"weights {self.weights_hash[:12]}, {self.runtime} on {self.device})"
         )
 
     def __eq__(self, other: object) -> bool:
@@ -86,17 +103,40 @@ class Model:
     def __hash__(self) -> int:
         return hash((self.id, self.weights_hash))
 
+    embed = embeddings.embed
+    similarity = similarity.similarity
+
     @property
     def device(self) -> torch.device:
         """Where it computes."""
         return next(self.backbone.parameters()).device
 
     @property
-    def default_batch_size(self) -> int:
-        """Clips encoded together: on a CPU as many as keep its threads busy, and 16 elsewhere."""
-        if self.device.type != "cpu":
-            return 16
-        return max(1, threads() * CPU_FRAMES // self.preprocess.frames)
+    def table(self) -> Table | None:
+        """What tells queries of none of the classes: its own weights, or those shipped for it, or None."""
+        return self.rejection or shipped_table(self.weights_hash)
+
+    @property
+    def runtime(self) -> str:
+        """What computes its backbone and looks for people: ``torch`` or ``onnxruntime``."""
+        return self.backbone.runtime
+
+    @property
+    def steps(self) -> int:
+        """Time steps of its features of a clip; as many as frames, unless its backbone mixes those."""
+        return self.backbone.steps(self.preprocess.frames)
+
+    def batch_size(self, asked: int | None = None) -> int:
+        """Clips that go through the backbone together: 1 on a CPU, whose threads take a clip each.
+
+        Args:
+            asked: What somebody wants elsewhere; 16 if None.
+
+        Raises:
+            ArgumentError: It is below 1.
+        """
+        asked = whole("batch_size", asked)
+        return 1 if self.device.type == "cpu" else asked or 16
 
     @apart
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Model:
@@ -114,7 +154,7 @@ class Model:
 
         Args:
             clips: Decoded clips, at least one.
-            batch_size: Clips that go through the backbone together; ``default_batch_size`` if None.
+            batch_size: Clips that go through the backbone together, see ``batch_size``.
 
         Raises:
             ArgumentError: ``batch_size`` is below 1, or something else than decoded clips was given.
@@ -127,16 +167,30 @@ class Model:
         self, clips: Sequence[Clip], *, batch_size: int | None = None
     ) -> tuple[dict[str, Tensor], Float[Tensor, "b c"]]:
         """What ``encode`` gives, and each clip's mean unit frame vector, for class texts to compare with."""
-        size = whole("batch_size", batch_size) or self.default_batch_size
-        _check_clips(clips)
+        size = self.batch_size(batch_size)
+        check_clips(clips)
+        batches = [clips[start : start + size] for start in range(0, len(clips), size)]
         parts: list[Descriptors] = []
         vectors: list[Tensor] = []
-        for start in range(0, len(clips), size):
-            features = self._features(clips[start : start + size])
-            with self._fitting():
-                parts += encoded_pieces(self.method, features)
-            vectors.append(functional.normalize(features.pooled.float(), dim=-1).mean(1).cpu())
+        for some, means in each(lambda some: self._described(self._features(some)), batches):
+            parts += some
+            vectors.append(means)
         return concatenate(parts), torch.cat(vectors)
+
+    @apart
+    @torch.inference_mode()
+    def encode_features(self, features: Features) -> tuple[dict[str, Tensor], Float[Tensor, "b c"]]:
+        """What ``encode_both`` gives, of what the backbone, and the search for people, gave before."""
+        if self.method.reads_people and features.people is None:
+            people = nobody(len(features.pooled), self.preprocess.frames)
+            features = replace(features, people=people)
+        parts, means = self._described(features)
+        return concatenate([*parts]), means
+
+    def _described(self, features: Features) -> tuple[list[dict[str, Tensor]], Tensor]:
+        with self._fitting():
+            parts = encoded_pieces(self.method, features)
+        return parts, functional.normalize(features.pooled.float(), dim=-1).mean(1).cpu()
 
     @apart
     @torch.inference_mode()
@@ -147,7 +201,8 @@ class Model:
         """
         if not self.pose:
             return nobody(len(clips), self.preprocess.frames)
-        return torch.stack(list(each(lambda clip: people_tensor(find_people(clip.wide)), clips)))
+        look = partial(find_people, network=embedded_pose(self.runtime))
+        return torch.stack(list(each(lambda clip: people_tensor(look(clip.wide)), clips)))
 
     def _features(self, clips: Sequence[Clip]) -> Features:
         """Of the backbone, and the people where the method reads them: both at once."""
@@ -191,13 +246,40 @@ class Model:
     @apart
     @torch.inference_mode()
     def pairs(self, query: Descriptors, support: Descriptors) -> Float[Tensor, "q n"] | None:
-        """Scores of every pair; None where a class's score is not their mean."""
+        """Scores of every pair; None where a class's score does not come from them."""
+        found = self.against(support)
+        return found and found(query)
+
+    @apart
+    @torch.inference_mode()
+    def against(self, support: Descriptors) -> Callable[[Descriptors], Float[Tensor, "q n"]] | None:
+        """What gives ``pairs`` with these supports, again and again: what follows from them is computed once.
+
+        Many clips are scored in tiles, shared among threads, with memory for a tile each.
+        """
         method = as_pairwise(self.method)
         if method is None:
             return None
         with self._fitting():
-            found = method.pairs(self._episode(query), self._episode(support))
-        return self._finite(found[0].cpu())
+            tiles = [
+                method.against(self._episode(some))
+                for some in (cut(support, _TILE) if method.context_free else [support])
+            ]
+
+        def score(tile: tuple[Callable[[Descriptors], Tensor], Descriptors]) -> Tensor:
+            return tile[0](self._episode(tile[1]))[0].cpu()
+
+        @apart
+        @torch.inference_mode()
+        def pairs(query: Descriptors) -> Tensor:
+            jobs = [(tile, some) for some in cut(query, _TILE) for tile in tiles]
+            with self._fitting():
+                found = list(each(score, jobs))
+                wide = len(tiles)
+                rows = [torch.cat(found[i : i + wide], 1) for i in range(0, len(found), wide)]
+                return self._finite(torch.cat(rows))
+
+        return pairs
 
     @apart
     @torch.inference_mode()
@@ -211,31 +293,20 @@ class Model:
 
     def record(self) -> dict[str, Any]:
         """What the header of its checkpoint says."""
-        return {
-            "id": self.id,
-            "method": self.method_name,
-            "backbone": self.backbone_name
-            if self.backbone_file is None
-            else {
-                "architecture": self.backbone_name,
-                "file": self.backbone_file,
-                "sha256": self.backbone_hash,
-            },
-            "config": self.method.config.to_dict(),
-            "preprocess": self.preprocess.to_dict(),
-            "scales": {str(shot): value for shot, value in self.scales.items()},
-            **({} if self.origin == "training-free" else {"origin": self.origin}),
-        }
+        return header_record(self)
 
     def save(self, path: str | os.PathLike[str]) -> str:
         """Write the head as a checkpoint that ``load_model(path)`` takes; return its sha256.
 
-        The backbone's weights are named, not copied: where they lie in a file of their own, save beside it.
+        The backbone's weights are named where the manifest names them. Where they have a file of their own,
+        that is copied beside the checkpoint, if it is not there yet.
 
         Raises:
             SaveError: It could not be written.
         """
         path = path_text("the checkpoint's file", path, "a path")
+        if self.backbone_file is not None:
+            place_weights(self, Path(path).parent / self.backbone_file)
         return checkpoint.save(path, self.method.weights(), kind="model", record=self.record())
 
     @contextmanager
@@ -269,23 +340,3 @@ class Model:
     def _episode(self, descriptors: Descriptors) -> dict[str, Tensor]:
         """As the only episode, where the model computes."""
         return {name: tensor[None].to(self.device) for name, tensor in descriptors.items()}
-
-
-def _check_clips(clips: Any) -> None:
-    """Refuse what is no list of decoded clips, above all the path of one that is not decoded."""
-    expected = (
-        "decoded clips, [read_clip(path, model.preprocess)] with read_clip from a2m2_zoo.video; "
-        "build_bank and classify take paths"
-    )
-    if not isinstance(clips, (list, tuple)):
-        raise ArgumentError(f"encode was given {kind(clips)}; expected {expected}")
-    if not clips:
-        raise ArgumentError(f"encode was given no clip; expected {expected}")
-    for clip in clips:
-        if not isinstance(clip, Clip):
-            raise ArgumentError(f"encode was given a list with {kind(clip)}; expected {expected}")
-    sizes = sorted({clip.frames.shape for clip in clips})
-    if len(sizes) > 1:
-        raise ArgumentError(
-            f"clips of shapes {sizes[0]} and {sizes[1]}; read all with one Preprocess"
-        )

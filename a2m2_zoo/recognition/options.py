@@ -7,12 +7,14 @@ from typing import Any, TypedDict
 
 from a2m2_zoo._utils.arguments import kind
 from a2m2_zoo.data.index import clips_inside
+from a2m2_zoo.engine.place import Engine
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.episode import Episode
 from a2m2_zoo.recognition.supports import ORDER
 from a2m2_zoo.recognition.text import ClassNames
 from a2m2_zoo.video.inputs import AnyLimits, as_clips, is_path, text_of
+from a2m2_zoo.video.layout import laid_out
 
 
 class TextOptions(TypedDict, total=False):
@@ -42,9 +44,16 @@ class QueryOptions(TypedDict, total=False):
         plans: Add to each prediction how its frames were matched; it takes as long as the scores themselves.
         transductive: Answer all clips together: each also learns from the others, see ``ops.transductive``.
             The first answer comes when the last clip has been read, and depends on what it was asked with.
-        batch_size: Clips that go through the backbone together. It changes speed, not answers.
+        batch_size: Clips that go through the backbone together, where no CPU computes: there every thread
+            takes one. It changes speed, not answers.
         workers: Clips decoded in parallel.
         limits: Bounds on each file; ``{"seconds": 5}`` sets one and leaves the others.
+        engine: ``ray``, or an ``a2m2_zoo.engine.Ray`` that says more: the clips are answered by the machines
+            of a Ray cluster, each of which must have them under the same path. All are drawn at once; the
+            answers are the same, and come in order. ``local`` (or None) is this process.
+        layout: How arrays and tensors among the clips hold them: the axes T, C, H and W in their order, and
+            of floats the values that are black and white: ``"TCHW"``, ``"CTHW 0..1"``. Without it they are
+            bytes (T, H, W, 3). Of the supports, too, where ``classify`` encodes them.
     """
 
     top_k: int | None
@@ -54,20 +63,30 @@ class QueryOptions(TypedDict, total=False):
     batch_size: int | None
     workers: int | None
     limits: AnyLimits
+    engine: Engine
+    layout: str | None
 
 
-def given_queries(query: Any) -> tuple[bool, Iterable[Any]]:
+def given_queries(
+    query: Any, name: str = "query", *, layout: str | None = None
+) -> tuple[bool, Iterable[Any]]:
     """Whether one clip was given, and the clips; a folder of clips stands for those in it.
+
+    Args:
+        query: What was given.
+        name: What it is called in messages.
+        layout: Of arrays, see ``QueryOptions``.
 
     Raises:
         ArgumentError: It is neither a clip nor clips.
         VideoNotFoundError: The folder holds none.
     """
     if isinstance(query, Episode):
-        raise ArgumentError("query is an Episode; expected its clips: classify(e.queries, e)")
+        raise ArgumentError(f"{name} is an Episode; expected its clips: classify(e.queries, e)")
     swapped = isinstance(query, (SupportBank, Mapping))
     if swapped or (is_path(query) and text_of(query).endswith(".safetensors")):
         what = repr(text_of(query)) if is_path(query) else kind(query)
-        raise ArgumentError(f"query is {what}; expected a clip or a list of clips: {ORDER}")
+        raise ArgumentError(f"{name} is {what}; expected a clip or a list of clips: {ORDER}")
     inside = clips_inside(query)
-    return as_clips(query, "query") if inside is None else (False, inside)
+    single, clips = as_clips(query, name) if inside is None else (False, inside)
+    return single, laid_out(clips, layout)

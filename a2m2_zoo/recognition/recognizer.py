@@ -17,17 +17,20 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._utils.arguments import kind, real, whole
+from a2m2_zoo._utils.notebooks import length, watched
 from a2m2_zoo._utils.typing import Float
-from a2m2_zoo._utils.workers import apart
+from a2m2_zoo._utils.workers import apart, each
+from a2m2_zoo.engine import as_engine, in_order, run
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.methods.base import Descriptors, take
 from a2m2_zoo.pose import frames_with_people
-from a2m2_zoo.recognition.answers import Answers
+from a2m2_zoo.recognition.answers import Answers, Read
+from a2m2_zoo.recognition.clustered import MakeAnswers
 from a2m2_zoo.recognition.episode import Plan, Prediction, Source
-from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.named import AnyModel, model_for
 from a2m2_zoo.recognition.options import QueryOptions, TextOptions, given_queries
 from a2m2_zoo.recognition.support_set import SupportSet
-from a2m2_zoo.recognition.supports import AnySupports, resolve_bank
+from a2m2_zoo.recognition.supports import AnySupports, resolve_bank, saved_bank
 from a2m2_zoo.recognition.text import text_cue
 from a2m2_zoo.video import Clip, read_clip, read_clips
 from a2m2_zoo.video.inputs import AnyLimits
@@ -60,11 +63,13 @@ class Recognizer:
     """A model bound to its supports. Safe to share between threads.
 
     Args:
-        model: From ``load_model``.
+        model: From ``load_model``, a model's name or the path of its checkpoint; if None, the one that a
+            bank names, else the default model.
         supports: A mapping {class: [clips]}, a folder with one folder per class, a saved bank's file, an
             ``Episode`` or a ``SupportBank``.
         workers: Supports decoded in parallel.
         limits: Bounds on each file of the supports.
+        layout: Of arrays among the supports, see ``QueryOptions``.
         pose: Whether the people of the supports count, see ``pose.pose_pairs``; queries that were encoded
             without people go with supports without.
         text: See ``TextOptions``.
@@ -72,7 +77,10 @@ class Recognizer:
     Attributes:
         model: The model.
         bank: The supports, encoded.
+        pose: Whether people of the supports were to count.
+        text: How class names take part.
         supports: What follows from them.
+        shows_people: Whether somebody is seen in any support, and so counts.
 
     Raises:
         EpisodeError: The supports are no choice: fewer than two classes, or a class without clips.
@@ -89,32 +97,37 @@ class Recognizer:
 
     def __init__(
         self,
-        model: Model,
+        model: AnyModel,
         supports: AnySupports,
         *,
         workers: int | None = None,
         limits: AnyLimits = None,
+        layout: str | None = None,
         pose: bool = True,
         **text: Unpack[TextOptions],
     ) -> None:
-        if not isinstance(model, Model):
-            raise ArgumentError(f"model is {kind(model)}; expected what load_model gives")
-        bank = resolve_bank(supports, model=model, workers=workers, limits=limits)
+        supports = saved_bank(supports) or supports
+        model = model_for(model, supports)
+        bank = resolve_bank(supports, model=model, workers=workers, limits=limits, layout=layout)
         bank.check(model)
         if len(bank.class_names) < 2:
             raise EpisodeError(
                 f"the supports have one class, {bank.class_names[0]!r}; expected two or more to choose "
                 "from"
             )
-        self.model, self.bank = model, bank
+        self.model, self.bank, self.pose, self.text = model, bank, pose, text
         self._labels, self._way = bank.label_tensor, len(bank.class_names)
         self._cue = text_cue(model, bank.class_names, **text)
         self._descriptors = dict(bank.descriptors)
         people = self._descriptors.get("people")
-        self._people = people is not None and pose and bool(frames_with_people(people).any())
+        self.shows_people = people is not None and pose and bool(frames_with_people(people).any())
         if not pose:
             self._descriptors.pop("people", None)
-        self.supports = SupportSet.encoded(model, self._descriptors, self._labels, way=self._way)
+        against = model.against(self._descriptors)
+        self.supports = SupportSet.encoded(
+            model, self._descriptors, self._labels, way=self._way, against=against
+        )
+        self._against = None if self.supports.pairs is None else against
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -146,7 +159,7 @@ class Recognizer:
             VideoError: It cannot be read.
             ArgumentError: It is no clip or several, or an option is out of range.
         """
-        single, clips = given_queries(query)
+        single, clips = given_queries(query, layout=options.get("layout"))
         if not single:
             raise ArgumentError(
                 f"query is {kind(query)} of clips; expected one clip, or classify(queries)"
@@ -166,7 +179,8 @@ class Recognizer:
             ArgumentError: An option is out of range.
         """
         found = []
-        for answer in self.iter_classify(queries, **options):
+        answers = self.iter_classify(queries, **options)
+        for answer in watched(answers, "classifying", length(queries)):
             if isinstance(answer, A2M2Error):
                 raise answer
             found.append(answer)
@@ -181,22 +195,30 @@ class Recognizer:
 
         Raises:
             ArgumentError: An option is out of range. Raised at the call.
+            DependencyError: ``engine`` is ``ray``, which is not installed. Raised at the call.
+            EngineError: The cluster is not there, or a machine of it lacks what is needed.
         """
-        return self._answers(given_queries(queries)[1], options)
+        clips = given_queries(queries, layout=options.get("layout"))[1]
+        return self._answers(clips, options)
 
-    def _answers(
-        self, clips: Iterable[Source], options: QueryOptions
+    def iter_read(
+        self, clips: Iterable[Read], **options: Unpack[QueryOptions]
     ) -> Iterator[Prediction | A2M2Error]:
+        """The answers for clips that were read already.
+
+        Args:
+            clips: Decoded clips, or pairs of a clip without frames and its features from this backbone,
+                as ``features.read_through`` gives; errors stay in their place.
+            options: Those of ``iter_classify`` that are not about reading.
+
+        Raises:
+            ArgumentError: An option is out of range. Raised at the call.
+        """
         top_k, size = whole("top_k", options.get("top_k")), options.get("batch_size")
-        size = whole("batch_size", size) or self.model.default_batch_size
+        size = self.model.batch_size(size)
         reject_below = options.get("reject_below")
         reject_below = real("reject_below", reject_below, "a probability, 0 to 1", least=0, most=1)
-        read = read_clips(
-            clips,
-            self.model.preprocess,
-            workers=options.get("workers"),
-            limits=options.get("limits"),
-        )
+        read = iter(clips)
         answers = Answers(self, top_k, reject_below, options.get("plans", False))
         if options.get("transductive", False):
             if self.supports.rule != "ridge":
@@ -207,6 +229,26 @@ class Recognizer:
             return answers.together(read, size)
         return answers.of(read, size)
 
+    def _answers(
+        self, clips: Iterable[Source], options: QueryOptions
+    ) -> Iterator[Prediction | A2M2Error]:
+        where = as_engine(options.get("engine"))
+        if where is not None:
+            if options.get("transductive", False):
+                raise ArgumentError(
+                    "transductive answers need all clips in one place, and engine spreads them over "
+                    "machines; leave one of them out"
+                )
+            self.iter_read((), **options)  # which refuses options before a clip is sent
+            return in_order(run(clips, MakeAnswers.of(self, options), engine=where))
+        read = read_clips(
+            clips,
+            self.model.preprocess,
+            workers=options.get("workers"),
+            limits=options.get("limits"),
+        )
+        return self.iter_read(read, **options)
+
     @apart
     def scores(self, query: Descriptors) -> Scores:
         """What the supports say of encoded queries.
@@ -215,7 +257,7 @@ class Recognizer:
             query: Descriptors of Q clips, from ``Model.encode``.
         """
         model, supports = self.model, self.supports
-        pairs = None if supports.pairs is None else model.pairs(query, self._descriptors)
+        pairs = None if self._against is None else self._against(query)
         known = None if pairs is None else supports.known(pairs)
         if pairs is not None and model.method.own_text_weight is None:
             logits = supports.logits(pairs)  # the same, without scoring every pair again
@@ -227,17 +269,19 @@ class Recognizer:
         return Scores(logits, supports.probabilities(logits), known)
 
     @apart
+    @torch.inference_mode()
     def scores_together(self, query: Descriptors) -> Scores:
         """What the supports and the other queries say of encoded queries, see ``ops.transductive``.
 
         Args:
             query: Descriptors of Q clips, from ``Model.encode``; the model answers by ridge regression.
         """
-        model, supports = self.model, self.supports
+        supports = self.supports
         rows = [take(query, slice(i, i + 1)) for i in range(len(next(iter(query.values()))))]
         pairs, among = (
-            torch.cat([found for row in rows if (found := model.pairs(row, others)) is not None])
-            for others in (self._descriptors, query)
+            torch.cat(list(each(against, rows)))
+            for against in (self._against, self.model.against(query))
+            if against is not None  # never: the rule is ridge regression, over pairs
         )
         logits = supports.logits_together(pairs, among)
         return Scores(logits, supports.probabilities(logits), supports.known(pairs))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from a2m2_zoo._utils.files import check_file, exists, locked
+from a2m2_zoo._utils.remote.addresses import RemotePath, place
 from a2m2_zoo.errors import ArgumentError, SaveError
 from a2m2_zoo.recognition.records import Known
 
 _WAIT_SECONDS = 1.0
+_SYNC_SECONDS = 5.0
 
 
 class RecordFile:
@@ -29,6 +32,9 @@ class RecordFile:
     def writing(self) -> Iterator[Callable[[str], None]]:
         """Gives a function that appends a line, which is in the file, whole, when it returns.
 
+        Whatever kills the process loses no line. What a power failure may lose is the lines of the last
+        seconds: so often what was written is put on the disk, and when the block ends.
+
         Raises:
             SaveError: The file cannot be written, or the disk is full. No half line is left.
         """
@@ -42,8 +48,10 @@ class RecordFile:
                 if self.known.open_ended:
                     end += file.write(b"\n")
 
+            synced = time.monotonic()
+
             def append(line: str) -> None:
-                nonlocal end
+                nonlocal end, synced
                 rest = memoryview(line.encode() + b"\n")
                 size = len(rest)
                 try:
@@ -55,6 +63,10 @@ class RecordFile:
                         file.truncate(end)
                     raise
                 end += size
+                if time.monotonic() - synced >= _SYNC_SECONDS:
+                    with self._reported():
+                        os.fsync(file.fileno())
+                    synced = time.monotonic()
 
             yield append
             with self._reported():
@@ -85,6 +97,13 @@ def open_records(
         ArgumentError: What is there is no file of records, or was not to be gone on with.
         SaveError: It cannot be written, or another process does it.
     """
+    path = place(path)
+    if isinstance(path, RemotePath):
+        raise SaveError(
+            f"lines cannot be added at {str(path)!r}; write them to a file of this machine and copy it "
+            "there, or pipe them: --jsonl -"
+        )
+    resume = None if resume is None else place(resume)
     check_file(path)
     with locked(path, wait=_WAIT_SECONDS):
         known = Known()
@@ -102,4 +121,6 @@ def open_records(
 
 
 def _same(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    if isinstance(other, RemotePath):
+        return False
     return os.path.realpath(one) == os.path.realpath(other)

@@ -9,8 +9,9 @@ import hashlib
 import json
 import os
 import unicodedata
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,13 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from a2m2_zoo._utils.bounded_json import MAX_BYTES, parse
 from a2m2_zoo._utils.files import is_folder, open_regular, sha256_of
+from a2m2_zoo._utils.remote.addresses import RemotePath, place
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.errors import ArgumentError, VideoError
-from a2m2_zoo.video.content import content_hash
+from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.video.content import content_or_none
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.model import Model
+    from a2m2_zoo.video import Limits
 
+_AT_ONCE = 8  # clips at addresses whose contents are fetched at once
 _SHORT = 16  # characters of a hash that is only compared
 
 
@@ -187,6 +191,10 @@ class Known:
                 how = self._makers[key].unlike(made_by)
         return count, how
 
+    def contents(self, made_by: MadeBy) -> frozenset[bytes]:
+        """Clips that have an answer, by the hash of their content."""
+        return frozenset(self._answers.get(made_by.key, ()))
+
     def take(self, content: str | None, made_by: MadeBy) -> bool:
         """Whether a clip has an answer; each answer is for one clip."""
         answers = self._answers.get(made_by.key)
@@ -223,22 +231,32 @@ def supports_hash(supports: str | os.PathLike[str]) -> str:
 
     Descriptors are not compared, for they differ in their last bits from one kind of processor to another.
     """
+    supports = place(supports)
     if not is_folder(supports):
         return sha256_of(supports)[:_SHORT]
-    named = {name: list(map(_content, clips)) for name, clips in class_folders(supports).items()}
+    named = {
+        name: [content or "" for _, content in contents(clips)]
+        for name, clips in class_folders(supports).items()
+    }
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:_SHORT]
 
 
-def content_or_none(clip: Path) -> str | None:
-    """A clip's hash; None of one that cannot be read."""
+def contents(
+    clips: Iterable[Path], limits: Limits | None = None
+) -> Iterator[tuple[Path, str | None]]:
+    """Clips with what ``content_or_none`` gives, in order; several at addresses are fetched at once."""
+    waiting: deque[tuple[Path, Future[str | None]]] = deque()
+    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="a2m2-content")
     try:
-        return content_hash(clip)
-    except VideoError:
-        return None
-
-
-def _content(clip: Path) -> str:
-    return content_or_none(clip) or ""
+        for clip in clips:
+            waiting.append((clip, pool.submit(content_or_none, clip, limits)))
+            while len(waiting) >= (_AT_ONCE if isinstance(clip, RemotePath) else 1):
+                first, found = waiting.popleft()
+                yield first, found.result()
+        for first, found in waiting:
+            yield first, found.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _taken(counts: Counter[Any], key: Any) -> bool:

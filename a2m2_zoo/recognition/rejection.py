@@ -10,9 +10,11 @@ fitted once per model on generated classes and come with the package.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +32,7 @@ FEATURES = {
     "ridge": (("score", "lead", "variance"), ("above_others", "above_classmates")),
 }
 _FILE = "weights/rejection.json"
+_LARGEST = 1e9  # of a weight
 
 #: Shots → intercept and one weight for each feature, those of ``mean`` first, whatever the rule.
 Table = Mapping[int, tuple[float, ...]]
@@ -167,6 +170,36 @@ def _tables() -> dict[str, Table]:
 def shipped_table(weights_hash: str) -> Table | None:
     """The weights that came with the package for the model of that hash; None for other models."""
     return _tables().get(weights_hash)
+
+
+def read_table(given: Mapping[str, Any], rule: str) -> Table:
+    """Weights from a model's header, which anybody may have written.
+
+    Args:
+        given: Number of shots → intercept and weights.
+        rule: The method's, which says how many features there are.
+
+    Raises:
+        ValueError: They are no such weights.
+    """
+    rules = ("mean", "ridge") if rule == "ridge" else ("mean",)
+    one, more = (sum(len(FEATURES[name][i]) for name in rules) for i in (0, 1))
+    found: dict[int, tuple[float, ...]] = {}
+    for shot, row in given.items():
+        if not re.fullmatch(r"[1-9][0-9]{0,5}", shot, re.ASCII):
+            raise ValueError(f"its weights of rejection are for {shot!r:.20} supports")
+        if len(row) != 1 + (one if shot == "1" else one + more) or not all(map(_sound, row)):
+            raise ValueError(f"its weights of rejection for {shot} supports are no such weights")
+        found[int(shot)] = tuple(map(float, row))
+    if not found:
+        raise ValueError("its weights of rejection are none")
+    return found
+
+
+def _sound(value: Any) -> bool:
+    return (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST
+    )
 
 
 def fit_table_row(

@@ -6,7 +6,7 @@ Made once, for one episode or for many at a time, and asked for any number of qu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -25,7 +25,6 @@ from a2m2_zoo.recognition.rejection import (
     Table,
     known_probability,
     ridge_features,
-    shipped_table,
 )
 
 if TYPE_CHECKING:
@@ -66,17 +65,32 @@ class SupportSet:
         """From pair scores that are at hand."""
         method = as_pairwise(model.method)
         rule = (method and method.rule) or "mean"
-        return cls(pairs, labels, way, model.scales, shipped_table(model.weights_hash), rule)
+        return cls(pairs, labels, way, model.scales, model.table, rule)
 
     @classmethod
     def encoded(
-        cls, model: Model, support: Descriptors, labels: Int[Tensor, " n"], *, way: int
+        cls,
+        model: Model,
+        support: Descriptors,
+        labels: Int[Tensor, " n"],
+        *,
+        way: int,
+        against: Callable[[Descriptors], Tensor] | None = None,
     ) -> SupportSet:
-        """From the descriptors of one episode's supports; their pairs are scored if something needs them."""
+        """From the descriptors of one episode's supports; their pairs are scored if something needs them.
+
+        Args:
+            model: That made the descriptors.
+            support: The descriptors.
+            labels: Class of each support, 0..W-1.
+            way: W.
+            against: ``model.against(support)``, where it is at hand.
+        """
         found = cls.of(model, None, labels, way=way)
         if found.rule == "mean" and len(labels) == way and found.table is None:
             return found
-        return replace(found, pairs=model.pairs(support, support))
+        against = against or model.against(support)
+        return replace(found, pairs=against and against(support))
 
     @property
     def shot(self) -> float:
@@ -153,6 +167,8 @@ class SupportSet:
         if self.pairs is None or self.table is None:
             return None
         shot = max(self.shot, 2.0) if len(self.labels) > self.way else 1.0
+        if not any((k == 1) == (shot == 1) for k in self.table):
+            return None  # fitted where classes had no clips for so many supports
         return known_probability(self.features(pairs), self.table, shot=shot)
 
     def features(self, pairs: Float[Tensor, "*e q n"]) -> Float[Tensor, "*e q f"]:

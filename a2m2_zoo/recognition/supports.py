@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from a2m2_zoo._utils.arguments import remote
 from a2m2_zoo._utils.files import exists, is_folder
+from a2m2_zoo._utils.notebooks import watched
+from a2m2_zoo._utils.remote.addresses import place
 from a2m2_zoo.data.index import VIDEO_SUFFIXES
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.recognition.bank import SupportBank
@@ -17,6 +18,7 @@ from a2m2_zoo.video import Clip, read_clips
 from a2m2_zoo.video.images import SUFFIXES
 from a2m2_zoo.video.inputs import AnyLimits as AnyLimits  # for the verbs too
 from a2m2_zoo.video.inputs import is_path, text_of
+from a2m2_zoo.video.layout import laid_out
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.episode import Supports
@@ -34,12 +36,15 @@ def encode_supports(
     *,
     workers: int | None = None,
     limits: AnyLimits = None,
+    layout: str | None = None,
     on_clip: Callable[[Source, A2M2Error | None], None] | None = None,
 ) -> SupportBank:
     """Decode and encode supports; see ``a2m2_zoo.build_bank``."""
     labelled = _labelled(supports)
-    sources = [clip for _, clip in labelled]
+    sources = laid_out([clip for _, clip in labelled], layout)
     results = read_clips(sources, model.preprocess, workers=workers, limits=limits)
+    if on_clip is None:
+        results = watched(results, "reading supports", len(labelled))
     return SupportBank.build(_sound(labelled, results, on_clip), model)
 
 
@@ -49,14 +54,30 @@ def resolve_bank(
     model: Model,
     workers: int | None = None,
     limits: AnyLimits = None,
+    layout: str | None = None,
     on_clip: Callable[[Source, A2M2Error | None], None] | None = None,
 ) -> SupportBank:
     """A bank from anything that ``classify`` takes as supports."""
+    if (bank := saved_bank(supports)) is not None:
+        return bank
+    given: Any = supports
+    return encode_supports(
+        given, model, workers=workers, limits=limits, layout=layout, on_clip=on_clip
+    )
+
+
+def saved_bank(supports: AnySupports) -> SupportBank | None:
+    """The bank that supports are, or that lies where they say; None where they are clips.
+
+    Raises:
+        BankError: The file is damaged, or no bank.
+        ArgumentError: It is one clip.
+    """
     if isinstance(supports, SupportBank):
         return supports
     if is_path(supports):
-        path = Path(text := text_of(supports, "the supports"))
-        if not exists(path) and (hint := remote(text)):
+        path = place(text := text_of(supports, "the supports"))
+        if (hint := remote(text)) and not exists(path):
             raise ArgumentError(f"supports is {text!r}: {hint}")
         if path.suffix.lower() in {*VIDEO_SUFFIXES, *SUFFIXES} and not is_folder(path):
             raise ArgumentError(
@@ -65,8 +86,7 @@ def resolve_bank(
             )
         if not is_folder(path):
             return SupportBank.load(path)
-    given: Any = supports
-    return encode_supports(given, model, workers=workers, limits=limits, on_clip=on_clip)
+    return None
 
 
 def _sound(

@@ -20,7 +20,11 @@ def thumbnails_of(clip: Clip) -> UInt8[np.ndarray, "t h w 3"]:
     factor = shrunk_by(max(height, width))
     h, w = height // factor, width // factor
     blocks = clip.frames[:, : h * factor, : w * factor].reshape(t, h, factor, w, factor, 3)
-    return np.asarray(blocks.mean(axis=(2, 4), dtype=np.float32).round(), dtype=np.uint8)
+    sums = np.zeros((t, h, w, 3), np.float32)  # of whole numbers, and exact
+    for row in range(factor):
+        for column in range(factor):
+            sums += blocks[:, :, row, :, column]
+    return np.asarray((sums / factor**2).round(), dtype=np.uint8)
 
 
 def shrunk_by(side: int) -> int:

@@ -12,8 +12,9 @@ import numpy as np
 
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.recognition.episode import Prediction
-from a2m2_zoo.report.explain import check_ready, explain
+from a2m2_zoo.report.explain import explain
 from a2m2_zoo.report.page import Explained
+from a2m2_zoo.report.picture import check_ready
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.bank import SupportBank
@@ -117,13 +118,16 @@ def _drawn(model: Model, answered: _Answered) -> Explained:
     bank = answered.bank
     clip = read_clip(answered.query, model.preprocess)
     answer = Recognizer(model, bank).with_plans(answered.answer, clip)
+    pictures = []
     with tempfile.TemporaryDirectory() as folder:
-        # WebP is a third of the PNG's size, so a page with several stays small enough to send.
-        path = explain(answer, clip, bank, Path(folder) / "why.webp")
-        picture = path.read_bytes()
+        for dark in (False, True):
+            # WebP is a third of the PNG's size, so a page with several stays small enough to send.
+            path = explain(answer, clip, bank, Path(folder) / "why.webp", dark=dark)
+            pictures.append(path.read_bytes())
     shots = max(bank.counts().values())
     return Explained(
-        picture=picture,
+        picture=pictures[0],
+        dark=pictures[1],
         caption=f"{answered.truth}: {Path(answer.query).name}",
         truth=answered.truth,
         answer=answer.label,

@@ -7,125 +7,91 @@ as the mass that was moved. Left the probabilities, right the transport plans.
 
 from __future__ import annotations
 
-import warnings
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a2m2_zoo._utils.files import check_file, write_atomically
-from a2m2_zoo._utils.printable import printable
-from a2m2_zoo.errors import ArgumentError, DependencyError, SaveError
+from a2m2_zoo._utils.arguments import path_text
 from a2m2_zoo.pose import find_people, frames_with_people, people_tensor
+from a2m2_zoo.recognition.recognizer import Recognizer
+from a2m2_zoo.report.picture import (
+    DARK,
+    LIGHT,
+    Look,
+    check_ready,
+    fitting,
+    matplotlib_pyplot,
+    save_figure,
+)
 from a2m2_zoo.report.skeletons import thumbnails_with_skeletons, with_skeletons
+from a2m2_zoo.video import Clip, read_clip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from a2m2_zoo.recognition.bank import SupportBank
-    from a2m2_zoo.recognition.episode import Plan, Prediction
-    from a2m2_zoo.video import Clip
+    from a2m2_zoo.recognition.episode import Plan, Prediction, Source
+    from a2m2_zoo.recognition.named import AnyModel
 
-_FORMATS = (".png", ".pdf", ".svg", ".jpg", ".webp")
-_WIN, _NEXT, _REST, _INK = "#0a7d5a", "#c8641b", "#b9bec6", "#22272e"
 _MAX_FRAMES, _MAX_CLASSES = 12, 10
 
 
-def check_ready(path: Path) -> None:
-    """Refuse early what would only fail after the work is done.
-
-    Raises:
-        DependencyError: matplotlib is not installed.
-        ArgumentError: The picture's format is unknown.
-        SaveError: The folder is missing, or there is something else than a file.
-    """
-    if path.suffix.lower() not in _FORMATS:
-        raise ArgumentError(f"the picture {path.name!r} should end in {', '.join(_FORMATS)}")
-    if not path.parent.is_dir():
-        raise SaveError(
-            f"the folder {str(path.parent)!r} for the picture does not exist; create it"
-        )
-    check_file(path)
-    matplotlib_pyplot()
-
-
-def explain(prediction: Prediction, clip: Clip, bank: SupportBank, path: Path) -> Path:
+def explain(
+    prediction: Prediction,
+    clip: Clip | Source,
+    bank: SupportBank,
+    path: str | os.PathLike[str],
+    *,
+    model: AnyModel = None,
+    dark: bool = False,
+) -> Path:
     """Draw why ``clip`` got its label and write the picture.
 
     Args:
         prediction: The answer; its plans say how frames were matched.
-        clip: The query, as the model saw it.
+        clip: The query: decoded as the model saw it, or what ``classify`` was given, which is read again and
+            matched again where the prediction has no plans.
         bank: The supports the plans refer to.
         path: File to write; its suffix names the format.
+        model: What answered, its name or path, to read the query with; by the bank's word if None.
+        dark: Light words on dark paper, for a dark page.
 
     Raises:
         DependencyError: matplotlib is not installed.
         SaveError: The picture could not be written.
+        VideoError: The query cannot be read.
+        BankError: The query is to be read and the bank's model is not at hand.
     """
+    path = Path(path_text("the picture", path, "the path of a file to write"))
     check_ready(path)
-    plot = matplotlib_pyplot()
+    if not isinstance(clip, Clip):
+        recognizer = Recognizer(model, bank)
+        clip = read_clip(clip, recognizer.model.preprocess)
+        prediction = prediction if prediction.plans else recognizer.with_plans(prediction, clip)
+    look = DARK if dark else LIGHT
     ranked = list(prediction.probabilities)[:2]
-    figure = plot.figure(figsize=(15.2, 7.4), dpi=110, facecolor="white")
+    figure = matplotlib_pyplot().figure(figsize=(15.2, 7.4), dpi=110, facecolor=look.paper)
     outer = figure.add_gridspec(
         1,
         3,
         width_ratios=[2.3, 10, 1.75],
         left=0.015,
         right=0.985,
-        top=0.885,
-        bottom=0.03,
+        top=0.865,
+        bottom=0.025,
         wspace=0.06,
     )
-    _headline(figure, prediction)
-    _bars(figure.add_subplot(outer[0]), prediction)
+    _headline(figure, prediction, look)
+    _bars(figure.add_subplot(outer[0]), prediction, look)
     shown = [(name, prediction.plans[name]) for name in ranked if name in prediction.plans]
-    _matches(figure.add_subplot(outer[1]), clip, shown, bank, _people(prediction, clip))
+    _matches(figure.add_subplot(outer[1]), clip, shown, bank, _people(prediction, clip), look)
     maps = outer[2].subgridspec(2, 1, hspace=0.45)
     for row, (name, plan) in enumerate(shown):
-        _heat(figure.add_subplot(maps[row]), name, plan, _WIN if row == 0 else _NEXT)
+        colour = look.win if row == 0 else look.runner
+        _heat(figure.add_subplot(maps[row]), name, plan, colour, look)
     return save_figure(figure, path)
-
-
-def save_figure(figure: Any, path: Path) -> Path:
-    """Write a figure, whole or not at all, and close it.
-
-    Raises:
-        SaveError: The picture could not be written.
-    """
-    try:
-        with warnings.catch_warnings():
-            # Scripts that the font lacks are drawn as boxes; the answer itself is in the table.
-            warnings.filterwarnings("ignore", message="Glyph .* missing")
-            return write_atomically(
-                path, lambda scratch: figure.savefig(scratch, metadata=picture_metadata(path))
-            )
-    finally:
-        matplotlib_pyplot().close(figure)
-
-
-def matplotlib_pyplot() -> Any:
-    """The plotting module, drawing to files only.
-
-    Raises:
-        DependencyError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise DependencyError(
-            "pictures need matplotlib, which is not installed: "
-            'run `pip install "a2m2_zoo[pictures]"`'
-        ) from error
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
-
-
-def picture_metadata(path: Path) -> dict[str, Any] | None:
-    """What a picture's file says of itself."""
-    # No date and no version in the file: the same answer gives the same picture.
-    return {"Software": None} if path.suffix.lower() == ".png" else None
 
 
 def seen_in(frames: int, of: int) -> str:
@@ -144,31 +110,33 @@ def _people(prediction: Prediction, clip: Clip) -> NDArray[np.float32] | None:
     return people_tensor(find_people(clip.wide)).numpy()
 
 
-def _headline(figure: Any, prediction: Prediction) -> None:
-    verdict = f"{_short(prediction.label, 36)}, probability {prediction.probability:.2f}"
+def _headline(figure: Any, prediction: Prediction, look: Look) -> None:
+    verdict = f"{fitting(prediction.label, 60)}, probability {prediction.probability:.2f}"
     if prediction.rejected:
         verdict = f"unknown (best guess {verdict})"
-    name = _short(Path(prediction.query).name, 40)
-    figure.text(0.015, 0.95, verdict, fontsize=19, color=_INK, weight="bold", va="center")
-    notes = [name, prediction.model, f"margin {prediction.margin:.2f}"]
+    notes = [fitting(Path(prediction.query).name, 60)]
     if prediction.pose_frames is not None:
-        notes.insert(1, seen_in(prediction.pose_frames, len(prediction.frames)))
-    note = "   ·   ".join(notes)
-    figure.text(0.985, 0.95, note, fontsize=11, color="#5b6470", ha="right", va="center")
+        notes.append(seen_in(prediction.pose_frames, len(prediction.frames)))
+    notes += [f"margin {prediction.margin:.2f}", fitting(prediction.model, 60)]
+    figure.text(0.015, 0.957, verdict, fontsize=18, color=look.ink, weight="bold", va="center")
+    figure.text(0.015, 0.914, "   ·   ".join(notes), fontsize=11, color=look.soft, va="center")
     if prediction.warnings:
-        text = "; ".join(prediction.warnings)
-        figure.text(0.015, 0.895, text, fontsize=9.5, color=_NEXT, va="center")
+        text = fitting("; ".join(prediction.warnings), 120)
+        figure.text(0.985, 0.957, text, fontsize=9.5, color=look.runner, ha="right", va="center")
 
 
-def _bars(axes: Any, prediction: Prediction) -> None:
+def _bars(axes: Any, prediction: Prediction, look: Look) -> None:
     items = list(prediction.probabilities.items())[:_MAX_CLASSES]
-    colours = [_WIN, _NEXT] + [_REST] * len(items)
+    colours = [look.win, look.runner] + [look.rest] * len(items)
     for row, (name, value) in enumerate(items):
-        axes.barh(row, value, height=0.34, color=colours[row], align="edge")
-        axes.text(0, row - 0.06, _short(name, 24), fontsize=10.5, color=_INK, va="bottom")
-        axes.text(value + 0.02, row + 0.17, f"{value:.2f}", fontsize=10, color=_INK, va="center")
-    axes.set_xlim(0, 1.22)
-    axes.set_ylim(max(len(items), 5) - 0.4, -0.5)
+        axes.barh(row + 0.62, 1, height=0.2, color=look.grid)
+        axes.barh(row + 0.62, value, height=0.2, color=colours[row])
+        weight = "bold" if row == 0 else "normal"
+        words = {"fontsize": 10.5, "color": look.ink, "weight": weight, "va": "bottom"}
+        axes.text(0, row + 0.46, fitting(name, 22), **words)
+        axes.text(1, row + 0.46, f"{value:.2f}", ha="right", **words)
+    axes.set_xlim(0, 1.08)
+    axes.set_ylim(_MAX_CLASSES, 0)
     axes.axis("off")
 
 
@@ -178,46 +146,46 @@ def _matches(
     shown: list[tuple[str, Plan]],
     bank: SupportBank,
     people: NDArray[np.float32] | None,
+    look: Look,
 ) -> None:
     """Query in the middle row, winner above, runner-up below, lines for the mass between them."""
     query, side = clip.frames, clip.frames.shape[1]
     if people is not None:
         query = with_skeletons(clip, people)
-    keep = np.unique(
-        np.linspace(0, len(query) - 1, min(len(query), _MAX_FRAMES)).round().astype(int)
-    )
+    steps = len(shown[0][1].transport) if shown else len(query)
+    keep = np.unique(np.linspace(0, steps - 1, min(steps, _MAX_FRAMES)).round().astype(int))
+    middle = (2 * keep + 1) * len(query) // (2 * steps)  # the frame in the middle of each time step
     places = np.arange(len(keep)) + 0.5
     rows = {"query": 0.0, "win": 1.75, "next": -1.75}
-    _strip(axes, query[keep], places, rows["query"], _INK)
-    for (name, plan), key, colour in zip(shown, ("win", "next"), (_WIN, _NEXT), strict=False):
+    _strip(axes, query[middle], places, rows["query"], look.ink)
+    for (name, plan), key, colour in zip(
+        shown, ("win", "next"), (look.win, look.runner), strict=False
+    ):
         frames = bank.thumbnails[plan.support].numpy()
         if people is not None:
             frames = thumbnails_with_skeletons(bank, plan.support, side=side)
-        _strip(axes, frames[keep], places, rows[key], colour)
+        _strip(axes, frames[middle], places, rows[key], colour)
         sign = 1 if key == "win" else -1
         _lines(axes, plan.transport[np.ix_(keep, keep)], places, sign, colour)
         who = "winner" if key == "win" else "runner-up"
-        notes = [_short(Path(bank.sources[plan.support]).name, 40)]
+        notes = [fitting(Path(bank.sources[plan.support]).name, 50)]
         if people is not None and "people" in bank.descriptors:
             support = frames_with_people(bank.descriptors["people"][plan.support])
             notes.append(seen_in(int(support), len(frames)))
-        text = f"{who}: {_short(name, 30)}   ({', '.join(notes)})"
-        axes.text(
-            0.04,
-            rows[key] + sign * 0.62,
-            text,
-            fontsize=10.5,
-            color=colour,
-            weight="bold",
-            va="center",
-        )
+        place = (0.04, rows[key] + sign * 0.62)
+        words = f"{who}: {fitting(name, 40)}"
+        said = axes.text(*place, words, fontsize=11, color=colour, weight="bold", va="center")
+        axes.annotate(
+            "   ·   ".join(notes), (1, 0.5), xycoords=said, xytext=(12, 0), textcoords="offset points",
+            fontsize=10.5, color=look.soft, va="center",
+        )  # fmt: skip
     axes.text(
         -0.05,
         0,
         "query",
         rotation=90,
-        fontsize=10.5,
-        color=_INK,
+        fontsize=11,
+        color=look.ink,
         weight="bold",
         ha="right",
         va="center",
@@ -262,21 +230,16 @@ def _lines(
         )
 
 
-def _heat(axes: Any, name: str, plan: Plan, colour: str) -> None:
+def _heat(axes: Any, name: str, plan: Plan, colour: str, look: Look) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
-    shades = LinearSegmentedColormap.from_list("plan", ["#f6f7f9", colour])
+    shades = LinearSegmentedColormap.from_list("plan", [look.paper, colour])
     axes.imshow(plan.transport, cmap=shades, vmin=0, aspect="equal", interpolation="nearest")
-    axes.set_title(f"plan: {_short(name, 18)}", fontsize=10, color=colour, weight="bold")
-    axes.set_xlabel("support frame", fontsize=8.5, labelpad=2)
-    axes.set_ylabel("query frame", fontsize=8.5, labelpad=2)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set_title(f"plan: {fitting(name, 18)}", fontsize=10, color=colour, weight="bold")
+    axes.set_xlabel("support frame", fontsize=9, labelpad=0, color=look.soft)
+    axes.set_ylabel("query frame", fontsize=9, labelpad=0, color=look.soft)
+    for axis, length in zip((axes.yaxis, axes.xaxis), plan.transport.shape, strict=True):
+        axis.set_ticks(sorted({0, length - 1}), [str(at + 1) for at in sorted({0, length - 1})])
+    axes.tick_params(length=0, labelsize=8.5, labelcolor=look.soft, pad=3)
     for spine in axes.spines.values():
-        spine.set_color("#d5d9df")
-
-
-def _short(text: str, width: int) -> str:
-    text = printable(text)
-    cut = text if len(text) <= width else text[: width - 3] + "..."
-    return cut.replace("$", r"\$")  # which would switch matplotlib to mathematics
+        spine.set_color(look.grid)

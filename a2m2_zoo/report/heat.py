@@ -10,6 +10,8 @@ from a2m2_zoo.report.markup import esc, short
 
 #: With more classes the cells are too small for numbers and those under 1 % are not drawn.
 MOST_NUMBERED = 30
+#: Pixels. A matrix up to this width is shrunk to a phone's.
+_PHONE = 480
 
 
 def heat(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
@@ -39,8 +41,9 @@ def heat(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
             for j, count in enumerate(row)
             if count and (size <= MOST_NUMBERED or 100 * count >= sum(row))
         ]
+    look = "heat narrow" if width <= _PHONE else "heat"
     return (
-        f'<svg class="heat" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'<svg class="{look}" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         f'font-size="{font}" aria-hidden="true">{"".join(body)}</svg>'
     )
 

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.report.explain import check_ready, matplotlib_pyplot, save_figure
+from a2m2_zoo.report.picture import (
+    LIGHT,
+    check_ready,
+    fitting,
+    matplotlib_pyplot,
+    save_figure,
+)
 
 if TYPE_CHECKING:
     from a2m2_zoo.evaluation.misalignment import Curve
@@ -62,14 +68,20 @@ def draw_curves(curves: Sequence[Curve], path: Path, *, title: str) -> Path:
                 zorder=3 if i == 0 else 2,
             )
         name, meaning = _TITLES.get(kind, (kind, ""))
-        axis.set_title(f"{name}\n", fontsize=12, fontweight="bold")
-        axis.text(0.5, 1.02, meaning, transform=axis.transAxes, ha="center", fontsize=8.5)
-        axis.set_xlabel("part of the clip, %")
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0][0].set_ylabel("accuracy of misaligned queries, %")
+        axis.set_title(f"{name}\n", fontsize=12, fontweight="bold", color=LIGHT.ink)
+        words = {"ha": "center", "fontsize": 9.5, "color": LIGHT.soft}
+        axis.text(0.5, 1.025, meaning, transform=axis.transAxes, **words)
+        axis.set_xlabel("part of the clip, %", color=LIGHT.soft)
+        axis.grid(color=LIGHT.grid)
+        axis.set_axisbelow(True)
+        axis.tick_params(color=LIGHT.grid, labelcolor=LIGHT.soft)
+        for side, spine in axis.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color(LIGHT.grid)
+    axes[0][0].set_ylabel("accuracy of misaligned queries, %", color=LIGHT.soft)
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.suptitle(title, fontsize=11)
+    words = {"fontsize": 14, "fontweight": "bold", "color": LIGHT.ink}
+    figure.suptitle(fitting(title, 40 * len(kinds)), x=0.012, ha="left", **words)
     figure.legend(handles, labels, loc="lower center", ncols=min(len(methods), 7), frameon=False)
     figure.tight_layout(rect=(0, 0.07, 1, 1))
     return save_figure(figure, path)

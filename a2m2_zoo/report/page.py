@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo._utils.templates import templates
@@ -40,9 +40,10 @@ class Explained:
         answer: The class that was answered.
         probabilities: (class, probability), the most probable first.
         facts: (what, value) worth printing beside it.
+        dark: The picture for readers whose pages are dark; None shows all the same one.
 
     Raises:
-        ArgumentError: The picture is none of those files.
+        ArgumentError: A picture is none of those files.
     """
 
     picture: bytes
@@ -51,25 +52,15 @@ class Explained:
     answer: str
     probabilities: tuple[tuple[str, float], ...]
     facts: tuple[tuple[str, str], ...] = ()
+    dark: bytes | None = None
 
     def __post_init__(self) -> None:
-        if not self.kind:
-            raise ArgumentError(
-                f"the picture of {self.caption!r} starts with {self.picture[:4]!r}; "
-                "expected the bytes of a PNG, JPEG or WebP file"
-            )
-
-    @property
-    def kind(self) -> str:
-        """``"png"``, ``"jpeg"`` or ``"webp"``; empty for anything else."""
-        if self.picture[:4] == b"RIFF" and self.picture[8:12] == b"WEBP":
-            return "webp"
-        return next((k for magic, k in _KINDS.items() if self.picture.startswith(magic)), "")
-
-    @property
-    def base64(self) -> str:
-        """The picture as text."""
-        return base64.b64encode(self.picture).decode()
+        for picture in (self.picture, self.dark):
+            if picture is not None and not _kind(picture):
+                raise ArgumentError(
+                    f"the picture of {self.caption!r} starts with {picture[:4]!r}; "
+                    "expected the bytes of a PNG, JPEG or WebP file"
+                )
 
     @property
     def right(self) -> bool:
@@ -102,19 +93,41 @@ def page_html(comparison: Comparison, *, explained: Sequence[Explained] = ()) ->
     receipt = json.dumps(
         dict(comparison.receipt), indent=1, ensure_ascii=False, allow_nan=False, default=str
     )
-    return (
-        _pages()
-        .get_template("page.html")
-        .render(
-            comparison=comparison,
-            explained=explained,
-            found=list(sections.findings(comparison)),
-            shots=[shot for shot in comparison.shots if comparison.of_shot(shot)],
-            receipt=receipt,
-            css=CSS,
-            style=base64.b64encode(hashlib.sha256(CSS.encode()).digest()).decode(),
-        )
+    return render(
+        "page.html",
+        comparison.title,
+        comparison=comparison,
+        explained=explained,
+        found=list(sections.findings(comparison)),
+        shots=[shot for shot in comparison.shots if comparison.of_shot(shot)],
+        receipt=receipt,
     )
+
+
+def render(template: str, title: str, *, more_css: str = "", **values: Any) -> str:
+    """A page that stands alone: its style sheet and pictures are in it, and nothing else may be loaded.
+
+    Args:
+        template: Name of one that extends ``base.html``.
+        title: Of the page.
+        more_css: Rules behind those that all pages have.
+        values: What the template shows.
+    """
+    css = CSS + more_css
+    style = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return _pages().get_template(template).render(title=title, css=css, style=style, **values)
+
+
+def _kind(picture: bytes) -> str:
+    """``"png"``, ``"jpeg"`` or ``"webp"``; empty for anything else."""
+    if picture[:4] == b"RIFF" and picture[8:12] == b"WEBP":
+        return "webp"
+    return next((k for magic, k in _KINDS.items() if picture.startswith(magic)), "")
+
+
+def _address(picture: bytes) -> str:
+    """A picture as an address that holds it."""
+    return f"data:image/{_kind(picture)};base64,{base64.b64encode(picture).decode()}"
 
 
 @cache
@@ -132,5 +145,6 @@ def _pages() -> Environment:
         found.globals[pick.__name__] = pick
     for write in (markup.signed, markup.span, markup.chance_of, markup.figure):
         found.filters[write.__name__] = write
+    found.filters["address"] = _address
     found.filters["name"] = lambda value, width=60: Markup(markup.name(value, width))  # noqa: S704
     return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 CSS = """
 :root { color-scheme: light dark; --paper: #ffffff; --card: #f6f7f9; --ink: #1d2229; --soft:
   #56606d;
-  --line: #d9dee5; --grid: #e6e9ee; --ref: #0067a5; --other: #8a95a3; --worse: #c14a00; --heat: #1f79b8;
+  --line: #d9dee5; --grid: #e6e9ee; --ref: #0067a5; --other: #828d9b; --worse: #c14a00; --heat: #1f79b8;
   --miss: #d55e00; --focus: #0067a5; }
 @media screen and (prefers-color-scheme: dark) {
   :root { --paper: #14181d; --card: #1c2229; --ink: #e8ebef; --soft: #a3adba; --line: #333c47;
@@ -17,7 +17,7 @@ CSS = """
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-main, header, footer { max-width: 68rem; margin: 0 auto; padding: 0 1.25rem; }
+main, header, footer { max-width: 72rem; margin: 0 auto; padding: 0 1.25rem; }
 header { padding-top: 2rem; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .5rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.35rem; margin: 3rem 0 .5rem; padding-top: 1rem; border-top: 2px solid var(--line);
@@ -61,7 +61,7 @@ figcaption { margin-bottom: .75rem; }
 .tag.untrained { border: 1px dashed var(--ink); color: var(--ink); }
 .track { display: block; width: 100%; overflow: visible; }
 h4 { margin: .5rem 0; }
-td.said { white-space: normal; min-width: 7.5rem; }
+td.words { white-space: normal; min-width: 6.2rem; }
 .axis { color: var(--soft); font-size: .8rem; }
 svg text { fill: currentColor; font: inherit; font-variant-numeric: tabular-nums; }
 .grid { stroke: var(--grid); }
@@ -92,11 +92,11 @@ svg text { fill: currentColor; font: inherit; font-variant-numeric: tabular-nums
 .point.untrained { fill: var(--paper); stroke: var(--other); stroke-width: 2; }
 .points text { fill: var(--ink); }
 .scroll { overflow-x: auto; max-width: 100%; }
-table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding-bottom: .5rem; }
-th, td { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid var(--line); white-space:
+th, td { padding: .3rem .35rem; text-align: right; border-bottom: 1px solid var(--line); white-space:
   nowrap; }
-thead th { vertical-align: bottom; white-space: normal; min-width: 4.6rem; font-size: .8rem;
+thead th { vertical-align: bottom; white-space: normal; font-size: .75rem;
   line-height: 1.25; }
 th[scope=row], thead th:first-child, td.words, th.words, th[scope=rowgroup] { text-align: left; }
 th[scope=row] { font-weight: 500; white-space: normal; min-width: 8.5rem; max-width: 16rem;
@@ -107,7 +107,7 @@ tr.ref { background: var(--card); } tr.ref th[scope=row] { font-weight: 700; col
 th[scope=rowgroup] { padding-top: 1rem; font-size: .95rem; }
 .pair { display: flex; flex-wrap: wrap; gap: 1.5rem 2rem; }
 .pair > div { min-width: 0; max-width: 100%; }
-.heat { display: block; color: var(--ink); }
+.heat { display: block; color: var(--ink); } .heat.narrow { max-width: 100%; height: auto; }
 .heat .ground { fill: var(--card); } .heat .right { fill: var(--heat); } .heat .wrong { fill:
   var(--miss); }
 .heat .axis-name { fill: var(--soft); }
@@ -136,7 +136,7 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-botto
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   nav { display: none; } .scroll { overflow: visible; } .card img { min-width: 0; }
   table { font-size: 6.5pt; width: 100%; } caption { font-size: 9pt; }
-  th, td, thead th, th[scope=row], td.said { padding: .15rem .2rem; min-width: 0; white-space: normal;
+  th, td, thead th, th[scope=row], td.words { padding: .15rem .2rem; min-width: 0; white-space: normal;
     font-size: inherit; position: static; }
   thead th { font-size: 5.5pt; } th[scope=row] { overflow-wrap: anywhere; }
   th[scope=rowgroup] { font-size: 9pt; }

@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.errors import ArgumentError, VideoError
-from a2m2_zoo.report.explain import check_ready, matplotlib_pyplot, save_figure
+from a2m2_zoo.report.picture import (
+    LIGHT,
+    check_ready,
+    fitting,
+    matplotlib_pyplot,
+    save_figure,
+)
 from a2m2_zoo.video import Limits, Preprocess, read_clip
 
 if TYPE_CHECKING:
@@ -24,10 +29,10 @@ if TYPE_CHECKING:
     from a2m2_zoo.spotting import Segment, Window
     from a2m2_zoo.video import Clip
 
-_INK, _SOFT, _GRID, _NONE = "#22272e", "#5b6470", "#e3e7ec", "#c9ced6"
+_NONE = "#c9ced6"  # where no class was found
 # Okabe and Ito (2008): told apart with every common kind of colour vision. Rows carry the names as well.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7a5195", "#6b6b6b")
-_MOST_ROWS, _STRIP, _POINTS = 16, 14, 2000
+_MOST_ROWS, _STRIP, _POINTS, _NAME = 16, 14, 2000, 26
 
 
 def frames_of(video: str | Path, *, megapixels: float = 16.0) -> Clip | None:
@@ -72,14 +77,17 @@ def draw_timeline(
     shown = _rows(segments, scores, class_names)
     heights = [1.05, 0.62, 0.52 * len(shown)]
     total = sum(heights) + 1.35
-    figure = plot.figure(figsize=(13.6, total), dpi=110, facecolor="white")
-    longest = max(len(_short(class_names[label])) for label in shown)
+    figure = plot.figure(figsize=(13.6, total), dpi=110, facecolor=LIGHT.paper)
+    longest = max(len(fitting(class_names[label], _NAME)) for label in shown)
     left = 0.02 + min(0.0066 * longest + 0.012, 0.19)
     grid = figure.add_gridspec(
-        3, 1, height_ratios=heights, left=left, right=0.985, top=1 - 0.62 / total,
+        3, 1, height_ratios=heights, left=left, right=0.98, top=1 - 0.62 / total,
         bottom=0.55 / total, hspace=0.09,
     )  # fmt: skip
-    span = float(times[0]), float(times[-1])
+    span = (
+        0.0,
+        max(float(times[-1]), 0.1),
+    )  # seconds: from the beginning, also where nothing was scored there
     colours = {label: _COLOURS[row % len(_COLOURS)] for row, label in enumerate(shown)}
     by_name = {class_names[label]: colours[label] for label in shown}
     known = [segment for segment in segments if segment.known]
@@ -129,10 +137,14 @@ def _rows(
 
 def _headline(figure: Any, title: str, known: Sequence[Segment], hidden: int, total: float) -> None:
     at = 1 - 0.33 / total
-    count = f"{len(known)} segment{'' if len(known) == 1 else 's'}"
-    figure.text(0.02, at, _short(title, 60), fontsize=15, color=_INK, weight="bold", va="center")
-    note = f"{count}   ·   {hidden} more classes not drawn" if hidden else count
-    figure.text(0.985, at, note, fontsize=11, color=_SOFT, ha="right", va="center")
+    found = ", ".join(dict.fromkeys(segment.label for segment in known)) or "no action found"
+    words = fitting(f"{fitting(title, 60)}: {found}" if title else found, 90)
+    figure.text(0.02, at, words, fontsize=15, color=LIGHT.ink, weight="bold", va="center")
+    notes = [f"{len(known)} segment{'' if len(known) == 1 else 's'}", "bands: probability, 0 to 1"]
+    if hidden:
+        notes.insert(1, f"{hidden} more classes not drawn")
+    note = "   ·   ".join(notes)
+    figure.text(0.98, at, note, fontsize=11, color=LIGHT.soft, ha="right", va="center")
 
 
 def _strip(axes: Any, clip: Clip | None, span: tuple[float, float]) -> None:
@@ -177,7 +189,7 @@ def _segments(
     per_inch = (span[1] - span[0]) / (axes.get_position().width * axes.figure.get_size_inches()[0])
     for segment in segments:
         length = segment.end - segment.start
-        colour = colours.get(segment.label, _SOFT) if segment.known else _NONE
+        colour = colours.get(segment.label, LIGHT.soft) if segment.known else _NONE
         axes.broken_barh(
             [(segment.start, length)],
             (0.12, 0.76) if segment.known else (0.44, 0.12),
@@ -188,7 +200,7 @@ def _segments(
         room = int(length / per_inch / 0.085)  # letters of this size that fit
         if segment.known and room >= 3:
             axes.text(
-                segment.start + length / 2, 0.49, _short(segment.label, room), fontsize=9.5,
+                segment.start + length / 2, 0.49, fitting(segment.label, room), fontsize=9.5,
                 color="white", weight="bold", ha="center", va="center", clip_on=True,
             )  # fmt: skip
 
@@ -203,11 +215,13 @@ def _bands(
     colours: dict[int, str],
     span: tuple[float, float],
 ) -> None:
+    from matplotlib.ticker import AutoMinorLocator
+
     axes.set_xlim(*span)
-    axes.set_ylim(len(shown), 0)
+    axes.set_ylim(len(shown) - 0.06, 0)
     for row, label in enumerate(shown):
         base = row + 0.94
-        axes.axhline(base, color=_GRID, linewidth=1, zorder=1)
+        axes.axhline(base, color=LIGHT.grid, linewidth=1, zorder=1)
         for segment in known:
             if segment.label == names[label]:
                 axes.broken_barh(
@@ -220,25 +234,31 @@ def _bands(
         )
     axes.set_yticks(
         [row + 0.5 for row in range(len(shown))],
-        [_short(names[label]) for label in shown],
+        [fitting(names[label], _NAME) for label in shown],
         fontsize=10.5,
-        color=_INK,
+        color=LIGHT.ink,
     )
-    axes.tick_params(length=0, colors=_SOFT)
-    for text in axes.get_yticklabels():
-        text.set_color(_INK)
+    for at, words in ((0.08, "1"), (0.94, "0")):
+        axes.text(
+            span[1], at, f" {words}", fontsize=8.5, color=LIGHT.soft, va="center", clip_on=False
+        )
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", length=6, color=LIGHT.soft, labelcolor=LIGHT.soft, labelsize=10.5)
+    axes.tick_params(axis="x", which="minor", length=3, color=LIGHT.soft)
     axes.xaxis.set_major_locator(_round_times(span))
+    axes.xaxis.set_minor_locator(AutoMinorLocator(5))
     axes.xaxis.set_major_formatter(lambda at, _: _clock(at))
-    axes.grid(axis="x", color=_GRID, linewidth=0.8, zorder=0)
+    axes.grid(axis="x", color=LIGHT.grid, linewidth=0.8, zorder=0)
     axes.set_axisbelow(True)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(LIGHT.soft)
 
 
 def _round_times(span: tuple[float, float]) -> Any:
     from matplotlib.ticker import MultipleLocator
 
-    steps = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
     wanted = (span[1] - span[0]) / 10
     return MultipleLocator(next((s for s in steps if s >= wanted), 3600 * math.ceil(wanted / 3600)))
 
@@ -253,10 +273,3 @@ def _clock(at: float) -> str:
 def _bare(axes: Any, span: tuple[float, float]) -> None:
     axes.set_xlim(*span)
     axes.axis("off")
-
-
-def _short(text: str, width: int = 26) -> str:
-    # A dollar sign would switch matplotlib to mathematics.
-    text = printable(text)
-    cut = text if len(text) <= width else text[: max(width - 1, 1)].rstrip("_ ") + "…"
-    return cut.replace("$", r"\$")

@@ -44,7 +44,7 @@ def average_precision(
         raise ArgumentError("there is no true segment; precision over recall needs one or more")
     used: set[int] = set()
     hits = []
-    for segment in sorted(found, key=lambda s: -s.score):
+    for segment in sorted(found, key=lambda s: -s.probability):
         ious = [temporal_iou(segment, other) for other in truth]
         free = [(iou, -i) for i, iou in enumerate(ious) if iou >= overlap and i not in used]
         hits.append(bool(free))

@@ -17,8 +17,9 @@ import numpy as np
 
 from a2m2_zoo._utils.files import write_atomically
 from a2m2_zoo.errors import SaveError, VideoError
+from a2m2_zoo.spotting.frames import VideoFrames
 from a2m2_zoo.spotting.segments import Segment
-from a2m2_zoo.spotting.sources import VideoFrames, open_video_file
+from a2m2_zoo.spotting.sources import open_video_file
 from a2m2_zoo.video import Limits
 from a2m2_zoo.video.preprocess import turned
 
@@ -88,6 +89,41 @@ def cut_segments(
                     f"cannot write {str(target)!r}: its pictures cannot be encoded ({error}); cut them "
                     "with another program"
                 ) from error
+
+
+def cut_segment(
+    video: str | os.PathLike[str],
+    segment: Segment,
+    path: Path,
+    *,
+    limits: Limits | None = None,
+) -> Path:
+    """Write one segment as a clip; what lies before it is not decoded where the container can skip it.
+
+    Args:
+        video: The video.
+        segment: Where it is.
+        path: The clip.
+        limits: Its ``megapixels`` bound the frames.
+
+    Raises:
+        VideoError: The video cannot be opened, or ends before the segment.
+        SaveError: The clip could not be written.
+    """
+    opened = open_video_file(os.fspath(video), limits)
+    with closing(opened):
+        opened.skip_to(segment.start)
+        frames = _Frames(opened)
+        while frames.first is not None and frames.first[1] < segment.start:
+            frames.advance()
+        if frames.first is None:
+            raise VideoError(f"{os.fspath(video)}: nothing is there at {segment.start:.1f} s")
+        try:
+            return write_atomically(path, partial(_write, frames=frames, segment=segment))
+        except av.FFmpegError as error:
+            raise SaveError(
+                f"cannot write {str(path)!r}: {error}; look at the video itself"
+            ) from error
 
 
 class _Frames:

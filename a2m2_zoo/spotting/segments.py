@@ -40,15 +40,15 @@ class Segment:
         start: In seconds on the stream's clock; for a file from its first frame.
         end: In seconds.
         label: The class, or ``UNKNOWN``.
-        score: Probability that the class is right, the mean over the segment, unknown actions included where
-            the model can tell; of an unknown stretch, how far the best class was from certain, on average.
+        probability: That the class is right, the mean over the segment, unknown actions included where the
+            model can tell; of an unknown stretch, how far the best class was from certain, on average.
         known: Whether ``label`` is one of the classes.
     """
 
     start: float
     end: float
     label: str
-    score: float
+    probability: float
     known: bool = True
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Segment:
             "start": round(self.start, 3),
             "end": round(self.end, 3),
             "label": self.label,
-            "score": round(self.score, 4),
+            "probability": round(self.probability, 4),
             "known": self.known,
         }
 

@@ -1,4 +1,4 @@
-"""Where frames come from: a file read from end to end, a camera, a pipe."""
+"""Where frames come from: a file read from end to end, a camera, a pipe, a stream by its address."""
 
 from __future__ import annotations
 
@@ -6,140 +6,48 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
 
 import av
 from av.error import FFmpegError
 
 from a2m2_zoo._utils.files import exists
+from a2m2_zoo._utils.remote.addresses import RemotePath, place
 from a2m2_zoo.errors import VideoError, VideoNotFoundError
+from a2m2_zoo.spotting.frames import VideoFrames as VideoFrames
+from a2m2_zoo.spotting.frames import live
+from a2m2_zoo.spotting.network import PATIENCE, NetworkFrames, is_stream
 from a2m2_zoo.video import Limits, Preprocess
-from a2m2_zoo.video.clip import Job, Watch, check_size
-from a2m2_zoo.video.container import FORMATS, decoder_pixels, demux, open_video, reason
-from a2m2_zoo.video.decoder_memory import LEFTOVERS
-from a2m2_zoo.video.duration import Extent
+from a2m2_zoo.video.clip import Job, Watch
+from a2m2_zoo.video.container import FORMATS, fetch_video, from_address, open_video, reason
 from a2m2_zoo.video.inputs import missing
-
-if TYPE_CHECKING:
-    from av.container import InputContainer
-    from av.video.stream import VideoStream
 
 _CAMERAS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 
 
-class VideoFrames:
-    """Every frame of a video in the order it is shown, decoded once, with its time.
-
-    Iterating ends with a ``VideoError`` where the video is damaged, after every frame that decodes.
-
-    Args:
-        container: An open container; closed when the iteration ends.
-        stream: Its video.
-        name: What to call it in errors.
-        limits: Its ``megapixels`` bound the frames; length and time are not bounded.
-        file: The open file that the container reads, where there is one; closed with it.
-
-    Attributes:
-        seconds: Length by the header, None where it does not say.
-    """
-
-    def __init__(
-        self,
-        container: InputContainer,
-        stream: VideoStream,
-        name: str,
-        limits: Limits,
-        *,
-        file: IO[bytes] | None = None,
-    ) -> None:
-        self._container, self._stream, self._file = container, stream, file
-        self._name, self._limits = name, limits
-        self._refused = 0
-        context = stream.codec_context
-        context.thread_type, context.thread_count = "SLICE", 1
-        context.options = {"max_pixels": decoder_pixels(limits)}
-        LEFTOVERS.expect_decoder(context.width, context.height)
-        self._extent = Extent(container, stream)
-        self.seconds = self._extent.announced or _announced(container, stream)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._container.close()
-        if self._file is not None:
-            self._file.close()
-
-    def __iter__(self) -> Iterator[tuple[av.VideoFrame, float]]:
-        """Frames and their times in seconds from the first one.
-
-        Raises:
-            VideoError: At the end, if something did not decode or is missing.
-            VideoLimitError: A frame is too large.
-        """
-        rate = float(self._stream.average_rate or 25)
-        tick = float(self._stream.time_base or 0)
-        # Such files have no times, and those made up for them are wrong where there are B frames.
-        counted = self._container.format.name == "avi" and self._stream.codec_context.has_b_frames
-        first: float | None = None
-        count, last, stopped = 0, 0.0, ""
-        with closing(self):
-            packets = demux(self._container, self._stream, self._extent)
-            while True:
-                try:
-                    packet = next(packets, None)
-                except FFmpegError as error:
-                    packet, stopped = None, reason(error)
-                self._refused += packet is not None and packet.is_corrupt
-                for frame in self._decoded(packet):
-                    check_size(self._name, frame.width, frame.height, self._limits)
-                    at = count / rate if counted or frame.pts is None else frame.pts * tick
-                    first = at if first is None else first
-                    count, last = count + 1, at - first
-                    yield frame, last
-                if packet is None:
-                    break
-        self._complain(count, last + 1 / rate, stopped)
-
-    def _decoded(self, packet: Any) -> list[av.VideoFrame]:
-        try:
-            return list(self._stream.codec_context.decode(packet))
-        except (FFmpegError, ValueError):
-            self._refused += packet is not None
-            return []
-
-    def _complain(self, count: int, length: float, stopped: str) -> None:
-        if not count:
-            raise VideoError(f"{self._name}: no frame decodes: the file is empty or damaged")
-        if stopped:
-            raise VideoError(f"{self._name}: damaged after {length:.1f} s ({stopped})")
-        if self._refused:
-            raise VideoError(
-                f"{self._name}: {self._refused} packet(s) beside {count} frames do not decode: the file "
-                "is damaged"
-            )
-        missing = self._extent.missing(length)
-        if missing is not None and self.seconds is not None:
-            raise VideoError(
-                f"{self._name}: truncated: its header announces {missing[0]:.1f} s, {missing[1]:.1f} s "
-                "are there"
-            )
-
-
 def open_video_file(path: str | Path, limits: Limits | None = None) -> VideoFrames:
-    """Open a video file of any length.
+    """Open a video file of any length, here or at an address.
 
     Raises:
         VideoNotFoundError: There is no such file.
         VideoError: It is no video.
         VideoLimitError: Its picture is too large.
     """
-    name, limits, path = str(path), limits or Limits(), Path(path)
+    limits, path = limits or Limits(), place(path)
+    name = str(path)
+    job = Job(name, Preprocess(), limits, Watch(name, limits))
+    if isinstance(path, RemotePath):
+        with from_address(name):
+            fetched = fetch_video(path, job, long=True)
+            try:
+                opened = open_video(fetched, job, probe=True)
+            finally:
+                fetched.check()
+        return VideoFrames(*opened, name, limits, fetched=fetched)
     if not exists(path):
         raise VideoNotFoundError(f"{name}: {missing(name)}")
     if not path.is_file():
         raise VideoError(f"{name}: not a video file: give a file with moving pictures")
-    job = Job(name, Preprocess(), limits, Watch(name, limits))
     return VideoFrames(*open_video(path, job, probe=True), name, limits)
 
 
@@ -167,7 +75,7 @@ def open_camera(
             f"camera {device!r} cannot be opened ({reason(error)}): give the index or the name of a "
             "camera that is connected and free"
         ) from None
-    return _live(container, f"camera {device!r}", limits)
+    return live(container, f"camera {device!r}", limits)
 
 
 def open_pipe(path: str | Path, limits: Limits | None = None) -> VideoFrames:
@@ -189,15 +97,18 @@ def open_pipe(path: str | Path, limits: Limits | None = None) -> VideoFrames:
             f"{name}: no video comes out of the pipe ({reason(error)}): write MPEG-TS or Matroska "
             "into it"
         ) from None
-    return _live(container, name, limits, file=file)
+    return live(container, name, limits, file=file)
 
 
-def open_live(source: str, limits: Limits | None = None) -> tuple[VideoFrames, bool]:
+def open_live(
+    source: str, limits: Limits | None = None, *, patience: float = PATIENCE
+) -> tuple[VideoFrames | NetworkFrames, bool]:
     """Open whatever can be watched.
 
     Args:
-        source: A camera's index or name, a pipe, or a video file.
+        source: A camera's index or name, a pipe, a video file, the address of a file or of a stream.
         limits: Its ``megapixels`` bound the frames.
+        patience: See ``NetworkFrames``.
 
     Returns:
         The frames, and whether they come at their own pace; those of a file do not, see ``paced``.
@@ -205,6 +116,8 @@ def open_live(source: str, limits: Limits | None = None) -> tuple[VideoFrames, b
     Raises:
         VideoError: It cannot be opened.
     """
+    if is_stream(source):
+        return NetworkFrames(source, limits, patience=patience), True
     try:
         mode = Path(source).stat().st_mode
     except (OSError, ValueError):
@@ -218,7 +131,20 @@ def open_live(source: str, limits: Limits | None = None) -> tuple[VideoFrames, b
     return open_video_file(source, limits), False
 
 
-def paced(opened: VideoFrames) -> Iterator[tuple[av.VideoFrame, float]]:
+def open_spotted(
+    source: str | Path, limits: Limits | None = None, *, patience: float = PATIENCE
+) -> VideoFrames | NetworkFrames:
+    """Open a video of any length, or a stream by its address.
+
+    Raises:
+        VideoError: It cannot be opened.
+    """
+    if is_stream(str(source)):
+        return NetworkFrames(str(source), limits, patience=patience)
+    return open_video_file(source, limits)
+
+
+def paced(opened: VideoFrames | NetworkFrames) -> Iterator[tuple[av.VideoFrame, float]]:
     """The frames of a file no earlier than a player would show them."""
     begun = time.monotonic()
     for frame, at in opened:
@@ -226,20 +152,19 @@ def paced(opened: VideoFrames) -> Iterator[tuple[av.VideoFrame, float]]:
         yield frame, at
 
 
-def _live(
-    container: InputContainer, name: str, limits: Limits, *, file: IO[bytes] | None = None
-) -> VideoFrames:
-    if not container.streams.video:
-        container.close()
-        if file is not None:
-            file.close()
-        raise VideoError(f"{name}: holds no video stream")
-    opened = VideoFrames(container, container.streams.video[0], name, limits, file=file)
-    opened.seconds = None
-    return opened
+class Lag:
+    """How far work on frames is behind a stream in real time.
 
+    >>> lag = Lag()
+    >>> [lag.add(seconds=0.75, at=0.5 * i) for i in range(3)], lag.add(seconds=0.0, at=60.0)
+    ([0.75, 1.0, 1.25], 0.0)
+    """
 
-def _announced(container: InputContainer, stream: VideoStream) -> float | None:
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return container.duration / 1e6 if container.duration else None
+    def __init__(self) -> None:
+        self._behind, self._at = 0.0, 0.0
+
+    def add(self, seconds: float, at: float) -> float:
+        """Note how long the frame that was shown at ``at`` took; how late it is done."""
+        passed, self._at = at - self._at, at
+        self._behind = max(self._behind - max(passed, 0.0), 0.0) + seconds
+        return self._behind

@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from a2m2_zoo._utils.arguments import path_text
+from a2m2_zoo._utils.notebooks import Bar
 from a2m2_zoo.errors import VideoError
-from a2m2_zoo.recognition.supports import resolve_bank
+from a2m2_zoo.recognition.named import AnyModel, model_for
+from a2m2_zoo.recognition.supports import resolve_bank, saved_bank
+from a2m2_zoo.spotting.network import PATIENCE
 from a2m2_zoo.spotting.sampling import LATEST
 from a2m2_zoo.spotting.segments import Segment
-from a2m2_zoo.spotting.sources import open_video_file
+from a2m2_zoo.spotting.sources import open_spotted
 from a2m2_zoo.spotting.stream import Stream, StreamOptions
 from a2m2_zoo.video.inputs import as_limits
-from a2m2_zoo.zoo.choose import AnyModel, as_model
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -32,17 +34,21 @@ def spot(
     model: AnyModel = None,
     on_damage: Callable[[VideoError], None] | None = None,
     on_progress: Callable[[float, float | None], None] | None = None,
+    patience: float = PATIENCE,
     **options: Unpack[StreamOptions],
 ) -> list[Segment]:
     """Find when the actions of the supports happen in a video.
 
     Args:
-        video: A video file of any length; it is read once, and memory does not grow with it.
+        video: A video file of any length, the address of one (s3://, gs://, hf://, https://) or of a stream
+            (rtsp://, udp://, http://); it is read once, and memory does not grow with it.
         supports: As for ``classify``.
-        model: The model, its name or path; the default one if None.
+        model: The model, its name or path; if None, the one that a bank names, else the default one.
         on_damage: Called with the error of a video that is damaged; what was found is then returned.
             Without it the error is raised.
         on_progress: Called after each frame with its time and the video's length, None if not known.
+        patience: Seconds without a frame after which a stream that broke off is given up; 0 ends where it
+            breaks off.
         options: How windows are laid and judged: ``window``, ``stride``, ``reject_below`` and the others that
             ``Stream`` takes.
 
@@ -55,7 +61,9 @@ def spot(
         BankError: The bank was made by another model.
         ArgumentError: A number is out of range.
     """
-    found = iter_spot(video, supports, model=model, on_progress=on_progress, **options)
+    bar = Bar()
+    tell = on_progress or (lambda at, of: bar("spotting, seconds of video", at, of or 0))
+    found = iter_spot(video, supports, model=model, on_progress=tell, patience=patience, **options)
     segments = []
     try:
         for segment in found:
@@ -73,15 +81,19 @@ def iter_spot(
     *,
     model: AnyModel = None,
     on_progress: Callable[[float, float | None], None] | None = None,
+    patience: float = PATIENCE,
     **options: Unpack[StreamOptions],
 ) -> Iterator[Segment]:
     """The segments of ``spot``, each as soon as it is final.
 
     Of a damaged video it gives all that can be found, then raises; so it does on Ctrl-C.
     """
-    model, limits = as_model(model), as_limits(options.get("limits"))
-    opened = open_video_file(path_text("video", video, "the path of one video"), limits)
+    limits = as_limits(options.get("limits"))
+    source = path_text("video", video, "the path of one video")
+    opened = open_spotted(source, limits, patience=patience)
     try:
+        supports = saved_bank(supports) or supports
+        model = model_for(model, supports)
         bank = resolve_bank(supports, model=model)
         stream = Stream(model, bank, **options)
         timeless = 0
@@ -99,7 +111,7 @@ def iter_spot(
         yield from stream.close()
         if timeless:
             raise VideoError(
-                f"{os.fspath(video)}: {timeless} frame(s) are stamped with times that are none, and left out"
+                f"{source}: {timeless} frame(s) are stamped with times that are none, and left out"
             )
     finally:
         opened.close()

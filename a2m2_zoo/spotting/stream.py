@@ -12,12 +12,11 @@ import numpy as np
 import torch
 
 from a2m2_zoo._utils.arguments import kind, real
-from a2m2_zoo._utils.workers import apart
+from a2m2_zoo._utils.workers import apart, each
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.recognizer import Recognizer
-from a2m2_zoo.recognition.rejection import shipped_table
 from a2m2_zoo.spotting.sampling import Filled, Sampler, seconds
 from a2m2_zoo.spotting.segments import (
     REJECT_CLOSED_SET,
@@ -26,13 +25,20 @@ from a2m2_zoo.spotting.segments import (
     Segment,
     Segmenter,
 )
-from a2m2_zoo.spotting.windows import STRIDE, FeatureRing, Window, make_grid, window_lengths
+from a2m2_zoo.spotting.windows import (
+    STRIDE,
+    FeatureRing,
+    PeopleRing,
+    Window,
+    make_grid,
+    window_lengths,
+)
 from a2m2_zoo.video import normalise
-from a2m2_zoo.video.clip import check_size
+from a2m2_zoo.video.clip import check_size, whole_pictures
 from a2m2_zoo.video.gaps import GAP
 from a2m2_zoo.video.inputs import AnyLimits, as_limits
-from a2m2_zoo.video.preprocess import Resizer
-from a2m2_zoo.zoo.choose import AnyModel, as_model
+from a2m2_zoo.video.preprocess import Resizer, cropped
+from a2m2_zoo.zoo.choose import AnyModel, model_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,17 +60,19 @@ class StreamOptions(TypedDict, total=False):
 
 def default_threshold(model: Model) -> float:
     """The ``reject_below`` of a stream that is given none."""
-    return REJECT_CLOSED_SET if shipped_table(model.weights_hash) is None else REJECT_OPEN_SET
+    return REJECT_CLOSED_SET if model.table is None else REJECT_OPEN_SET
 
 
 class Stream:
     """Spots actions in frames as they come. Not for several threads at once; make one for each.
 
     Frames are put on a time grid, each is encoded once however many windows hold it, and the maps of the
-    longest window are kept, so memory does not grow with time.
+    longest window are kept, so memory does not grow with time. A backbone that mixes frames encodes every
+    window anew, and its frames are kept. So it is with people, who are followed from
+    slot to slot where the model compares them (``Model.pose``) and the supports show somebody.
 
     Args:
-        model: The recogniser.
+        model: The recogniser, its name or path; if None, the one that the bank names.
         bank: The supports, encoded by that model.
         window: Length in seconds of the windows that are scored, or several; by default lengths that suit
             the supports, see ``window_lengths``.
@@ -113,8 +121,8 @@ class Stream:
             raise ArgumentError(
                 f"the bank is {kind(bank)}; expected a SupportBank, as build_bank gives"
             )
-        model = as_model(model)
-        self._recognizer = Recognizer(model, bank, pose=False)
+        model = model_of(bank, model)
+        self._recognizer = Recognizer(model, bank, pose=model.pose)
         gap = _seconds("gap", gap, most=60)
         stride = _seconds("stride", stride, most=math.inf)
         frames = model.preprocess.frames
@@ -148,6 +156,10 @@ class Stream:
         # Slot → the slot that first showed its frame, and that frame as long as it is not encoded.
         self._first: dict[int, int] = {}
         self._fresh: dict[int, NDArray[np.uint8]] = {}
+        # Slot → its whole picture, as long as nobody was looked for in it.
+        self._unsearched: dict[int, NDArray[np.uint8]] = {}
+        reads = self._model.method.reads_people and self._recognizer.shows_people
+        self._people = PeopleRing(self._capacity, runtime=self._model.runtime) if reads else None
 
     @property
     def late(self) -> int:
@@ -213,7 +225,12 @@ class Stream:
             self._first[slot] = self._first[slot - 1]
         else:
             self._first[slot] = slot
-            self._fresh[slot] = np.ascontiguousarray(self._resize(filled.item))
+            picture = self._resize.whole(filled.item)
+            crop = np.ascontiguousarray(cropped(picture, self._model.preprocess))
+            self._fresh[slot] = crop
+            if self._people is not None:
+                whole = whole_pictures([picture])
+                self._unsearched[slot] = crop if whole is None else whole[0]
         self._first.pop(slot - self.grid.lengths[-1], None)
         self._fresh.pop(slot - self._capacity, None)
         self._slots = slot + 1
@@ -233,6 +250,7 @@ class Stream:
         """Score all windows that end with the last slot."""
         ready = [length for length in lengths if length <= self._slots]
         if not ready:
+            self._search()
             return []
         windows = self._scored(ready)
         self._last = self._slots - 1
@@ -245,9 +263,22 @@ class Stream:
     def _scored(self, ready: Sequence[int]) -> list[Window]:
         last = self._slots - 1
         held = [[self._first[slot] for slot in self.grid.slots(last, n)] for n in ready]
-        self._encode(sorted({slot for slots in held for slot in slots} & self._fresh.keys()))
-        found = self._model.method.encode(self._ring.gather(held))
-        scores = self._recognizer.scores(found)
+        needed = sorted({slot for slots in held for slot in slots} & self._fresh.keys())
+        # People first: what is first runs in this very thread, and to its end after Ctrl-C, too.
+        mixed: list[Features] = []
+
+        def encode() -> None:
+            if self._model.backbone.mixes_frames:
+                mixed.append(self._windows(held))
+            else:
+                self._encode(needed)
+
+        jobs: list[Callable[[], None]] = [self._search, encode]
+        list(each(lambda job: job(), jobs))
+        features = mixed[0] if mixed else self._ring.gather(held)
+        if self._people is not None:
+            features = replace(features, people=self._people.gather(held))
+        scores = self._recognizer.scores(self._model.method.encode(features))
         known = [None] * len(ready) if scores.known is None else scores.known.tolist()
         end = self._sampler.origin + (last + 0.5) * self.grid.step
         starts = [max(end - length * self.grid.step, self._sampler.origin) for length in ready]
@@ -257,6 +288,23 @@ class Stream:
                 starts, scores.probabilities.numpy(), scores.logits.numpy(), known, strict=True
             )
         ]
+
+    @apart
+    @torch.inference_mode()
+    def _search(self) -> None:
+        """Follow people into the slots that came since, each once."""
+        if self._people is None:
+            return
+        for slot in tuple(self._unsearched):
+            self._people.search(slot, self._unsearched[slot])
+            del self._unsearched[slot]
+
+    def _windows(self, held: Sequence[Sequence[int]]) -> Features:
+        """Encode windows as clips, for a backbone that mixes their frames."""
+        frames = np.stack([np.stack([self._fresh[slot] for slot in slots]) for slots in held])
+        pixels = normalise(torch.from_numpy(frames), self._model.preprocess)
+        found: Features = self._model.backbone(pixels, stages=self._model.method.stages)
+        return found
 
     def _encode(self, slots: Sequence[int]) -> None:
         """Encode frames that a window needs and none has needed before."""

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from a2m2_zoo._utils.typing import Float
+from a2m2_zoo._utils.typing import Float, Int, UInt8
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.pose import Follower, embedded_pose, people_tensor
 from a2m2_zoo.video import segment_centres
 
 if TYPE_CHECKING:
@@ -170,8 +171,40 @@ class FeatureRing:
     def gather(self, windows: Sequence[Sequence[int]]) -> Features:
         """The frames of windows, each given by its slots, as clips (B, T, ...)."""
         assert self._pooled is not None
-        places = torch.tensor([[slot % self._capacity for slot in slots] for slots in windows])
+        places = _places(windows, self._capacity)
         return Features({n: maps[places] for n, maps in self._maps.items()}, self._pooled[places])
 
     def _room(self, like: Tensor) -> Tensor:
         return like.new_zeros(self._capacity, *like.shape[2:])
+
+
+class PeopleRing:
+    """The people of the latest slots, followed from slot to slot.
+
+    Args:
+        capacity: Slots that are kept.
+        runtime: What computes BlazePose's networks, as ``Model.runtime`` has it.
+    """
+
+    def __init__(self, capacity: int, *, runtime: str) -> None:
+        self._capacity = capacity
+        self._follower = Follower(network=embedded_pose(runtime))
+        self._people: Tensor | None = None
+
+    def search(self, slot: int, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Look at the picture of a slot, after those of all slots before."""
+        found = people_tensor(self._follower(picture))[:, 0]
+        if self._people is None:
+            self._people = found.new_zeros(self._capacity, *found.shape)
+        self._people[slot % self._capacity] = found
+
+    def gather(self, windows: Sequence[Sequence[int]]) -> Float[Tensor, "b p t 33 3"]:
+        """Who is seen where in windows, each given by its slots."""
+        assert self._people is not None
+        places = _places(windows, self._capacity)
+        return self._people[places].transpose(1, 2)
+
+
+def _places(windows: Sequence[Sequence[int]], capacity: int) -> Int[Tensor, "b t"]:
+    """Where a ring of so many slots keeps those of windows."""
+    return torch.tensor([[slot % capacity for slot in slots] for slots in windows])

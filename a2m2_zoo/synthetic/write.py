@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +20,8 @@ from a2m2_zoo.synthetic.named import NAMED_ACTIONS
 from a2m2_zoo.synthetic.scene import draw_clip, draw_named
 
 _SHEET_ROWS, _SHEET_CLIPS, _SHEET_FRAMES, _SHEET_SIDE = 40, 2, 4, 112
+_SHEET_LABEL, _SHEET_GAP = 34, 10  # pixels: from row to row beside the frames, and between clips
+_SHEET_INK, _SHEET_SOFT = "#1d2229", "#56606d"
 
 
 @dataclass(frozen=True)
@@ -154,17 +156,37 @@ def _plans(classes: int | None, named: bool, seed: int, look: dict[str, Any]) ->
     return [_Plan(program(seed, index).name, seed, look, index) for index in range(count)]
 
 
-def contact_sheet(rows: list[NDArray[np.uint8]]) -> UInt8[np.ndarray, "h w 3"]:
-    """Stack clips under each other, frames side by side, with thin lines in between.
+def contact_sheet(
+    rows: Mapping[str, Sequence[NDArray[np.uint8]]], clips: Sequence[str]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Classes under each other, their clips side by side, with the names of both.
 
     Args:
-        rows: One clip a row, (t, h, w, 3), all of one shape.
+        rows: Class name → its clips, (t, h, w, 3), all of one shape.
+        clips: The name of each column of clips.
 
     Returns:
-        The picture.
+        The picture, RGB on white.
     """
-    strips = [np.concatenate(list(row), axis=1) for row in rows]
-    sheet = np.concatenate([np.pad(s, ((0, 2), (0, 0), (0, 0))) for s in strips], axis=0)
+    from PIL import Image, ImageDraw, ImageFont
+
+    heavy, light = (ImageFont.load_default(size) for size in (14, 12))
+    frames, height, width = next(iter(rows.values()))[0].shape[:3]
+    across = _SHEET_GAP + max(frames * width, *(round(light.getlength(clip)) for clip in clips))
+    top, step = 2 * _SHEET_GAP + 12, height + _SHEET_LABEL
+    names = (round(heavy.getlength(name)) + _SHEET_GAP for name in rows)
+    size = (_SHEET_GAP + max(len(clips) * across, *names), top + len(rows) * step + _SHEET_GAP)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, clip in enumerate(clips):
+        at = (_SHEET_GAP + column * across, _SHEET_GAP)
+        draw.text(at, clip, font=light, fill=_SHEET_SOFT)
+    for row, (name, shown) in enumerate(rows.items()):
+        y = top + row * step
+        draw.text((_SHEET_GAP, y), name, font=heavy, fill=_SHEET_INK)
+        for column, some in enumerate(shown):
+            strip = Image.fromarray(np.concatenate(list(some), axis=1))
+            sheet.paste(strip, (_SHEET_GAP + column * across, y + _SHEET_LABEL - _SHEET_GAP))
     return np.asarray(sheet)
 
 
@@ -177,6 +199,10 @@ def _shrunk(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(blocks.mean((2, 4)), np.uint8)
 
 
+def _clip(index: int) -> str:
+    return f"clip_{index:04d}.mp4"
+
+
 def _fill(
     folder: Path,
     plans: list[_Plan],
@@ -186,22 +212,20 @@ def _fill(
 ) -> list[str]:
     """Write every clip and the contact sheet; the videos' paths relative to the folder."""
     written: list[str] = []
-    rows: list[NDArray[np.uint8]] = []
+    rows: dict[str, list[NDArray[np.uint8]]] = {}
     for place, plan in enumerate(plans):
         (folder / plan.folder).mkdir()
-        shown = []
         for index in range(clips):
             drawn = plan.draw(index, form.frames, form.size)
-            name = f"{plan.folder}/clip_{index:04d}.mp4"
+            name = f"{plan.folder}/{_clip(index)}"
             write_video(folder / name, drawn, fps=form.fps)
             written.append(name)
             if place < _SHEET_ROWS and index < _SHEET_CLIPS:
-                shown.append(_shrunk(drawn))
+                rows.setdefault(plan.folder, []).append(_shrunk(drawn))
             if progress is not None:
                 progress(len(written), len(plans) * clips)
-        if shown:
-            rows.append(np.concatenate(shown))
-    write_picture(folder / "contact_sheet.png", contact_sheet(rows))
+    names = [_clip(index) for index in range(min(clips, _SHEET_CLIPS))]
+    write_picture(folder / "contact_sheet.png", contact_sheet(rows, names))
     return written
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -34,48 +34,67 @@ _PIECE = 16  # clips that are decoded together for validation
 
 @dataclass(frozen=True)
 class Split:
-    """Classes to train on and classes to validate on, none in common.
+    """What to train on and what is held out: classes of which none is trained on, or clips of the same ones.
 
     Attributes:
         train: To train on.
-        held: To validate on; may be empty.
+        held: To choose weights by; may be empty.
+        judged: Other clips of the classes in ``held``, to tell by whether training helped; may be empty.
+        same: Whether the held-out clips are of the classes that are trained on, whose clips to train on are
+            then the supports.
 
     Raises:
-        EpisodeError: A class is in both.
+        EpisodeError: A class is trained on and held out.
     """
 
     train: Classes
     held: Classes
+    judged: Classes = field(default_factory=dict)
+    same: bool = False
 
     def __post_init__(self) -> None:
-        check_disjoint(self.held, self.train)
+        if not self.same:
+            check_disjoint(self.held, self.train)
+
+    @property
+    def parts(self) -> dict[str, Classes]:
+        """By name, those that there are."""
+        judged = {"judged": self.judged} if self.judged else {}
+        return {"train": self.train, "held": self.held, **judged}
 
     @property
     def clips(self) -> list[Path]:
         """All of them."""
-        return [clip for part in (self.train, self.held) for some in part.values() for clip in some]
+        return [clip for part in self.parts.values() for some in part.values() for clip in some]
 
     def facts(self) -> dict[str, Any]:
         """Plain values that say what it is; names of files, but no paths."""
-        return {name: _facts(part) for name, part in (("train", self.train), ("held", self.held))}
+        return {name: _facts(part) for name, part in self.parts.items()}
 
     def sound(self, failed: Iterable[Path], config: TrainingConfig) -> tuple[Split, list[str]]:
         """Without clips that failed and classes with too few, and one line for each such class."""
         gone = set(failed)
-        needs = (config.shot + config.query, max(config.validate_shots) + 1)
-        kept: list[dict[str, list[Path]]] = [{}, {}]
+        parts: dict[str, dict[str, list[Path]]] = {
+            part: {name: [c for c in clips if c not in gone] for name, clips in classes.items()}
+            for part, classes in self.parts.items()
+        }
+        shots = max(config.validate_shots)
+        least = {
+            "train": (config.shot + config.query, "train"),
+            "held": (1 if self.same else shots + 1, "validate"),
+            "judged": (1, "tell by whether training helped"),
+        }
         lines = []
-        for i, (part, need) in enumerate(zip((self.train, self.held), needs, strict=True)):
-            for name, clips in part.items():
-                left = [clip for clip in clips if clip not in gone]
-                if len(left) >= need:
-                    kept[i][name] = left
-                else:
-                    what = "train" if i == 0 else "validate"
-                    lines.append(
-                        f"{name!r} has {len(left)} clips, {need} are needed to {what} on it"
-                    )
-        return Split(*kept), lines
+        for part, classes in parts.items():
+            need, what = least[part]
+            for name, clips in list(classes.items()):
+                if len(clips) >= need:
+                    continue
+                lines.append(f"{name!r} has {len(clips)} clips, {need} are needed to {what} on it")
+                for other, its in parts.items():  # no class stands on one of two sides
+                    if other == part or self.same or {other, part} == {"held", "judged"}:
+                        its.pop(name, None)
+        return Split(parts["train"], parts["held"], parts.get("judged", {}), self.same), lines
 
 
 def hold_out(classes: Classes, share: float, *, seed: int) -> Split:
@@ -117,8 +136,8 @@ def from_features(
     half: bool,
     folder: Path,
     distortion: Distortion | None = None,
-) -> tuple[EpisodeSource, Validation | None]:
-    """Episodes and validation from cached features, for a frozen backbone.
+) -> tuple[EpisodeSource, Validation | None, Validation | None]:
+    """Episodes, and what weights are chosen and judged by, from cached features, for a frozen backbone.
 
     Args:
         split: Classes whose clips are all in the cache.
@@ -127,6 +146,10 @@ def from_features(
         half: Hold float16 in memory.
         folder: Where a file is mapped from if the features are larger than half of the memory.
         distortion: What is done to the features that are trained on; None leaves them alone.
+
+    Returns:
+        The source; then None where nothing is held out, and what to choose by; then the same, or, where the
+        split has clips for it, what to tell by whether training helped.
 
     Raises:
         CheckpointError: The cache lacks clips.
@@ -145,12 +168,30 @@ def from_features(
             source = DistortedSource(source, distortion, seed=config.seed)
         return dealt(source, config)
 
+    def measured(known: Classes, asked: Classes | None) -> Validation:
+        clips = {name: [*some, *(asked or {}).get(name, ())] for name, some in known.items()}
+        queries = None
+        if asked is not None:
+            queries = torch.cat(
+                [torch.arange(len(clips[name])) >= len(some) for name, some in known.items()]
+            )
+        return Validation.of_features(
+            *held(clips),
+            names=tuple(clips),
+            training_names=() if split.same else tuple(split.train),
+            asked=queries,
+        )
+
     source = varied(episodes, config)
     if not split.held:
-        return source, None
-    features, labels = held(split.held)
-    names = {"names": tuple(split.held), "training_names": tuple(split.train)}
-    return source, Validation.of_features(features, labels, **names)
+        return source, None, None
+    if split.same:
+        chosen = measured(split.train, split.held)
+        known: Classes = {name: [*split.train[name], *some] for name, some in split.held.items()}
+    else:
+        chosen = measured(split.held, None)
+        known = split.held
+    return source, chosen, measured(known, split.judged) if split.judged else chosen
 
 
 def validation_of_videos(

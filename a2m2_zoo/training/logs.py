@@ -11,6 +11,7 @@ from typing import Any
 
 from a2m2_zoo._utils.bounded_json import parse
 from a2m2_zoo._utils.files import read_regular, write_atomically
+from a2m2_zoo._utils.notebooks import Bar, in_notebook
 from a2m2_zoo.errors import CheckpointError, DependencyError, SaveError
 
 #: One row: ``step`` and what was measured there; ``validation`` maps shots to percent.
@@ -122,7 +123,7 @@ class LiveTable:
     Args:
         steps: Steps of the run.
 
-    Where stderr is no terminal, nothing is drawn.
+    Where stderr is no terminal, nothing is drawn; but a notebook gets a bar.
     """
 
     def __init__(self, steps: int) -> None:
@@ -130,10 +131,11 @@ class LiveTable:
 
         from a2m2_zoo._utils.console import SafeConsole
 
-        self._steps = steps
+        self._steps, self._at = steps, 0
         self._facts: dict[str, str] = {}
         console = SafeConsole(stderr=True)
-        shown = console.is_terminal
+        shown = console.is_terminal and not in_notebook()  # whose streams claim to be terminals
+        self._bar = Bar()
         self._live = Live(console=console, refresh_per_second=4, transient=True) if shown else None
 
     def __enter__(self) -> LiveTable:
@@ -152,11 +154,14 @@ class LiveTable:
 
     def __call__(self, row: Row) -> None:
         """Take the figures of a row on and draw."""
-        if self._live is None:
-            return
         self._facts.pop("note", None)
         self._facts.update(_shown(row, self._steps))
-        self._live.update(self._table())
+        self._at = row.get("step", self._at)
+        if self._live is not None:
+            self._live.update(self._table())
+        else:
+            words = ", ".join(f"{name} {value}" for name, value in self._facts.items())
+            self._bar.show(words, self._at / self._steps)
 
     def _table(self) -> Any:
         from rich.table import Table

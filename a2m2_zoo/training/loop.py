@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from a2m2_zoo._utils.notebooks import in_notebook
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo.backbones import Backbone
 from a2m2_zoo.data.draws import Draw
@@ -20,13 +21,14 @@ from a2m2_zoo.methods.base import Method, as_pairwise
 from a2m2_zoo.training import state
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.distributed import Ranks, joined
-from a2m2_zoo.training.logs import Log, Row
+from a2m2_zoo.training.logs import LiveTable, Log, Row
 from a2m2_zoo.training.run_folder import open_folder, write_receipt
 from a2m2_zoo.training.schedule import Optimiser, rate_factor, trainable
 from a2m2_zoo.training.signals import Stop, watched
 from a2m2_zoo.training.source import EpisodeSource
 from a2m2_zoo.training.step import Stepper, StepResult, batches, trained_modes
 from a2m2_zoo.training.validation import Validation
+from a2m2_zoo.training.verdict import Verdict
 
 _FAULTS = 10  # steps without a finite number, one after another, that end a run
 
@@ -45,6 +47,8 @@ class Trained:
         skipped: Steps left out because a number was not finite.
         seconds: Over all sessions.
         signal: What interrupted it; 0 for nothing.
+        verdict: Whether the trained head is better than the one it started from; ``Session.run`` finds out.
+        kept: Whether the model that was written has the trained head, and not the one it started from.
     """
 
     step: int
@@ -55,6 +59,8 @@ class Trained:
     skipped: int
     seconds: float
     signal: int = 0
+    verdict: Verdict | None = None
+    kept: bool = True
 
 
 @plain()
@@ -129,6 +135,8 @@ def train(
             ranks,
             held.device,
         )
+        if progress is None and in_notebook():
+            progress = LiveTable(config.steps)
         tell = progress if progress is not None and ranks.first else _silent
         log = Log(folder, after=at.step, tensorboard=tensorboard) if ranks.first else None
         loop = _Loop(run, at, stepper, source, validation, draws, log, tell)
@@ -281,7 +289,8 @@ def _finish(loop: _Loop, stopped: str) -> Trained:
 
 
 def _facts(loop: _Loop, result: Trained) -> dict[str, Any]:
-    ended = {key: value for key, value in vars(result).items() if key != "signal"}
+    own = {"signal", "verdict", "kept"}
+    ended = {key: value for key, value in vars(result).items() if key not in own}
     return {
         **loop.run.facts,
         "processes": loop.ranks.size,

@@ -43,6 +43,8 @@ class Recipe:
         benchmark: The benchmark whose lists are used; None for generated classes.
         prompt: How a class's name is put to the text tower; empty if the method reads no text.
         start: The model whose head it begins with; None begins with random weights.
+        cautious: Whether the head of ``start``, or of another model, is trained on with the settings that it
+            has, and kept unless clips that were held out tell that the trained one is better.
         generated: The classes that are drawn to train on where no clips are given; None has none.
         distortion: What is done to the features of a frozen backbone; None leaves them alone.
         after: What differs in the head that is kept from the one that was trained: dotted field → value.
@@ -63,6 +65,7 @@ class Recipe:
     benchmark: str | None
     prompt: str
     start: str | None
+    cautious: bool
     generated: Generated | None
     distortion: Distortion | None
     after: Mapping[str, Any]
@@ -102,7 +105,8 @@ class Recipe:
         Args:
             backbone: Whose maps or vectors it reads.
         """
-        config = METHODS[self.method][1].for_backbone(backbone, frames=self.preprocess.frames)
+        steps = backbone.steps(self.preprocess.frames)
+        config = METHODS[self.method][1].for_backbone(backbone, frames=steps)
         values = config.to_dict()
         for field, value in self.method_config.items():
             _put(values, field.split("."), value, where=f"{self.name}: {field}")
@@ -138,7 +142,7 @@ def list_recipes() -> list[str]:
     """Names of the recipes.
 
     >>> len(list_recipes()), list_recipes()[0]
-    (41, 'a2m2-resnet50-kinetics100')
+    (42, 'a2m2-resnet50-kinetics100')
     """
     return list(_recipes())
 
@@ -197,6 +201,7 @@ def _made(values: Values) -> Recipe:
         benchmark=values.benchmark,
         prompt=values.prompt,
         start=values.start,
+        cautious=values.cautious,
         generated=Generated.from_dict(parts["generated"]) if parts["generated"] else None,
         distortion=Distortion.from_dict(parts["distortion"]) if parts["distortion"] else None,
         after=parts["after"],

@@ -61,6 +61,23 @@ def write_receipt(out: Path, facts: Mapping[str, Any]) -> None:
         "python": platform.python_version(),
         "packages": {package: version(package) for package in ("torch", "numpy")},
     }
-    text = json.dumps({**versions, **facts}, indent=1, ensure_ascii=False, allow_nan=False)
-    text = escaped_json(text) + "\n"
+    _write(out, {**versions, **facts})
+
+
+def add_to_receipt(out: Path, facts: Mapping[str, Any]) -> None:
+    """Add what was found after training to the receipt that is there.
+
+    Args:
+        out: The run's folder.
+        facts: Plain values.
+
+    Raises:
+        SaveError: It could not be written.
+    """
+    found = json.loads((out / RECEIPT).read_text(encoding="utf-8"))
+    _write(out, {**found, **facts})
+
+
+def _write(out: Path, facts: Mapping[str, Any]) -> None:
+    text = escaped_json(json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
     write_atomically(out / RECEIPT, lambda scratch: scratch.write_text(text, encoding="utf-8"))

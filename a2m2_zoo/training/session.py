@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,28 @@ from a2m2_zoo._utils.workers import plain
 from a2m2_zoo.data.plans import EpisodePlan
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.features import FeatureCache
+from a2m2_zoo.methods.base import Method, as_pairwise
 from a2m2_zoo.training.dataset import Split, from_features, validation_of_videos
 from a2m2_zoo.training.distributed import Ranks
 from a2m2_zoo.training.drawing import Drawer, all_blocks, drawn, judged
-from a2m2_zoo.training.finish import MODEL, Calibration, calibrated, save_model
+from a2m2_zoo.training.finish import MODEL, Calibration, calibrated, rejecting, save_model
 from a2m2_zoo.training.generated import class_name, episodes
 from a2m2_zoo.training.logs import Row
 from a2m2_zoo.training.loop import Trained, train
-from a2m2_zoo.training.run_folder import open_folder
+from a2m2_zoo.training.run_folder import add_to_receipt, open_folder
 from a2m2_zoo.training.schedule import trainable
 from a2m2_zoo.training.shared_clips import dealt, draws
+from a2m2_zoo.training.small import told
 from a2m2_zoo.training.source import EpisodeSource
 from a2m2_zoo.training.start import Start
 from a2m2_zoo.training.validation import Validation
+from a2m2_zoo.training.verdict import compared
 from a2m2_zoo.training.video import VideoSource
 from a2m2_zoo.video import Limits, read_clips
+
+_FEW = "there are fewer than 4 held-out classes of 3 clips to learn from what an unknown action looks like"
+_OLD_CONFIDENCE = f"{_FEW}: that is kept from the model it started from"
+_NO_CONFIDENCE = f"{_FEW}: answers have no confidence; hold out more classes (--hold-out)"
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class Material:
         facts: Plain values that say what it is.
         validation: What weights are chosen by.
         calibration: What probabilities are fitted on.
+        judge: What it is told by whether training helped; None where nothing was kept for it.
     """
 
     source: EpisodeSource
@@ -46,6 +55,7 @@ class Material:
     facts: Mapping[str, Any]
     validation: Validation | None
     calibration: Calibration | None
+    judge: Validation | None = None
 
 
 @dataclass(frozen=True)
@@ -99,12 +109,13 @@ class Session:
             A2M2Error: As ``train`` does, or clips and classes do not suffice.
         """
         start, config = self.start, self.start.config
-        tuned = config.backbone_lr > 0
         self._check()
         open_folder(self.out, resume=resume, ranks=ranks)
         with ExitStack() as stack:
             material = self._material(ranks, stack)
+            before = deepcopy(start.finished()).eval()
             start.prepare(material.names)
+            runtime = start.backbone.runtime
             result = train(
                 start.method,
                 material.source,
@@ -118,24 +129,46 @@ class Session:
                     **material.facts,
                     "recipe": start.recipe,
                     "backbone": start.backbone_file.sha256,
+                    **({} if runtime == "torch" else {"runtime": runtime}),
                 },
                 tensorboard=tensorboard,
             )
             if result.stopped != "interrupted" and ranks.first:
-                scales, method = dict(start.scales), start.finished()
-                if material.calibration is not None:
-                    self.tell("calibrating", 0, 1)
-                    scales = calibrated(method, start.backbone, material.calibration, config)
-                save_model(
-                    self.out,
-                    method,
-                    name=name,
-                    method_name=start.method_name,
-                    backbone=start.backbone,
-                    backbone_file=None if tuned else start.backbone_file,
-                    preprocess=start.preprocess,
-                    scales=scales,
-                )
+                return self._saved(result, before, material, name=name)
+        return result
+
+    def _saved(self, result: Trained, before: Method, material: Material, *, name: str) -> Trained:
+        """Tell whether training helped, calibrate, and write the model."""
+        start, config = self.start, self.start.config
+        method, scales, table = start.finished(), dict(start.scales), None
+        if material.judge is not None:
+            self.tell("comparing with the start", 0, 1)
+            verdict = compared(before, method, material.judge, config)
+            kept = verdict.better or not start.cautious
+            result = replace(result, verdict=verdict, kept=kept)
+            add_to_receipt(self.out, {"verdict": verdict.to_dict(), "kept": result.kept})
+        if not result.kept:
+            method, table = before, start.rejection
+        elif material.calibration is not None:
+            self.tell("calibrating", 0, 1)
+            held = material.calibration
+            clips = held.clips.descriptors(method, start.backbone)
+            scales = calibrated(method, clips, held, config)
+            table = rejecting(method, clips, held)
+        if result.kept and table is None and as_pairwise(method) is not None:
+            table = start.rejection
+            self.complain(_NO_CONFIDENCE if table is None else _OLD_CONFIDENCE)
+        save_model(
+            self.out,
+            method,
+            name=name,
+            method_name=start.method_name,
+            backbone=start.backbone,
+            backbone_file=None if config.backbone_lr > 0 else start.backbone_file,
+            preprocess=start.preprocess,
+            scales=scales,
+            rejection=table,
+        )
         return result
 
     @property
@@ -150,10 +183,15 @@ class Session:
             raise ArgumentError(
                 "most_shots draws from features, and videos are decoded in every step; leave one of them out"
             )
+        if self.videos and start.cautious:
+            raise ArgumentError(
+                f"recipe {start.recipe} leaves the backbone as it is; take features, not videos"
+            )
         trainable(start.method, start.backbone if config.backbone_lr else None)
         given = start.generated
         if self.split is not None:
-            counts = tuple(map(len, self.split.sound((), config)[0].train.values()))
+            sound = self.split.sound((), config)[0]
+            counts = tuple(map(len, (told(sound) if start.cautious else sound).train.values()))
         elif given is None:
             raise ArgumentError("there are no clips, and no recipe that draws some; give clips")
         elif self.videos:
@@ -174,15 +212,21 @@ class Session:
             return self._drawn(ranks)
         if self.videos:
             source, validation, split = self._from_videos(self.split, stack)
+            judge = None
         else:
-            source, validation, split = self._from_features(self.split, ranks)
+            source, validation, judge, split = self._from_features(self.split, ranks)
         fitted = None
         if validation is not None:
-            fitted = Calibration.of_validation(validation, self.start.config)
+            # All clips of held-out classes; of classes that are trained on, queries that chose no weights.
+            clips = judge or validation
+            clips = clips if split.same else replace(clips, asked=None)
+            fitted = Calibration.of_validation(clips, self.start.config)
+            if self.start.cautious:  # what is measured before training is the start itself
+                validation = replace(validation, kept=self.start.finished)
         facts = split.facts()
         if self.start.distortion is not None:
             facts["distortion"] = self.start.distortion.to_dict()
-        return Material(source, list(split.train), facts, validation, fitted)
+        return Material(source, list(split.train), facts, validation, fitted, judge)
 
     def _drawn(self, ranks: Ranks) -> Material:
         """The recipe's own classes, drawn where they are not yet."""
@@ -208,10 +252,10 @@ class Session:
 
     def _from_features(
         self, asked: Split, ranks: Ranks
-    ) -> tuple[EpisodeSource, Validation | None, Split]:
+    ) -> tuple[EpisodeSource, Validation | None, Validation | None, Split]:
         start = self.start
         split, cache = self._cached(asked, ranks)
-        source, validation = from_features(
+        made = from_features(
             split,
             cache,
             config=start.config,
@@ -219,7 +263,7 @@ class Session:
             folder=self.out,
             distortion=start.distortion,
         )
-        return source, validation, split
+        return *made, split
 
     def _from_videos(
         self, asked: Split, stack: ExitStack
@@ -285,4 +329,4 @@ class Session:
         split, lines = asked.sound(failures, self.start.config)
         for line in lines:
             self.complain(f"left out class {line}")
-        return split
+        return told(split) if self.start.cautious else split

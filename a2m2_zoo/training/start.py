@@ -22,6 +22,7 @@ from a2m2_zoo.methods import METHODS, build_method
 from a2m2_zoo.methods.base import Method
 from a2m2_zoo.methods.blocks._config import C
 from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.recognition.rejection import Table
 from a2m2_zoo.training.augment import Augment
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.distort import Distortion
@@ -50,6 +51,8 @@ class Start:
         generated: The classes that are drawn where no clips are given.
         distortion: What is done to features that are trained on.
         after: What differs in the head that is kept, see ``finished``.
+        rejection: Weights of rejection of a head that is trained on.
+        cautious: Whether the start is kept unless the trained head is better on clips that are held out.
     """
 
     method_name: str
@@ -64,6 +67,8 @@ class Start:
     generated: Generated | None = None
     distortion: Distortion | None = None
     after: Mapping[str, Any] = field(default_factory=dict)
+    rejection: Table | None = None
+    cautious: bool = False
 
     def to(self, device: torch.device) -> Start:
         """The same elsewhere."""
@@ -109,6 +114,7 @@ def from_model(
     folder: Path | None,
     method: str | None = None,
     from_scratch: bool = False,
+    recipe: str | None = None,
     settings: Mapping[str, Any],
 ) -> Start:
     """A head on a model's backbone: the model's own, or another method's with seeded weights.
@@ -118,24 +124,32 @@ def from_model(
         folder: Where the model's file lies, if its backbone has a file beside it.
         method: Name of a method; the model's own if None.
         from_scratch: Seeded weights for the model's own method too.
-        settings: Fields of ``TrainingConfig``, and of the method's configuration as ``method.<field>``.
+        recipe: A cautious one, with which the model's own head is trained on; what it changes in the method
+            for training, where that has such fields, is changed back in the end.
+        settings: Fields of ``TrainingConfig``, and of the method's configuration as ``method.<field>``; with
+            a recipe also as ``distortion.<field>``. They replace the recipe's own.
 
     Raises:
-        ModelNotFoundError: No method goes by that name.
+        ModelNotFoundError: No method or recipe goes by that name.
         ArgumentError: A setting is refused, or the method cannot stand on this backbone.
     """
     name = method or model.method_name
-    parts = _parts(settings, "method")
-    config = TrainingConfig.from_dict(parts["training"])
+    found = None if recipe is None else find_recipe(recipe)
+    distortion = None if found is None else found.distortion
+    parts = _parts(settings, "method", *(["distortion"] if distortion else []))
+    config = TrainingConfig.from_dict({**(found.training if found else {}), **parts["training"]})
     own = name == model.method_name and not from_scratch
     if name not in METHODS:
         build_method(name, {})  # which says what names there are
     base = (
         model.method.config
         if own
-        else METHODS[name][1].for_backbone(model.backbone, frames=model.preprocess.frames)
+        else METHODS[name][1].for_backbone(model.backbone, frames=model.steps)
     )
-    values = _changed(base, parts["method"])
+    known = base.to_dict()
+    changes = {k: v for k, v in (found.method_config if found else {}).items() if k in known}
+    values = _changed(base, {**changes, **parts["method"]})
+    after = {field: known[field] for field in changes if field not in parts["method"]}
     head = _seeded(name, values, config.seed)
     if own:
         try:
@@ -144,12 +158,23 @@ def from_model(
             raise ArgumentError(
                 f"the weights of {model.id!r} do not fit its method with these settings; start from scratch"
             ) from error
-    file = None
-    if model.backbone_file is not None and folder is not None:
+    file = model.weights_path
+    if file is None and model.backbone_file is not None and folder is not None:
         file = folder / model.backbone_file
-    backbone_file = BackboneOrigin(model.backbone_name, model.backbone_hash, file)
+    built = file is not None and model.weights_path is None and not file.exists()
+    backbone_file = BackboneOrigin(
+        model.backbone_name, model.backbone_hash, None if built else file, built=built
+    )
     scales = model.scales if own else {1: 1.0}
-    return Start(name, head, model.backbone, backbone_file, model.preprocess, config, None, scales)
+    made = Start(name, head, model.backbone, backbone_file, model.preprocess, config, None, scales)
+    made = replace(made, rejection=model.table if own else None)
+    if found is None:
+        return made
+    if distortion is not None:
+        distortion = _with(distortion, parts["distortion"])
+    return replace(
+        made, recipe=found.name, distortion=distortion, after=after, cautious=found.cautious
+    )
 
 
 @plain()
@@ -168,6 +193,9 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
         CheckpointError: They cannot be read.
     """
     found = find_recipe(name)
+    if found.cautious and found.start is not None and weights is None:
+        start = load_model(found.start, device="cpu")
+        return from_model(start, folder=None, recipe=name, settings=settings)
     own = {
         "generated": found.generated, "distortion": found.distortion, "after": found.after or None,
     }  # fmt: skip

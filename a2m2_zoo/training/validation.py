@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from a2m2_zoo._utils.typing import Int
+from a2m2_zoo._utils.typing import Bool, Int
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.data.benchmarks import fold
 from a2m2_zoo.data.draws import Draw, draw_episodes
@@ -46,6 +46,8 @@ class Validation:
         labels: Class of each clip, 0..C-1.
         names: Of the C classes.
         training_names: Of the classes that are trained on.
+        asked: Which clips are queries, where the others are supports alone; None: any clip may be either.
+        kept: Gives the head as it would be kept now, where that differs from the one that is trained.
 
     Raises:
         EpisodeError: A class is among both, or there are fewer than two.
@@ -56,6 +58,8 @@ class Validation:
     labels: Int[Tensor, " n"]
     names: tuple[str, ...]
     training_names: tuple[str, ...]
+    asked: Bool[Tensor, " n"] | None = None
+    kept: Callable[[], Method] | None = None
 
     def __post_init__(self) -> None:
         check_disjoint(self.names, self.training_names)
@@ -77,6 +81,7 @@ class Validation:
         *,
         names: Sequence[str],
         training_names: Sequence[str],
+        asked: Bool[Tensor, " n"] | None = None,
     ) -> Validation:
         """From the features of all clips, for a frozen backbone.
 
@@ -85,6 +90,7 @@ class Validation:
             labels: Class of each clip, 0..C-1.
             names: Of the C classes.
             training_names: Of the classes that are trained on.
+            asked: See ``Validation``.
         """
         if len(features.pooled) != len(labels):
             raise ArgumentError(
@@ -98,7 +104,7 @@ class Validation:
                 people = None if features.people is None else features.people[some].float()
                 yield Features(maps, features.pooled[some].float(), people)
 
-        return cls(read, labels, tuple(names), tuple(training_names))
+        return cls(read, labels, tuple(names), tuple(training_names), asked)
 
     @classmethod
     def of_frames(
@@ -145,7 +151,8 @@ class Validation:
         Raises:
             EpisodeError: A class has too few clips for the shots.
         """
-        return draw_episodes(self.labels, replace(form, way=min(form.way, len(self.names))))
+        form = replace(form, way=min(form.way, len(self.names)))
+        return draw_episodes(self.labels, form, asked=self.asked)
 
     @torch.inference_mode()
     def descriptors(self, method: Method, backbone: Backbone | None) -> Descriptors:
@@ -163,6 +170,7 @@ class Validation:
         try:
             for module, _ in modes:
                 module.eval()
+            method = method if self.kept is None else self.kept()
             clips = self.descriptors(method, backbone)
             return {
                 shot: 100

@@ -35,7 +35,9 @@ class Limits:
             to by the decoder, before memory is taken.
         frames: Most frames decoded for one source. A long video with regular key frames stays far
             below it, since only the way from a key frame to each wanted frame is decoded.
-        seconds: Wall time for one source, checked between packets.
+        seconds: Wall time for one source, checked between packets and while it is fetched.
+        megabytes: Most of one source at an address that is fetched, in millions of bytes. Files of this
+            machine are not bounded.
 
     Raises:
         ArgumentError: If a limit is not a number above 0.
@@ -47,9 +49,10 @@ class Limits:
     megapixels: float = 16.0
     frames: int = 20_000
     seconds: float = 60.0
+    megabytes: float = 4000.0
 
     def __post_init__(self) -> None:
-        for name in ("megapixels", "frames", "seconds"):
+        for name in ("megapixels", "frames", "seconds", "megabytes"):
             value = getattr(self, name)
             number = isinstance(value, Real) and not isinstance(value, bool)
             try:
@@ -63,6 +66,11 @@ class Limits:
     def pixels(self) -> int:
         """Largest picture in pixels."""
         return int(min(self.megapixels, 1e6) * 1e6)
+
+    @property
+    def bytes(self) -> int:
+        """Most that is fetched of one source."""
+        return int(min(self.megabytes, 1e12) * 1e6)
 
 
 @dataclass(frozen=True)
@@ -191,7 +199,7 @@ class Job:
             count=count,
             source=self.name,
             warnings=(*losses, *self.notes, *_short(indices, count)),
-            uncropped=_uncropped(pictures),
+            uncropped=whole_pictures(pictures),
         )
 
 
@@ -208,8 +216,8 @@ def check_size(name: str, width: int, height: int, limits: Limits) -> None:
         )
 
 
-def _uncropped(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8] | None:
-    """All pictures as one array, if they have one shape and it costs little to keep them."""
+def whole_pictures(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8] | None:
+    """Resized pictures as one array, if they have one shape and it costs little to keep them."""
     height, width = pictures[0].shape[:2]
     one = all(picture.shape[:2] == (height, width) for picture in pictures)
     return (

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import av
 from av.error import FFmpegError
 
 from a2m2_zoo._utils.files import open_regular
-from a2m2_zoo.errors import VideoError, VideoLimitError
+from a2m2_zoo._utils.remote.addresses import RemotePath
+from a2m2_zoo._utils.remote.reading import Fetched, fetch
+from a2m2_zoo.errors import (
+    RemoteError,
+    RemoteNotFoundError,
+    VideoError,
+    VideoLimitError,
+    VideoNotFoundError,
+)
 from a2m2_zoo.video.clip import Job, Limits, check_size
 from a2m2_zoo.video.duration import Extent
 from a2m2_zoo.video.keyframes import Restarts
@@ -29,6 +39,8 @@ FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,asf,ogg,gif,apng,nut,mxf,"
     "ivf,h263,h264,hevc,obu,av1,dv,yuv4mpegpipe"
 )
+#: A file of this machine, or one version of a file at an address.
+File: TypeAlias = "str | Path | Fetched"
 _MP4 = (b"ftyp", b"moov", b"mdat", b"free", b"wide")
 _HELD_BYTES = 64 * 2**20
 _PACKETS_PER_FRAME_LIMIT = 50
@@ -77,11 +89,47 @@ class Table:
     certain: bool = True
 
 
-def open_video(path: str | Path, job: Job, *, probe: bool) -> tuple[InputContainer, VideoStream]:
+@contextmanager
+def from_address(name: str) -> Iterator[None]:
+    """Errors of an address become those of the clip at it.
+
+    Raises:
+        VideoNotFoundError: There is nothing.
+        VideoLimitError: It is too large.
+        VideoError: It cannot be had.
+    """
+    try:
+        yield
+    except RemoteError as error:
+        said = f"{name}: {error.strerror}"
+        if isinstance(error, RemoteNotFoundError):
+            raise VideoNotFoundError(said) from None
+        if error.errno == errno.EFBIG:
+            raise VideoLimitError(f"{said}: raise Limits.megabytes") from None
+        raise VideoError(said) from None
+
+
+def fetch_video(path: RemotePath, job: Job, *, long: bool = False) -> Fetched:
+    """Make a video at an address ready to be opened.
+
+    Args:
+        path: The address.
+        job: What to call it, and what it may cost.
+        long: Neither time nor, where it is read by ranges, size are bounded.
+
+    Raises:
+        RemoteError: It cannot be had.
+        VideoLimitError: It takes too long.
+    """
+    check = (lambda: None) if long else job.watch.check
+    return fetch(path, most=job.limits.bytes, long=long, check=check)
+
+
+def open_video(path: File, job: Job, *, probe: bool) -> tuple[InputContainer, VideoStream]:
     """Open a file and find its video.
 
     Args:
-        path: A regular file.
+        path: A regular file, or one that was fetched.
         job: What to call it in messages, and the largest picture.
         probe: Decode a few frames to learn what the header leaves out. Without it, MP4 and Matroska
             open many times faster, and their headers say all that is needed.
@@ -120,12 +168,15 @@ def open_video(path: str | Path, job: Job, *, probe: bool) -> tuple[InputContain
     return container, stream
 
 
-def _open(path: str | Path, job: Job, options: dict[str, str]) -> InputContainer:
+def _open(path: File, job: Job, options: dict[str, str]) -> InputContainer:
+    # An absolute path cannot be taken for a protocol ("concat:a|b"); of an open file FFmpeg opens none.
+    place = path.played() if isinstance(path, Fetched) else str(Path(path).absolute())
+    protocols = "file" if isinstance(place, str) else "none"
     try:
-        # An absolute path cannot be taken for a protocol ("concat:a|b").
         return av.open(
-            str(Path(path).absolute()),
-            container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
+            place,
+            "r",
+            container_options={"format_whitelist": FORMATS, "protocol_whitelist": protocols},
             options=options,
             metadata_errors="ignore",
         )
@@ -231,10 +282,10 @@ def reason(error: BaseException) -> str:
     return " ".join(str(text).split())
 
 
-def _head(path: str | Path, name: str) -> bytes:
+def _head(path: File, name: str) -> bytes:
     """Return the first eight bytes, by which containers are told apart."""
     try:
-        with open_regular(path) as file:
+        with path.open() if isinstance(path, Fetched) else open_regular(path) as file:
             return file.read(8)
     except OSError as error:
         raise VideoError(f"{name}: cannot be opened: {error.strerror}") from None

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from a2m2_zoo._utils.arguments import kind, whole
 from a2m2_zoo._utils.cores import decoding_threads
+from a2m2_zoo._utils.remote.addresses import RemotePath, place, without_secrets
 from a2m2_zoo.errors import A2M2Error, ArgumentError, VideoError, VideoNotFoundError
 from a2m2_zoo.video.clip import Clip, Job, Limits, Watch
+from a2m2_zoo.video.container import fetch_video, from_address
 from a2m2_zoo.video.folders import check_clip_folder
 from a2m2_zoo.video.images import read_array, read_folder
 from a2m2_zoo.video.inputs import AnyLimits, as_limits, is_array, is_clip, is_path, missing, text_of
@@ -52,7 +54,8 @@ def read_clip(
 
     Args:
         source: A video file (mp4, mkv, webm, avi, mov, ts, gif and others), a folder of pictures
-            (png, jpg, bmp, webp, in natural order), an array or tensor (T, H, W, 3) of uint8,
+            (png, jpg, bmp, webp, in natural order), the address of either (s3://, gs://, hf://, of a
+            file also https://), an array or tensor (T, H, W, 3) of uint8,
             RGB, or a list of pictures of one size: arrays (H, W, 3), or images of PIL or PyAV.
         spec: How many frames, where, and what size.
         limits: What the read may cost.
@@ -195,7 +198,9 @@ def _read(
     text = text_of(source)
     if not text:  # Which would otherwise mean the current folder.
         raise VideoNotFoundError("an empty path: give a video file or a folder of pictures")
-    path = Path(text)
+    path = place(text)
+    if isinstance(path, RemotePath):
+        return _read_remote(path, job, reader)
     try:
         folder, file, there = path.is_dir(), path.is_file(), path.exists()
     except (OSError, ValueError) as error:  # A name too long, or with a zero byte in it.
@@ -210,6 +215,22 @@ def _read(
     raise VideoNotFoundError(f"{name}: {missing(text)}")
 
 
+def _read_remote(path: RemotePath, job: Job, reader: str) -> Clip:
+    with from_address(job.name):
+        if path.is_dir():
+            check_clip_folder(path, job.name)
+            return read_folder(path, job)
+        if reader != "pyav":
+            raise VideoError(
+                f"{job.name}: {reader} reads files of this machine: take reader='pyav'"
+            )
+        file = fetch_video(path, job)
+        try:
+            return read_video_file(file, job)
+        finally:
+            file.check()
+
+
 def _check(spec: Preprocess, reader: str, seed: int | None) -> None:
     if not isinstance(spec, Preprocess):
         raise ArgumentError(f"spec is a {type(spec).__name__}: give a Preprocess")
@@ -221,7 +242,7 @@ def _check(spec: Preprocess, reader: str, seed: int | None) -> None:
 
 def _name(source: Any) -> str:
     if is_path(source):
-        text = text_of(source)
+        text = without_secrets(text_of(source))
         return text if text.isprintable() and text else repr(text)
     try:
         if is_array(source) and source.ndim:

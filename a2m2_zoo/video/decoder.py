@@ -6,14 +6,13 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 from av.error import FFmpegError
 
 from a2m2_zoo.video.clip import Job, check_size
-from a2m2_zoo.video.container import Table, decoder_pixels, demux, open_video
+from a2m2_zoo.video.container import File, Table, decoder_pixels, demux, open_video
 from a2m2_zoo.video.decoder_memory import LEFTOVERS
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ class Decoder:
     otherwise.
     """
 
-    def __init__(self, path: str | Path, stream: VideoStream, table: Table, job: Job) -> None:
+    def __init__(self, path: File, stream: VideoStream, table: Table, job: Job) -> None:
         self._path, self._table, self._job = path, table, job
         self._context = stream.codec_context
         LEFTOVERS.expect_decoder(self._context.width, self._context.height)

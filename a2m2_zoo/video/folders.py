@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from a2m2_zoo._utils import files
+from a2m2_zoo._utils.remote.addresses import RemotePath
+from a2m2_zoo._utils.remote.systems import listed
 from a2m2_zoo.errors import VideoError, VideoNotFoundError
 from a2m2_zoo.video.ignored_names import is_ignored_name, is_thumbnail_name, without_thumbnail_name
 from a2m2_zoo.video.images import SUFFIXES
@@ -220,7 +223,7 @@ class Reader:
 
 def is_folder(path: Path) -> bool:
     """Whether there is a folder; a path that cannot be one, being too long for instance, is none."""
-    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where a name is too long
+    return files.is_folder(path)
 
 
 def is_frame_folder(path: Path) -> bool:
@@ -246,29 +249,38 @@ def check_clip_folder(path: Path, name: str) -> None:
         )
 
 
-def _list(folder: Path) -> Entries:
-    videos, pictures, folders = [], [], []
-    left_out: list[LeftOut] = []
-    here = Path(os.path.realpath(folder))
+def entries_of(folder: Path) -> list[tuple[str, bool, bool]]:
+    """Names of what lies directly in a folder, whether they are folders, and links, sorted.
+
+    Raises:
+        VideoNotFoundError: It cannot be listed.
+    """
     try:
+        if isinstance(folder, RemotePath):
+            return [(name, is_folder, False) for name, is_folder in listed(folder)]
         with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+            return sorted((entry.name, _is_folder(entry), entry.is_symlink()) for entry in entries)
     except OSError as error:
         raise VideoNotFoundError(
             f"cannot list the folder {str(folder)!r}: {error.strerror or error}"
         ) from error
-    for entry in found:
-        path = folder / entry.name
+
+
+def _list(folder: Path) -> Entries:
+    videos, pictures, folders = [], [], []
+    left_out: list[LeftOut] = []
+    here = Path(os.path.realpath(folder))
+    for name, is_folder, is_link in entries_of(folder):
+        path, reason = folder / name, ""
         suffix = path.suffix.lower()
-        is_folder, reason = _is_folder(entry), ""
-        if is_ignored_name(entry.name):
+        if is_ignored_name(name):
             reason = IGNORED
-        elif entry.name.startswith("."):
+        elif name.startswith("."):
             # Hidden on purpose; only what looks like a clip may have been meant as one.
             reason = HIDDEN if suffix in VIDEO_SUFFIXES and not is_folder else "-"
-        elif entry.is_symlink() and not path.exists():
+        elif is_link and not path.exists():
             reason = BROKEN_LINK
-        elif is_folder and entry.is_symlink() and here.is_relative_to(os.path.realpath(path)):
+        elif is_folder and is_link and here.is_relative_to(os.path.realpath(path)):
             reason = CIRCLE
         elif is_folder:
             folders.append(path)

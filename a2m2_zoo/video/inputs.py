@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from a2m2_zoo._utils.arguments import is_content, kind, remote
+from a2m2_zoo._utils.machine import unseen
 from a2m2_zoo.errors import ArgumentError, VideoError
 from a2m2_zoo.video.clip import Limits
 
@@ -122,7 +123,7 @@ def text_of(value: str | bytes | os.PathLike[Any], name: str = "the clip") -> st
 
 def missing(text: str) -> str:
     """What to do about a path behind which there is nothing."""
-    return remote(text) or "no such file or folder: check the path"
+    return remote(text) or unseen()
 
 
 def as_frames(source: Any, name: str) -> NDArray[np.uint8]:
@@ -131,6 +132,9 @@ def as_frames(source: Any, name: str) -> NDArray[np.uint8]:
     Raises:
         VideoError: It is something else; the message says what and how to turn it into frames.
     """
+    if hasattr(source, "layout") and hasattr(source, "frames"):  # see video.layout.Laid
+        laid: NDArray[np.uint8] = source.frames(name)
+        return laid
     if isinstance(source, (list, tuple)) and not is_clip(source):
         inside = f" of {kind(source[0])[2:]} and so on" if source else " without a picture"
         raise VideoError(f"{name}: {kind(source)}{inside} is no clip: give {CLIP}")
@@ -145,11 +149,11 @@ def as_frames(source: Any, name: str) -> NDArray[np.uint8]:
     if 0 in tuple(source.shape):
         what = "at least one frame" if not len(source) else "frames with pixels"
         raise VideoError(f"{name}: {_described(source)}: give {what}")
-    return _numbers(source, name)
+    return as_numbers(source, name)
 
 
 def _stacked(pictures: list[Any] | tuple[Any, ...], name: str) -> NDArray[np.uint8]:
-    arrays = [_numbers(_pixels(p) if _is_image(p) else p, name) for p in pictures]
+    arrays = [as_numbers(_pixels(p) if _is_image(p) else p, name) for p in pictures]
     for array in arrays:
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3 or 0 in array.shape:
             raise VideoError(
@@ -164,7 +168,7 @@ def _stacked(pictures: list[Any] | tuple[Any, ...], name: str) -> NDArray[np.uin
     return np.stack(arrays)
 
 
-def _numbers(source: Any, name: str) -> NDArray[Any]:
+def as_numbers(source: Any, name: str) -> NDArray[Any]:
     """A tensor of any device, an array or an image as a NumPy array."""
     try:
         return np.asarray(source.detach().cpu() if hasattr(source, "detach") else source)

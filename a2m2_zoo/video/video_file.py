@@ -12,13 +12,12 @@ from __future__ import annotations
 from contextlib import closing
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 from statistics import median_low
 from typing import TYPE_CHECKING
 
 from a2m2_zoo.errors import VideoError, VideoLimitError
 from a2m2_zoo.video.clip import Clip, Job
-from a2m2_zoo.video.container import Table, list_packets, open_video
+from a2m2_zoo.video.container import File, Table, list_packets, open_video
 from a2m2_zoo.video.decoder import Decoder, Run, plan
 from a2m2_zoo.video.preprocess import Resizer
 from a2m2_zoo.video.sample import is_constant
@@ -31,11 +30,11 @@ if TYPE_CHECKING:
 _INTRA = 1  # av.video.frame.PictureType.I, which PyAV does not name in every version
 
 
-def read_video_file(path: str | Path, job: Job) -> Clip:
+def read_video_file(path: File, job: Job) -> Clip:
     """Read the wanted frames of one video file.
 
     Args:
-        path: A regular file.
+        path: A regular file, or one that was fetched.
         job: What is wanted of it.
 
     Raises:
@@ -180,7 +179,7 @@ class _Short:
         return True
 
 
-def _read_all(path: str | Path, job: Job, guess: Line | None) -> Clip:
+def _read_all(path: File, job: Job, guess: Line | None) -> Clip:
     """Decode the whole file to learn what it really holds.
 
     If it is what the packets told, that is all; otherwise it is decoded once more for the chosen frames.
@@ -233,9 +232,7 @@ def _line(times: list[int | None], table: Table, rate: Fraction | None) -> Line:
     return Line.even(len(times), rate)
 
 
-def _again(
-    path: str | Path, table: Table, job: Job, wanted: set[int]
-) -> dict[int, NDArray[np.uint8]]:
+def _again(path: File, table: Table, job: Job, wanted: set[int]) -> dict[int, NDArray[np.uint8]]:
     """Decode from the start once more, and return the wanted frames by their number."""
     # With a decoder of its own: one that has been used has the parameters of the last frames.
     container, stream = open_video(path, job, probe=True)

@@ -10,12 +10,13 @@ from typing import TypeAlias
 from a2m2_zoo._utils.arguments import kind, path_text
 from a2m2_zoo._utils.files import exists
 from a2m2_zoo._utils.locks import Lock
-from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, FetchError
 from a2m2_zoo.hub import DEFAULT_MODEL
+from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.zoo.load import load_model
 
-#: A model, its name or the path of its checkpoint; None is the default model.
+#: A model, its name or the path of its checkpoint; None is the bank's own, else the default.
 AnyModel: TypeAlias = "Model | str | os.PathLike[str] | None"
 
 _default_lock = Lock()
@@ -48,3 +49,28 @@ def as_model(model: AnyModel) -> Model:
         return load_model(name)  # The file may be another one by now.
     with _default_lock:
         return _loaded_once(name)
+
+
+def model_of(bank: SupportBank, model: AnyModel = None) -> Model:
+    """The model that was given, or the one that a bank names.
+
+    Raises:
+        BankError: The bank's model is not at hand.
+        FetchError: It is on the Hub, which cannot be reached.
+    """
+    if model is not None:
+        return as_model(model)
+    try:
+        return as_model(bank.model)
+    except FetchError:
+        raise
+    except A2M2Error as error:
+        raise not_at_hand(bank) from error
+
+
+def not_at_hand(bank: SupportBank) -> BankError:
+    """What to say of a bank whose model is not found by its name."""
+    return BankError(
+        f"the bank was made by model {bank.model!r} (weights {bank.weights_hash[:12]}), which is not at hand "
+        "by that name: give it, your own by its path (model=..., or --model)"
+    )

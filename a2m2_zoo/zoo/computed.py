@@ -21,6 +21,7 @@ from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.text import TextTower
+from a2m2_zoo.zoo.backbone_files import BackboneFile
 from a2m2_zoo.zoo.training_free import (
     Amounts,
     Progress,
@@ -44,6 +45,7 @@ def computed_model(
     amounts: Amounts | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
+    weights: BackboneFile | None = None,
 ) -> Model:
     """A training-free A²M² model, computed on first use and kept on disk.
 
@@ -57,6 +59,7 @@ def computed_model(
         folder: Where heads are kept; ``heads`` in the cache of features if None. One that is damaged, or of
             another recipe, is computed anew; where nothing can be written a warning says so.
         progress: Called after every generated clip, and never where the head is on disk.
+        weights: Where the backbone's weights lie if the manifest does not name them: they go with the model.
 
     Raises:
         ArgumentError: The backbone has no feature maps or is in training mode.
@@ -90,6 +93,8 @@ def computed_model(
             preprocess=preprocess,
             scales=scales,
             origin="training-free",
+            backbone_file=None if weights is None else weights.beside,
+            weights_path=weights.path if weights is not None and weights.beside else None,
             text=text,
         )
 

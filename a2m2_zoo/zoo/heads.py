@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from a2m2_zoo._utils.workers import apart
+from a2m2_zoo.backbones.bounds import weights_of
 from a2m2_zoo.errors import ArgumentError, CheckpointError
 from a2m2_zoo.methods import Method, build_method
 from a2m2_zoo.methods.blocks._config import is_number, short
+from a2m2_zoo.recognition.rejection import Table, read_table
 from a2m2_zoo.video import Preprocess
 
 # Bounds on what a header may ask for: a clip of so many pixels needs half a gigabyte on its way.
 _MOST_PIXELS = 1 << 25
 _LONGEST_NAME = 200
 _SCALES = (1e-6, 1e6)
-_SPARE, _SMALL = 4, 1 << 20  # weights that are shared are counted more than once
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,14 @@ class Head:
         method: With the weights that came with it, in evaluation mode.
         preprocess: How clips become frames.
         scales: Shots → factor on the logits.
+        rejection: Weights of rejection, where it came with some.
     """
 
     id: str
     method: Method
     preprocess: Preprocess
     scales: dict[int, float]
+    rejection: Table | None = None
 
 
 @apart
@@ -65,6 +65,9 @@ def read_head(record: Mapping[str, Any], tensors: dict[str, Tensor], source: str
             )
         scales = _scales(record["scales"])
         method = _method(record, tensors, source)
+        rejection = None
+        if "rejection" in record:
+            rejection = read_table(record["rejection"], getattr(method, "rule", None) or "mean")
     except CheckpointError:
         raise
     except (TypeError, LookupError, ValueError, AttributeError) as error:
@@ -72,7 +75,7 @@ def read_head(record: Mapping[str, Any], tensors: dict[str, Tensor], source: str
         raise CheckpointError(
             f"the header of {source!r} does not describe a model: {said:.300}"
         ) from error
-    return Head(name, method.eval(), preprocess, scales)
+    return Head(name, method.eval(), preprocess, scales, rejection)
 
 
 def _method(record: Mapping[str, Any], tensors: dict[str, Tensor], source: str) -> Method:
@@ -80,32 +83,11 @@ def _method(record: Mapping[str, Any], tensors: dict[str, Tensor], source: str) 
     name, config = record["method"], record["config"]
     if not isinstance(name, str):
         raise ArgumentError(f"method is {short(name)}; expected a name")
-    with _weights_of(sum(tensor.numel() for tensor in tensors.values()), source):
+    with weights_of(sum(tensor.numel() for tensor in tensors.values()), source):
         method = build_method(name, config)
     _check_fit(method, tensors, source)
     method.load_state_dict(tensors)
     return method
-
-
-@contextmanager
-def _weights_of(numbers: int, source: str) -> Iterator[None]:
-    """Stop a head that is being built when it has far more weights than the file, before they are filled."""
-    here, seen = threading.get_ident(), 0
-
-    def count(_: torch.nn.Module, __: str, weight: torch.nn.Parameter | None) -> None:
-        nonlocal seen
-        if weight is not None and threading.get_ident() == here:
-            seen += weight.numel()
-            if seen > _SPARE * numbers + _SMALL:
-                raise CheckpointError(
-                    f"{source!r} describes far more weights than it holds; it is another model's"
-                )
-
-    hook = register_module_parameter_registration_hook(count)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def _scales(given: Mapping[str, Any]) -> dict[int, float]:

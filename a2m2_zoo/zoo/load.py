@@ -14,6 +14,7 @@ import torch
 
 from a2m2_zoo._utils.arguments import kind, path_text
 from a2m2_zoo._utils.files import exists, is_folder
+from a2m2_zoo.backbones.onnx_run import check_runtime, with_runtime
 from a2m2_zoo.errors import (
     ArgumentError,
     CheckpointError,
@@ -30,7 +31,8 @@ from a2m2_zoo.hub.manifest import (
 )
 from a2m2_zoo.hub.source import Source, is_repository
 from a2m2_zoo.recognition.model import ORIGINS, Model
-from a2m2_zoo.zoo.backbone_files import BackboneFiles
+from a2m2_zoo.zoo.any_backbone import find_backbone, is_backbone_name
+from a2m2_zoo.zoo.backbone_files import BackboneFile, BackboneFiles
 from a2m2_zoo.zoo.heads import read_head
 
 #: How names of checkpoints on the Hugging Face Hub begin.
@@ -50,21 +52,28 @@ def load_model(
     sha256: str | None = None,
     manifest: str | os.PathLike[str] | None = None,
     pose: bool = True,
+    runtime: str = "torch",
     progress: Callable[[int, int], None] | None = None,
 ) -> Model:
     """Load a recogniser.
 
     Args:
-        name: A name that ``list_models`` gives, a checkpoint file, a folder with one checkpoint, or
-            ``hf-hub:ORG/NAME@COMMIT`` with the 40 hex digits of a commit.
+        name: A name that ``list_models`` gives, a checkpoint file, a folder with one checkpoint,
+            ``hf-hub:ORG/NAME@COMMIT`` with the 40 hex digits of a commit; or a backbone's, on which a head
+            is computed: ``hf:ORG/NAME@COMMIT``, ``timm:NAME@COMMIT``, ``torchvision:NAME@FILE`` ..., see
+            ``a2m2_zoo.zoo.any_backbone.find_backbone``.
         device: ``auto`` takes CUDA where there is one and the CPU elsewhere; or any torch device.
         dtype: Precision of the backbone; float32 by default. The head always computes in float32.
         offline: Never use the network; None follows ``HF_HUB_OFFLINE``. What was fetched once is found
             without it.
-        sha256: Hash that the checkpoint must have, of a file, a folder or an ``hf-hub:`` name.
+        sha256: Hash that the checkpoint must have, of a file, a folder or an ``hf-hub:`` name; that the
+            weights must have, of a backbone's name.
         manifest: Another manifest to look names up in; its files lie in its own folder or on the Hub.
         pose: Look for people in clips and compare how they move, where the model's head does; without,
             it is faster, and answers go by the pictures alone.
+        runtime: What computes the backbone and looks for people: ``torch``, or ``onnxruntime`` (the extra
+            ``fast``), which takes half the time on CPUs and is equal to 1e-4; ``auto`` takes that where it
+            is installed and can compute the backbone. Banks go with both.
         progress: Called with clips done and all clips while the head of a model that is computed from its
             backbone is made, once, on first use; see ``a2m2_zoo.zoo.training_free``.
 
@@ -85,9 +94,13 @@ def load_model(
     place = find_device(device)
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ArgumentError(f"dtype is {dtype!r}; expected torch.float32, float16 or bfloat16")
+    check_runtime(runtime)
     listed = read_manifest(manifest)
     if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ArgumentError(f"sha256 is {sha256!r}; expected 64 lower-case hex digits")
+    if is_backbone_name(text):
+        made = _on_backbone(find_backbone(text, offline=offline, sha256=sha256), place, progress)
+        return _placed(replace(made, pose=pose), place, dtype, runtime)
     if text.startswith(HUB):
         source = hub_source(text)
         file = fetch(source, root=listed.root, sha256=sha256, offline=offline, name=text)
@@ -98,7 +111,7 @@ def load_model(
             return fetch(near, root=listed.root, sha256=digest, offline=offline, name=text)
 
     elif Path(text).suffix == ".safetensors" or exists(text):
-        file = _checkpoint_file(Path(text))
+        file = checkpoint_file(Path(text))
         found = checkpoint.load(file, kind="model", sha256=sha256)
         if not found.summed and found.sha256 not in {sha256, *_announced()}:
             warnings.warn(
@@ -118,10 +131,15 @@ def load_model(
                 f"sha256 is {sha256} where the manifest announces {entry.sha256} for {text}; leave it out"
             )
         listed_model = _listed(entry, listed, place, offline, progress)
-        return replace(listed_model, pose=pose).to(place, dtype)
+        return _placed(replace(listed_model, pose=pose), place, dtype, runtime)
     backbone_files = BackboneFiles(listed, offline, beside)
     made = assembled(found, source=text, backbone_files=backbone_files)
-    return replace(made, pose=pose).to(place, dtype)
+    return _placed(replace(made, pose=pose), place, dtype, runtime)
+
+
+def _placed(model: Model, place: torch.device, dtype: torch.dtype | None, runtime: str) -> Model:
+    moved = model.to(place, dtype)
+    return replace(moved, backbone=with_runtime(moved.backbone, runtime))
 
 
 def _listed(
@@ -139,22 +157,34 @@ def _listed(
         )
     backbone_files = BackboneFiles(listed, offline)
     if entry.source is None:
-        from a2m2_zoo.zoo.computed import computed_model  # draws clips, for these models alone
-
-        backbone_file = backbone_files.named(entry.backbone, entry.id)
-        return computed_model(
-            entry.id,
-            backbone_file.build().to(place),
-            backbone_name=backbone_file.name,
-            backbone_sha256=backbone_file.sha256,
-            text=backbone_file.text(),
-            progress=progress,
-        )
+        named = backbone_files.named(entry.backbone, entry.id)
+        return _on_backbone(named, place, progress, name=entry.id)
     file = fetch(
         entry.source, root=listed.root, sha256=entry.sha256, offline=offline, name=entry.id
     )
     found = checkpoint.load(file, kind="model", sha256=entry.sha256)
     return assembled(found, source=entry.id, backbone_files=backbone_files)
+
+
+def _on_backbone(
+    weights: BackboneFile,
+    place: torch.device,
+    progress: Callable[[int, int], None] | None,
+    *,
+    name: str | None = None,
+) -> Model:
+    """A model whose head is computed on a backbone."""
+    from a2m2_zoo.zoo.computed import computed_model  # draws clips, for these models alone
+
+    return computed_model(
+        name or weights.architecture,
+        weights.build().to(place),
+        backbone_name=weights.name,
+        backbone_sha256=weights.sha256,
+        text=weights.text(),
+        progress=progress,
+        weights=weights,
+    )
 
 
 def hub_source(name: str) -> Source:
@@ -180,7 +210,12 @@ def _announced() -> set[str | None]:
     return {entry.sha256 for entry in read_manifest().models.values()}
 
 
-def _checkpoint_file(path: Path) -> Path:
+def checkpoint_file(path: Path) -> Path:
+    """The checkpoint that a path names: itself, or the one in a folder.
+
+    Raises:
+        CheckpointError: The folder has none, or several.
+    """
     if not is_folder(path):
         return path
     if (named := path / "model.safetensors").is_file():
@@ -230,7 +265,9 @@ def assembled(
         method=head.method,
         preprocess=head.preprocess,
         scales=head.scales,
+        rejection=head.rejection,
         backbone_file=part.beside,
+        weights_path=part.path if part.beside else None,
         origin=origin,
         text=part.text(),
     )

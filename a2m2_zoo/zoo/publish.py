@@ -245,6 +245,7 @@ def _entries(
                 **_located(bundle, model.backbone_file, commit),
                 "license": facts.license,
                 "origin": f"published with {bundle.repo_id}",
+                **({"config": dict(config)} if (config := model.backbone.config) else {}),
             }
         )
     entry = {

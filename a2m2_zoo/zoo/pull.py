@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from a2m2_zoo._utils.files import new_folder
-from a2m2_zoo.errors import ArgumentError, WeightsNotReleased
+from a2m2_zoo._utils.files import exists, new_folder
+from a2m2_zoo.errors import ArgumentError, CheckpointError, WeightsNotReleased
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.fetch import compared, fetch, file_sha256, local
 from a2m2_zoo.hub.manifest import Manifest, read_manifest
 from a2m2_zoo.hub.source import Source
+from a2m2_zoo.zoo.any_backbone import find_backbone, is_backbone_name
 from a2m2_zoo.zoo.backbone_files import BackboneFiles
-from a2m2_zoo.zoo.load import HUB, hub_source, load_model
+from a2m2_zoo.zoo.load import HUB, checkpoint_file, hub_source, load_model
 
 HEAD, BACKBONE = "head", "backbone"
 _MODEL, _BACKBONE = "model.safetensors", "backbone.safetensors"
@@ -35,6 +36,7 @@ class File:
         sha256: Its hash; None if it is not on this machine.
         announced: The hash it should have; None where nobody announced one.
         remote: Whether it comes from the Hub, and may be missing until it is fetched.
+        fault: What is wrong with its content, where that is known beyond its hash.
     """
 
     role: str
@@ -44,6 +46,7 @@ class File:
     sha256: str | None
     announced: str | None
     remote: bool
+    fault: str | None = None
 
     @property
     def sound(self) -> bool:
@@ -55,6 +58,8 @@ class File:
         """``ok``, ``missing``, ``damaged``, or ``unchecked`` where nobody announced a hash."""
         if self.path is None:
             return "missing"
+        if self.fault is not None:
+            return "damaged"
         if self.announced is None:
             return "unchecked"
         return "ok" if self.sha256 == self.announced else "damaged"
@@ -72,7 +77,8 @@ def pull(
     """Fetch the files of a model, and compare their hashes also where they were here already.
 
     Args:
-        name: A model or a backbone of the manifest, or ``hf-hub:ORG/NAME@COMMIT``.
+        name: A model or a backbone of the manifest, ``hf-hub:ORG/NAME@COMMIT``, or a backbone's name with
+            its weights as ``load_model`` takes it.
         to: A folder to write that ``load_model`` takes and that needs neither the cache nor the network; it
             must not exist yet, or be empty. It appears complete or not at all. Its head is another file than
             the one pulled, since it says that its backbone lies beside it: banks belong to one of the two.
@@ -95,6 +101,18 @@ def pull(
     if to is not None and name in listed.backbones:
         raise ArgumentError(f"{name!r} is a backbone and no model; give a model that stands on it")
 
+    if is_backbone_name(name):
+        part = find_backbone(name, offline=offline, force=force)
+        if to is None:
+            return [] if part.path is None else [_written(BACKBONE, part.path)]
+        with new_folder(to) as scratch:
+            made = load_model(name, device="cpu", offline=offline, progress=progress)
+            made.save(scratch / _MODEL)
+        return [
+            _written(HEAD, to / _MODEL),
+            _written(BACKBONE, to / str(made.backbone_file)),
+        ]
+
     def take(role: str, source: Source, sha256: str | None) -> Path:
         path = fetch(source, root=listed.root, offline=offline, force=force, name=name)
         digest = compared(path, sha256 or _hash_in_the_cache(path), source=source, name=name)
@@ -116,10 +134,12 @@ def pull(
             read = checkpoint.load(head.path or "", kind="model", sha256=head.sha256)
             record, tensors = read.record, read.tensors
         if head is None or isinstance(record["backbone"], str):
+            config = listed.backbones[record["backbone"]].config
             backbone_file = {
                 "architecture": architecture,
                 "file": _BACKBONE,
                 "sha256": found[BACKBONE].sha256,
+                **({"config": config} if config else {}),
             }
             record = {**record, "backbone": backbone_file}
             checkpoint.save(scratch / _MODEL, tensors, kind="model", record=record)
@@ -142,6 +162,8 @@ def fetch_missing(name: str, *, offline: bool | None = None, manifest: Path | No
     """
     listed = read_manifest(manifest)
     entry = listed.models.get(name)
+    if is_backbone_name(name) and "@" in name:
+        find_backbone(name, offline=offline)
     if name.startswith(HUB) or (entry is not None and entry.status != "planned"):
         _walk(
             name,
@@ -156,12 +178,14 @@ def verify(names: Sequence[str] = (), *, manifest: Path | None = None) -> list[F
     """Compare the files that are on this machine with their announced hashes; the network is not used.
 
     Args:
-        names: Models, backbones or ``hf-hub:`` names; all of the manifest if empty.
+        names: Models, backbones, ``hf-hub:`` names, or checkpoints and folders with one; all of the manifest
+            if empty.
         manifest: Another manifest to look names up in.
 
     Raises:
         ModelNotFoundError: No model goes by that name.
         FetchError: A file cannot be read.
+        CheckpointError: A folder has no checkpoint, or several.
     """
     listed = read_manifest(manifest)
     found: dict[tuple[str, Source], File] = {}
@@ -176,9 +200,44 @@ def verify(names: Sequence[str] = (), *, manifest: Path | None = None) -> list[F
 
     models = [entry.id for entry in listed.models.values() if entry.status != "planned"]
     backbones = [entry.id for entry in listed.backbones.values() if entry.source is not None]
+    own: list[File] = []
     for name in names or [*models, *backbones]:
-        _walk(name, listed, take)
-    return list(found.values())
+        if Path(name).suffix == ".safetensors" or exists(name):
+            own += _verify_path(checkpoint_file(Path(name)), listed, take)
+        else:
+            _walk(name, listed, take)
+    return [*own, *found.values()]
+
+
+def _verify_path(path: Path, listed: Manifest, take: _Take) -> list[File]:
+    """A checkpoint, by the hash in its header, and the backbone that it names."""
+    if not exists(path):
+        return [File(HEAD, str(path), None, None, None, None, remote=False)]
+    digest, size = file_sha256(path), path.stat().st_size
+    try:
+        found = checkpoint.load(path, kind="model")
+    except CheckpointError as error:
+        return [File(HEAD, str(path), path, size, digest, None, remote=False, fault=str(error))]
+    announced = found.sha256 if found.summed else None
+    head = File(HEAD, str(path), path, size, digest, announced, remote=False)
+    record = found.record.get("backbone")
+    if isinstance(record, str) and record in listed.backbones:
+        _walk(record, listed, take)
+        return [head]
+    part: File | None = None
+
+    def beside(file: str, sha256: str) -> Path:
+        nonlocal part
+        near = path.parent / file
+        if exists(near):
+            size = near.stat().st_size
+            part = File(BACKBONE, str(near), near, size, file_sha256(near), sha256, remote=False)
+        else:
+            part = File(BACKBONE, str(near), None, None, None, sha256, remote=False)
+        return near
+
+    BackboneFiles(listed, beside=beside).find(record, path.name)
+    return [head, *([] if part is None else [part])]
 
 
 def _walk(name: str, listed: Manifest, take: _Take) -> str | None:

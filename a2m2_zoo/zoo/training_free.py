@@ -148,17 +148,17 @@ def check(backbone: Backbone) -> None:
 
 def config_for(backbone: Backbone, frames: int) -> A2M2Config:
     """The embedded model's choice, in no more dimensions than the smallest of its maps has channels."""
-    config = A2M2Config.for_backbone(backbone, frames=frames)
+    config = A2M2Config.for_backbone(backbone, frames=backbone.steps(frames))
     dim = min(m2.channels for m2 in config.m2.values())
     m2 = {name: replace(part, dim=min(part.dim, dim)) for name, part in config.m2.items()}
     return replace(config, m2=m2)
 
 
-def own_preprocess(backbone: Backbone, *, frames: int = 8) -> Preprocess:
-    """The pixels that a backbone's weights expect."""
+def own_preprocess(backbone: Backbone) -> Preprocess:
+    """The clips that a backbone's weights expect."""
     facts = backbone.default_preprocess
     return Preprocess(
-        frames=frames,
+        frames=backbone.clip_frames,
         resize=facts["size"],
         size=facts["size"],
         interpolation=facts["interpolation"],

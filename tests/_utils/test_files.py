@@ -24,7 +24,7 @@ from a2m2_zoo._utils.files import new_folder, write_atomically
 target = Path(sys.argv[1])
 def fill(scratch):
     print("writing", flush=True)
-    time.sleep(60)
+    time.sleep(300)
 if target.suffix:
     write_atomically(target, lambda scratch: (scratch.write_text("half"), fill(scratch)))
 else:

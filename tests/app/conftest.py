@@ -1,4 +1,4 @@
-"""One page for all tests that speak to it in plain HTTP."""
+"""One page for all tests that speak to it in plain HTTP, and what is behind one for those that do without."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from pathlib import Path
 
 import pytest
 from app.serving import Server
+
+from a2m2_zoo import load_model
+from a2m2_zoo.app.engine import Engine
+from a2m2_zoo.app.limits import AppLimits
+from a2m2_zoo.app.session import Session
+from a2m2_zoo.recognition.model import Model
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +47,20 @@ def running_page(folder: Path, *arguments: str) -> Iterator[Server]:
     strange = [part for part in said.split("Traceback")[1:] if "ValidationError" not in part]
     assert strange == []
     assert "500 Internal" not in said, said
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def shared(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    return Engine(model, tmp_path_factory.mktemp("engine"), limits=AppLimits(clips=12, classes=4))
+
+
+@pytest.fixture
+def session(shared: Engine) -> Iterator[Session]:
+    made = Session(shared)
+    yield made
+    made.close()

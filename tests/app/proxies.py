@@ -127,7 +127,7 @@ def _running(command: list[object], folder: Path, ports: dict[str, int]) -> Iter
         )
     try:
         for port in ports.values():
-            end = time.monotonic() + 30
+            end = time.monotonic() + 120
             while True:
                 with contextlib.suppress(OSError):
                     socket.create_connection(("127.0.0.1", port), 1).close()
@@ -138,4 +138,4 @@ def _running(command: list[object], folder: Path, ports: dict[str, int]) -> Iter
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)

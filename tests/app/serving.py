@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-PATIENCE = 60.0  # seconds
+PATIENCE = 300.0  # seconds
 SECRET = "kept-to-itself"  # whatever has this in its name is never to be opened by the server
 
 # Runs in the server first: writes down every address it looks up or connects to. Gradio's own use of others

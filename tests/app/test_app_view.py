@@ -15,6 +15,7 @@ from a2m2_zoo import Prediction, SupportBank
 from a2m2_zoo.app import view
 from a2m2_zoo.recognition.episode import Plan
 from a2m2_zoo.spotting import UNKNOWN, Segment
+from a2m2_zoo.video.png import data_address
 
 EVIL = '<img src=x onerror="alert(1)">"\'&\u202e'
 
@@ -117,7 +118,7 @@ def test_segments_are_a_table_in_order() -> None:
 
 def test_thumbnails_are_the_frames(tmp_path: object) -> None:
     frame = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
-    kind, data = view.picture(frame).split(",")
+    kind, data = data_address(frame).split(",")
     assert kind == "data:image/png;base64"
     with av.open(io.BytesIO(base64.b64decode(data))) as container:
         shown = next(container.decode(video=0)).to_ndarray(format="rgb24")

@@ -48,14 +48,14 @@ def test_json_answers_have_the_announced_form(
     assert main(["classify", str(query), "--supports", str(bank), "--json"]) == 0
     (answer,) = json.loads(capsys.readouterr().out)
     assert list(answer) == [
-        "query", "label", "scores", "margin", "known", "confidence", "rejected", "model", "frames",
-        "pose_frames", "seconds", "warnings",
+        "query", "label", "probability", "probabilities", "margin", "known", "confidence", "rejected",
+        "model", "frames", "pose_frames", "seconds", "warnings",
     ]  # fmt: skip
-    product = answer["known"] * answer["scores"]["right"]
+    product = answer["known"] * answer["probabilities"]["right"]
     # Six decimals are printed: half of the last one for each of the three.
     assert answer["confidence"] == pytest.approx(product, abs=1.5e-6)
     assert answer["label"] == "right"
-    assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-5)
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert answer["model"] == "a2m2-lite0"
     assert len(answer["frames"]) == 8
 
@@ -94,7 +94,7 @@ def test_csv_and_table(data: Path, bank: Path, capsys: pytest.CaptureFixture[str
     assert main(["classify", folder, "--supports", str(bank), "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["label"] for row in rows] == ["still"] * 3
-    assert float(rows[0]["score:right"]) < float(rows[0]["score:still"])
+    assert float(rows[0]["probability:right"]) < float(rows[0]["probability:still"])
     assert main(["classify", folder, "--supports", str(bank), "--reject-below", "1"]) == 0
     text = capsys.readouterr().out
     assert text.count("unknown (still?)") == 3
@@ -361,5 +361,5 @@ def test_where_people_are_looked_for_it_is_said_whether_they_were_seen(
     assert main([*call, "missing.mp4", "--transductive", "--json"]) == 1
     *together, failed = json.loads(capsys.readouterr().out)
     assert [answer["label"] for answer in together] == [seen["label"], not_seen["label"]]
-    assert together[0]["scores"] != seen["scores"]
+    assert together[0]["probabilities"] != seen["probabilities"]
     assert "missing.mp4" in failed["error"]

@@ -72,10 +72,10 @@ def test_a_table_for_people_and_a_file_for_programs(
     data: Path, cache: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "result.json"
-    more = ["--methods", "dice, protonet-lite0", "--json", str(file)]
+    more = ["--methods", "dice, protonet-lite0", "--out", str(file)]
     assert call("compare", data, cache, *more) == 0
     out, err = capsys.readouterr()
-    assert err == ""
+    assert err == f"wrote: {file}\n"
     found = Comparison.from_json(file.read_text())
     lines = out.splitlines()
     assert lines[0] == found.title
@@ -96,7 +96,7 @@ def test_a_table_for_people_and_a_file_for_programs(
 def test_json_on_stdout_is_all_of_stdout(
     data: Path, cache: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("compare", data, cache, "--methods", "a2m2", "--json", "-", "--shot", "1") == 0
+    assert call("compare", data, cache, "--methods", "a2m2", "--json", "--shot", "1") == 0
     found = Comparison.from_json(capsys.readouterr().out)
     assert found.shots == (1,)
     assert [r.method for r in found.results] == ["a2m2"]
@@ -146,7 +146,7 @@ def test_a_wrong_call_is_one_clear_line(
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("option", ["--json", "--html"])
+@pytest.mark.parametrize("option", ["--out", "--html"])
 def test_a_file_that_cannot_be_written_is_told_before_the_work(
     option: str, data: Path, cache: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,7 +188,7 @@ def test_the_page_is_written_with_pictures_or_without(
     complaint = (
         "" if drawn else ("a2m2: the page has no explained answers: matplotlib is not installed\n")
     )
-    assert capsys.readouterr().err == complaint
+    assert capsys.readouterr().err == f"{complaint}wrote: {page}\n"
 
 
 def test_a_list_of_videos(
@@ -197,7 +197,7 @@ def test_a_list_of_videos(
     lines = [f"{c}/{p.stem}" for c in ("right", "back") for p in sorted((data / c).iterdir())]
     file = tmp_path / "test.txt"
     file.write_text("\n".join([*lines, "right/gone"]) + "\n")
-    more = ["--list", str(file), "--methods", "protonet-lite0", "--json", "-"]
+    more = ["--list", str(file), "--methods", "protonet-lite0", "--json"]
     assert call("compare", data, cache, *more) == 0
     out, err = capsys.readouterr()
     found = Comparison.from_json(out)
@@ -208,7 +208,7 @@ def test_a_list_of_videos(
 def test_evaluate_says_what_the_comparison_says_of_the_models_own_head(
     data: Path, cache: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("compare", data, cache, "--methods", "a2m2", "--json", "-") == 0
+    assert call("compare", data, cache, "--methods", "a2m2", "--json") == 0
     compared = Comparison.from_json(capsys.readouterr().out)
     assert call("evaluate", data, cache, "--json") == 0
     found = json.loads(capsys.readouterr().out)

@@ -83,12 +83,12 @@ def test_every_form_is_written_in_every_encoding(
     assert list(answers[0]) == ["query", "error"], "failures stand in their place"
     assert "no such file" in answers[0]["error"]
     assert os.fsencode(answers[1]["query"]) == os.fsencode(work / QUERY)
-    assert set(answers[1]["scores"]) == {FORMULA, STEERS, BYTES, HAN}
+    assert set(answers[1]["probabilities"]) == {FORMULA, STEERS, BYTES, HAN}
     failed, row = csv.DictReader(io.StringIO(machine[rest:].strip() + "\n"))
     assert failed["error"].endswith("check the path")
     assert not failed["label"]
     assert not row["error"]
-    assert float(row[f"score:{HAN}"]) >= 0
+    assert float(row[f"probability:{HAN}"]) >= 0
     assert "q\\udcff\\x1b[2J.mp4" in row["query"]
     assert "q\\udcff\\x1b[2J.mp4" in table
 
@@ -109,7 +109,7 @@ def test_pictures_pages_banks_and_clips_take_such_names(
     for form in ([], ["--json"]):
         assert main(["bank", "show", bank, *form]) == 0
     folder = [str(work / "s"), "--way", "2", "--shot", "1", "--episodes", "5"]
-    written = ["--json", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")]
+    written = ["--out", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")]
     draw_video(work / "s" / HAN / "b.mp4", speed=12)
     draw_video(work / "s" / BYTES / "b.mp4", speed=8)
     names = ["--methods", "protonet", "--cache", str(tmp_path / "cache")]

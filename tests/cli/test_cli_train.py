@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,23 @@ def train(data: Path, tiny: Path, tmp_path: Path, tmp_path_factory: pytest.TempP
 def test_a_head_is_trained_saved_and_used(
     train: Any, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train("--method", "hyrsm", "--hold-out", "0.4") == 0
+    assert train("--method", "hyrsm", "--hold-out", "0.5") == 0
     said = capsys.readouterr()
     model = tmp_path / "run" / "model.safetensors"
     assert "% on held-out classes at step" in said.out
     assert f"--model {model}" in said.out
-    assert said.err == ""
+    assert all("training did not help" in line for line in said.err.splitlines())
     loaded = load_model(model, device="cpu")
     assert (loaded.id, loaded.method_name, loaded.origin) == ("run", "hyrsm", "trained")
     assert set(loaded.scales) == {1, 2}  # five clips do not make five supports and a query
     assert all(value > 0 for value in loaded.scales.values())
+    # It knows what an unknown action looks like, which follows from the held-out classes.
+    assert {shot: len(row) for shot, row in (loaded.rejection or {}).items()} == {1: 3, 2: 5}
+    capsys.readouterr()
+    query = str(next(data.iterdir()))
+    assert main(f"classify {query} --supports {data} --model {model} --json".split()) == 0
+    answers = json.loads(capsys.readouterr().out)
+    assert all(0 < a["known"] < 1 and a["confidence"] < a["probability"] for a in answers)
     best = checkpoint.load(tmp_path / "run" / "best.safetensors", kind="training-best").tensors
     for name, value in loaded.method.weights().items():
         assert best[f"method.{name}"].equal(value)
@@ -81,6 +89,47 @@ def test_a_head_is_trained_saved_and_used(
         assert main(words) == 0
         status = json.loads(capsys.readouterr().out)["results"][0]["status"]
         assert status == "trained"
+
+
+def test_with_few_classes_held_out_confidence_is_that_of_the_start(
+    train: Any, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = ["--steps", "2", "--hold-out", "0.25", "--set", "validate_every=0"]
+    assert train("--method", "hyrsm", *quick) == 0
+    said = capsys.readouterr().err
+    assert "fewer than 4 held-out classes" in said
+    assert "answers have no confidence" in said
+    assert load_model(tmp_path / "run", device="cpu").table is None
+    (tmp_path / "run").rename(tmp_path / "first")
+    start = load_model(tmp_path / "first", device="cpu")
+    table = {1: (0.5, 1.0, 2.0)}
+    replace(start, rejection=table).save(tmp_path / "first" / "model.safetensors")
+    assert train("--model", tmp_path / "first", *quick) == 0
+    assert "that is kept from the model it started from" in capsys.readouterr().err
+    assert load_model(tmp_path / "run", device="cpu").table == table
+
+
+def test_way_and_shot_are_options(
+    train: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        train("--method", "hyrsm", "--steps", "2", "--set", "validate_every=0", "--shot", "2") == 0
+    )
+    receipt = json.loads((tmp_path / "run" / "receipt.json").read_text())
+    assert (receipt["config"]["way"], receipt["config"]["shot"]) == (3, 2)
+    capsys.readouterr()
+    assert train("--method", "hyrsm", "--way", "4") == 2  # FAST sets three
+    assert "--way 4 and --set way=3; give one" in capsys.readouterr().err
+
+
+def test_a_run_that_did_not_help_says_so(
+    train: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--method", "hyrsm", "--hold-out", "0.5", "--steps", "4", "--set", "validate_every=2"]
+    assert train(*words, "--set", "lr=1e-12", "--set", "warmup=3") == 0  # which changes nothing
+    said = capsys.readouterr()
+    assert "training did not help: " in said.err
+    assert "at step 0 of 4" in said.out
 
 
 @pytest.mark.parametrize(
@@ -136,7 +185,6 @@ def test_the_loss_falls_and_the_receipt_says_what_was_done(
         "--set",
         "weight_decay=0",
         "--json",
-        "-",
     ]
     words += ["--set", "validate_every=0", "--set", "log_every=1", "--set", "batch=4"]
     assert train(*words, folder=colours) == 0

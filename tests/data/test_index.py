@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from makers import three_classes
 
 from a2m2_zoo.data.index import (
     VIDEO_SUFFIXES,
@@ -385,3 +386,30 @@ def test_names_that_look_alike_are_refused() -> None:
     with pytest.raises(EpisodeError, match="give every class a name"):
         check_class_names([" "])
     check_class_names(["wave", "waves"])
+
+
+def test_a_pattern_stands_for_what_it_matches(tmp_path: Path) -> None:
+    root = three_classes(tmp_path)
+    names = lambda found: [clip.relative_to(root).as_posix() for clip in found.clips]  # noqa: E731
+    assert names(find_clips(root / "right" / "*.mp4")) == [f"right/r{i}.mp4" for i in range(3)]
+    assert names(find_clips(root / "*" / "?0.mp4")) == [
+        "back/b0.mp4", "right/r0.mp4", "still/s0.mp4",
+    ]  # fmt: skip
+    assert names(find_clips(root / "**" / "s[12].mp4")) == ["still/s1.mp4", "still/s2.mp4"]
+    # Folders that it matches stand for their clips, and none comes twice.
+    assert len(find_clips(root / "*").clips) == 9
+    with pytest.raises(VideoNotFoundError, match=r"\*\.mkv: no such file .* nothing matches it"):
+        find_clips(root / "*.mkv")
+    named = root / "right" / "r[0].mp4"  # a file's own name may look like a pattern
+    (root / "right" / "r1.mp4").rename(named)
+    assert find_clips(named).clips == (named,)
+
+
+def test_a_class_may_be_a_folder_or_a_pattern(tmp_path: Path) -> None:
+    from a2m2_zoo import build_episode
+
+    root = three_classes(tmp_path)
+    given = {"a": root / "right", "b": str(root / "back" / "*.mp4"), "c": root / "still" / "s0.mp4"}
+    episode = build_episode(supports=given)
+    counts = {name: len(clips) for name, clips in episode.by_class().items()}
+    assert counts == {"a": 3, "b": 3, "c": 1}

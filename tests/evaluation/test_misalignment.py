@@ -130,7 +130,7 @@ def test_command_line_measures_and_draws(
     call = ["misalign", str(data), "--way", "3", "--episodes", "40", "--amounts", "0,50"]
     call += ["--kinds", "shift", "--cache", str(tmp_path / "cache")]
     receipt, picture = tmp_path / "r.json", tmp_path / "p.png"
-    assert main([*call, "--json", str(receipt), "--plot", str(picture)]) == 0
+    assert main([*call, "--out", str(receipt), "--plot", str(picture)]) == 0
     shown = capsys.readouterr().out
     assert "a2m2-diagonal" in shown
     assert "50 %" in shown
@@ -138,7 +138,7 @@ def test_command_line_measures_and_draws(
     assert curves[0]["method"] == "a2m2"
     assert len(curves) == 5
     assert picture.read_bytes()[:4] == b"\x89PNG"
-    assert main([*call, "--workers", "1", "--json", str(tmp_path / "again.json")]) == 0
+    assert main([*call, "--workers", "1", "--out", str(tmp_path / "again.json")]) == 0
     assert json.loads((tmp_path / "again.json").read_text())["curves"] == curves
     assert main(["misalign", str(data), "--amounts", "ten"]) == 2
     assert "amounts hold 'ten'" in capsys.readouterr().err

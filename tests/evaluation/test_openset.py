@@ -120,7 +120,7 @@ def test_open_set_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     shared = ["--way", "2", "--episodes", "30", "--cache", str(tmp_path / "c"), "--open-set"]
     result = tmp_path / "r.json"
     call = ["compare", str(data), "--methods", "a2m2,otam", "--shot", "1,2", *shared]
-    assert main([*call, "--json", str(result)]) == 0
+    assert main([*call, "--out", str(result)]) == 0
     text = capsys.readouterr().out
     assert "open set" in text
     assert "AUROC" in text

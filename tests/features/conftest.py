@@ -10,9 +10,13 @@ from makers import draw_video
 
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.backbones.base import Backbone
-from a2m2_zoo.features import (
-    FeatureCache,
-)
+from a2m2_zoo.features import FeatureCache, filling
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many shards there are is no matter of the machine's speed."""
+    monkeypatch.setattr(filling, "SHARD_SECONDS", float("inf"))
 
 
 @pytest.fixture(scope="module")

@@ -6,17 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cache_maker import SPEC, direct, joined, same, shard_files
+import torch
+from cache_maker import direct, joined, same, shard_files
 
 from a2m2_zoo.backbones.base import Backbone
 from a2m2_zoo.errors import A2M2Error
-from a2m2_zoo.features import (
-    DamagedShardWarning,
-    FeatureCache,
-    filling,
-    shards,
-)
-from a2m2_zoo.video import read_clips
+from a2m2_zoo.features import DamagedShardWarning, FeatureCache, filling, shards
+from a2m2_zoo.features.encoder import Encoder
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
@@ -147,19 +143,16 @@ def test_a_shard_that_was_deleted_is_missing_without_a_fuss(
 
 
 def test_clips_that_are_encoded_together_stay_apart(
-    make: Callable[..., FeatureCache], clips: list[Path], backbone: Backbone
+    make: Callable[..., FeatureCache],
+    clips: list[Path],
+    backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As on an accelerator, with a broken clip among them."""
-    cache = make()
     broken = clips[0].with_name("broken.mp4")
     broken.write_text("no clip")
-    run = filling.Filling(
-        [clips[0], broken, *clips[1:]],
-        shards=cache._shards,
-        identities=cache._identities,
-        encode=cache._encode,
-        progress=lambda done, total: None,
-    )
-    failures = run(lambda sources: read_clips(sources, SPEC, workers=2), batch=3)
+    # Elsewhere one batch is at work at a time.
+    monkeypatch.setattr(Encoder, "device", torch.device("meta"))
+    failures = make().fill([clips[0], broken, *clips[1:]])
     assert list(failures) == [broken]
     assert same(joined(list(make().read(clips))), direct(backbone, clips))

@@ -139,7 +139,7 @@ torch.set_num_threads(1)
 from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.features import FeatureCache, filling
 from a2m2_zoo.video import Preprocess
-filling.SHARD_CLIPS = 2
+filling.SHARD_CLIPS, filling.SHARD_SECONDS = 2, float("inf")
 def pause(done, total):
     if done in (1, 5):
         print(done, flush=True)

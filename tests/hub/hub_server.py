@@ -359,7 +359,7 @@ def environment(hub: Hub | str, cache: Path) -> dict[str, str]:
         "HF_HOME": str(cache),
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DOWNLOAD_TIMEOUT": "5",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "120",
         "NO_PROXY": "*",
     }
 
@@ -386,7 +386,7 @@ def point_client_at(hub: Hub | str, cache: Path, monkeypatch: pytest.MonkeyPatch
         "HF_HUB_OFFLINE": False,
         "HF_HUB_DISABLE_XET": True,
         "HF_HUB_DISABLE_TELEMETRY": True,
-        "HF_HUB_DOWNLOAD_TIMEOUT": 5,
+        "HF_HUB_DOWNLOAD_TIMEOUT": 120,
         "AGENT_HARNESSES_PATH": str(cache / "agents.json"),
     }.items():
         if hasattr(constants, name):

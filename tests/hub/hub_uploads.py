@@ -12,10 +12,10 @@ import hashlib
 import json
 import re
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import yaml
-from hub_server import Fault, Repo, Seen
+from hub_server import Fault, Repo, Seen, entry
 
 #: Steps of an upload: the form of the address → the name of the method and of its faults.
 POSTS = {
@@ -26,7 +26,13 @@ POSTS = {
     r"/lfs/([^/]+/[^/]+)/([0-9a-f]{64})/complete": "complete",
     r"/lfs/([^/]+/[^/]+)/([0-9a-f]{64})/verify": "verify",
     r"/api/models/([^/]+/[^/]+)/commit/([^/]+)": "commit",
+    r"/api/models/([^/]+/[^/]+)/paths-info/([^/]+)": "paths",
 }
+_OPEN = (
+    "put",
+    "complete",
+    "paths",
+)  # to whom a repository is open; the storage's addresses are signed
 FRONT = re.compile(r"^---\n(.*?)\n---\n", re.DOTALL)
 
 
@@ -75,8 +81,7 @@ class Uploads:
             self.break_off(reset=fault.reset)
             return
         try:
-            # Signed addresses of the storage carry no token of the user.
-            if step not in ("put", "complete"):
+            if step not in _OPEN:
                 self._authorised()
             answer = getattr(self, f"_{step}")(body, *words)
         except RefusedError as refused:
@@ -106,6 +111,14 @@ class Uploads:
         private = posted.get("visibility") == "private" or bool(posted.get("private"))
         self.server.repos[name] = Repo({commit: first}, head=commit, private=private)
         return {"url": f"{self.server.url}/{name}", "name": name}
+
+    def _paths(self, body: bytes, name: str, revision: str) -> list[dict[str, Any]]:
+        repo = self.server.repos[name]
+        files = repo.files[repo.head if revision == "main" else revision]
+        wanted = {path for key, path in parse_qsl(body.decode()) if key == "paths"}
+        if body.startswith(b"{"):
+            wanted = set(json.loads(body)["paths"])
+        return [entry(file, data) for file, data in files.items() if file in wanted]
 
     def _yaml(self, body: bytes) -> dict[str, Any]:
         content = json.loads(body)["content"]

@@ -229,9 +229,11 @@ def test_a_longer_remainder_than_the_file_is_thrown_away(
 def test_silence_ends_in_a_line(
     hub: Hub, naps: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
-    hub.faults = [Fault(drip=0.5)]
+    seconds = "huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT"
+    monkeypatch.setattr(seconds, 0.5)
+    hub.faults = [Fault(drip=1.0)]
     fetched(hub)
+    monkeypatch.setattr(seconds, 0.1)
     hub.repos["org/again"] = hub.repos["org/name"]
     hub.faults = [Fault(drip=0.5)] * 100
     said = refused(Source(NAME, "org/again", COMMIT))

@@ -42,14 +42,14 @@ def test_two_processes_at_once(hub: Hub, tmp_path: Path) -> None:
     both = threading.Event()
 
     def hold() -> None:
-        both.wait(60)
+        both.wait(300)
 
     hub.before_get = hold
     processes = [start(hub, tmp_path / "both") for _ in range(2)]
     while hub.count("HEAD") < 4 and all(process.poll() is None for process in processes):
         both.wait(0.02)
     both.set()
-    answers = [process.communicate(timeout=120) for process in processes]
+    answers = [process.communicate(timeout=300) for process in processes]
     assert [error for _, error in answers] == ["", ""]
     (path,) = {Path(out.strip()) for out, _ in answers}
     assert path.read_bytes() == DATA
@@ -62,17 +62,17 @@ def test_a_process_that_is_killed_leaves_nothing_that_others_take(hub: Hub, tmp_
 
     def half() -> None:
         begun.set()
-        end.wait(60)
+        end.wait(300)
 
     hub.before_get = half
     killed = start(hub, tmp_path / "both")
-    assert begun.wait(60)
+    assert begun.wait(300)
     killed.kill()
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=300)
     end.set()
     hub.before_get = lambda: None
     hub.faults = [Fault(cut=1_000_000)]
     survivor = start(hub, tmp_path / "both")
-    out, error = survivor.communicate(timeout=120)
+    out, error = survivor.communicate(timeout=300)
     assert error == ""
     assert Path(out.strip()).read_bytes() == DATA

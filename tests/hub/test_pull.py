@@ -353,7 +353,7 @@ def test_the_commands(
     rows = json.loads(capsys.readouterr().out)
     assert [row["role"] for row in rows] == ["head", "backbone"]
     assert set(rows[0]) == {
-        "role", "source", "path", "size", "sha256", "announced", "remote", "state",
+        "role", "source", "path", "size", "sha256", "announced", "remote", "fault", "state",
     }  # fmt: skip
 
 

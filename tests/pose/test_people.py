@@ -11,7 +11,7 @@ from torch import Tensor
 
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.pose import LIMBS, MIRROR, NAMES, find_people
+from a2m2_zoo.pose import LIMBS, MIRROR, NAMES, Follower, find_people
 from a2m2_zoo.pose.body import NAMES as ORDER
 from a2m2_zoo.pose.regions import places, same_person, squares, whole
 from a2m2_zoo.synthetic import draw_named
@@ -74,6 +74,20 @@ def test_who_comes_later_is_followed_back_and_who_goes_is_missing(one: np.ndarra
     assert not poses.found[1].any()
 
 
+def test_a_follower_finds_what_is_found_in_all_at_once_less_the_way_back(one: np.ndarray) -> None:
+    black = np.zeros_like(one[0])
+    frames = [black, *one[:2], black, *one[2:]]
+    whole = find_people(np.stack(frames))
+    follower = Follower()
+    found = [follower(frame) for frame in frames]
+    points = torch.cat([poses.points for poses in found], 1)
+    assert torch.equal(points.nan_to_num(nan=-9), whole.points.nan_to_num(nan=-9))
+    larger = np.pad(one[0], ((0, 40), (0, 0), (0, 0)))
+    again, anew = follower(larger), Follower()(larger)
+    assert again.found.any()
+    assert torch.equal(again.points.nan_to_num(nan=-9), anew.points.nan_to_num(nan=-9))
+
+
 def test_same_bits_whatever_the_host_does(one: np.ndarray) -> None:
     first = find_people(one)
     threads = torch.get_num_threads()
@@ -109,6 +123,8 @@ def test_large_pictures_give_about_the_same(one: np.ndarray) -> None:
 def test_refused(frames: np.ndarray, most: int) -> None:
     with pytest.raises(ArgumentError):
         find_people(frames, most=most)
+    with pytest.raises(ArgumentError):
+        Follower(most=most)(frames[0] if len(frames) else frames)
 
 
 def test_real_people_are_found(real_clips: Path) -> None:

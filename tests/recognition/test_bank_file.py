@@ -168,7 +168,7 @@ def test_many_that_add_at_once_lose_nothing(file: Path) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert (done.returncode, done.stderr) == (0, "")
     found = SupportBank.load(file)

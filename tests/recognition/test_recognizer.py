@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+import a2m2_zoo
 from a2m2_zoo import Prediction, Recognizer, load_model
 from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.methods.a2m2 import A2M2
+from a2m2_zoo.methods.base import take
+from a2m2_zoo.recognition import model as module
 from a2m2_zoo.synthetic import draw_named
+
+pytestmark = pytest.mark.usefixtures("seen_once")
 
 NAMES = ("kick", "squat")
 
@@ -23,6 +31,7 @@ def queries() -> list[np.ndarray]:
     return [draw_named(name, 1, studio=2) for name in NAMES]
 
 
+@pytest.mark.usefixtures("computed_anew")
 def test_one_clip_and_several_get_the_same_answers(
     recognizer: Recognizer, queries: list[np.ndarray]
 ) -> None:
@@ -41,8 +50,8 @@ def test_what_is_no_clip_is_no_query(recognizer: Recognizer, queries: list[np.nd
     for picture in (queries[0][0], torch.from_numpy(queries[0][0])):
         with pytest.raises(ArgumentError, match="query is"):
             recognizer(picture)
-    with pytest.raises(ArgumentError, match="model is a str"):
-        Recognizer("a2m2-lite0", recognizer.bank)
+    with pytest.raises(ArgumentError, match="model is the number 3"):
+        Recognizer(3, recognizer.bank)  # type: ignore[arg-type]
 
 
 def test_scores_do_not_depend_on_the_caller(
@@ -100,3 +109,62 @@ def test_a_query_without_people_says_so_where_supports_have_some(seeing: Recogni
     assert other.pose_frames is None
     assert "pose_frames" not in other.to_dict()
     assert other.warnings == ()
+
+
+def several(recognizer: Recognizer, count: int) -> dict[str, torch.Tensor]:
+    """Descriptors of as many clips, all different."""
+    noise = torch.Generator().manual_seed(0)
+    found = {}
+    for name, tensor in recognizer.bank.descriptors.items():
+        clips = tensor.repeat(count, *[1] * (tensor.ndim - 1))[:count]
+        found[name] = clips * (1 + 0.1 * torch.rand(clips.shape, generator=noise))
+    return found
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_pairs_in_tiles_are_the_pairs(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    query, support = several(recognizer, 7), several(recognizer, 5)
+    whole = recognizer.model.pairs(query, support)
+    assert whole is not None
+    assert whole.shape == (7, 5)
+    monkeypatch.setattr(module, "_TILE", 2)
+    a2m2_zoo.set_threads(threads)
+    try:
+        against = recognizer.model.against(support)
+        assert against is not None
+        torch.testing.assert_close(against(query), whole, atol=1e-5, rtol=1e-5)
+        # A support's tile is its place among the supports: who is asked beside has no part in it.
+        alone = [against(take(query, slice(i, i + 1))) for i in range(7)]
+        torch.testing.assert_close(torch.cat(alone), whole, atol=1e-5, rtol=1e-5)
+    finally:
+        a2m2_zoo.set_threads(None)
+
+
+def test_pairs_whose_score_depends_on_the_other_supports_are_not_cut(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = recognizer.model.method
+    assert isinstance(method, A2M2)
+    centred = replace(recognizer.model, method=A2M2(replace(method.config, centring=2.0)).eval())
+    query, support = several(recognizer, 3), several(recognizer, 5)
+    whole = centred.pairs(query, support)
+    monkeypatch.setattr(module, "_TILE", 2)
+    cut = centred.pairs(query, support)
+    assert whole is not None
+    assert cut is not None
+    torch.testing.assert_close(cut, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_supports_of_several_tiles_answer_alike(
+    recognizer: Recognizer, queries: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = {name: [draw_named(name, i, studio=2) for i in range(2)] for name in NAMES}
+    for together in (False, True):
+        monkeypatch.undo()
+        whole = Recognizer(recognizer.model, clips).classify(queries, transductive=together)
+        monkeypatch.setattr(module, "_TILE", 3)
+        cut = Recognizer(recognizer.model, clips).classify(queries, transductive=together)
+        for one, other in zip(whole, cut, strict=True):
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)

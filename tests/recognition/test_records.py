@@ -12,9 +12,10 @@ import pytest
 
 from a2m2_zoo._utils import bounded_json
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.recognition import records
+from a2m2_zoo.recognition import record_file, records
 from a2m2_zoo.recognition.record_file import open_records
-from a2m2_zoo.recognition.records import Known, MadeBy, content_or_none, supports_hash
+from a2m2_zoo.recognition.records import Known, MadeBy, supports_hash
+from a2m2_zoo.video.content import content_or_none
 
 HERE = MadeBy(model="m", weights="w", supports="s")
 
@@ -134,3 +135,24 @@ def test_supports_are_their_names_and_contents(tmp_path: Path) -> None:
     assert (
         len({supports_hash(tmp_path / "b"), supports_hash(tmp_path / "b" / "down" / "1.mp4")}) == 2
     )
+
+
+@pytest.mark.parametrize(("every", "times"), [(0.0, 4), (3600.0, 1)])
+def test_lines_are_put_on_the_disk_every_few_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: float, times: int
+) -> None:
+    monkeypatch.setattr(record_file, "_SYNC_SECONDS", every)
+    plain, sizes = os.fsync, list[int]()
+
+    def sync(handle: int) -> None:
+        sizes.append(os.fstat(handle).st_size)
+        plain(handle)
+
+    with open_records(tmp_path / "a") as file:
+        monkeypatch.setattr(os, "fsync", sync)
+        with file.writing() as append:
+            for number in range(3):
+                append(line(number).decode().rstrip("\n"))
+        monkeypatch.setattr(os, "fsync", plain)
+    length = len(line(0))
+    assert sizes == [length, 2 * length, 3 * length, 3 * length][-times:]

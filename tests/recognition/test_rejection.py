@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from makers import draw_video, still
+from makers_models import tiny_model
 
 from a2m2_zoo import build_bank, classify, load_model
 from a2m2_zoo.api import default_model
+from a2m2_zoo.errors import CheckpointError
+from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.manifest import read_manifest
 from a2m2_zoo.ops.ridge import Ridge
 from a2m2_zoo.recognition.rejection import (
@@ -15,6 +20,7 @@ from a2m2_zoo.recognition.rejection import (
     Evidence,
     fit_table_row,
     known_probability,
+    read_table,
     ridge_features,
     shipped_table,
 )
@@ -190,3 +196,52 @@ def test_other_models_keep_to_the_probability_alone(clips: Path, tmp_path: Path)
     assert answer.confidence == answer.probability >= 0.5
     assert not answer.rejected
     assert "known" not in answer.to_dict()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"0": [1, 2, 3]},
+        {"1": [1, 2]},
+        {"1": [1, 2, 3], "2": [1, 2, 3]},
+        {"1": [1, 2, float("nan")]},
+        {"1": [1, 2, True]},
+        {"1": [1, 2, "3"]},
+        {"1": [1, 2, 1e300]},
+        {"one": [1, 2, 3]},
+    ],
+)
+def test_weights_in_a_header_are_looked_at(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="weights of rejection"):
+        read_table(given, "mean")
+
+
+def test_a_model_keeps_its_own_weights(tmp_path: Path) -> None:
+    folder = tiny_model(tmp_path)
+    table = {1: (0.5, 1.0, 2.0)}
+    replace(load_model(folder), rejection=table).save(folder / "model.safetensors")
+    model = load_model(folder)
+    assert model.table == table
+    draw_video(tmp_path / "a.mp4")
+    still(tmp_path / "b.mp4")
+    one = {"a": [tmp_path / "a.mp4"], "b": [tmp_path / "b.mp4"]}
+    answer = classify(tmp_path / "a.mp4", one, model=model)
+    assert answer.known is not None
+    assert answer.confidence == answer.probability * answer.known
+    two = {name: clips * 2 for name, clips in one.items()}  # it has no weights for more supports
+    assert classify(tmp_path / "a.mp4", two, model=model).known is None
+    record = {**model.record(), "rejection": {"1": [1.0]}}
+    weights = model.method.weights()
+    checkpoint.save(folder / "model.safetensors", weights, kind="model", record=record)
+    with pytest.raises(CheckpointError, match="for 1 supports are no such weights"):
+        load_model(folder)
+
+
+def test_weights_shipped_are_such_weights() -> None:
+    for name in ("a2m2-lite0", "protonet-lite0"):
+        model = load_model(name)
+        assert model.table is not None
+        rule = model.method.rule
+        texts = {str(shot): list(row) for shot, row in model.table.items()}
+        assert read_table(texts, rule) == dict(model.table)

@@ -190,8 +190,8 @@ def test_prompts_are_told_in_the_prediction_and_its_json(
     }
     row = json.loads(json.dumps(answer.to_dict()))
     assert row["text_weight"] == 0.5
-    assert list(row["prompts"]) == list(row["scores"])
-    assert len(row["scores"]) == 2
+    assert list(row["prompts"]) == list(row["probabilities"])
+    assert len(row["probabilities"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from a2m2_zoo.errors import A2M2Error, ArgumentError
 from a2m2_zoo.recognition.recognizer import Recognizer
 from a2m2_zoo.synthetic import draw_named
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
 NAMES = ("kick", "squat", "wave")
 
 
@@ -50,6 +52,7 @@ def test_one_query_alone_is_answered_as_ever(
     assert one.probabilities == same.probabilities
 
 
+@pytest.mark.usefixtures("computed_anew")
 def test_neither_batches_nor_workers_change_an_answer(
     recognizer: Recognizer, queries: list[np.ndarray]
 ) -> None:

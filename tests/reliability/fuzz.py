@@ -33,7 +33,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from mutate import damaged, hostile_json, hostile_safetensors  # noqa: E402
 
 KINDS = ("video", "bank", "checkpoint", "manifest", "list", "setting")
-PATIENCE = 10.0  # seconds
+PATIENCE = 60.0  # seconds
 _SETTINGS = (
     "lr=1e-3", "method.a2.temperature=0.1", "validate_shots=[1,5]", "precision=bfloat16", "episodes=3",
     "seed=5", "method.m2.s7.dim=4", "way=5", "warmup=0.1",
@@ -250,7 +250,7 @@ def _lines(seed: int, start: int, count: int, kinds: tuple[str, ...]) -> Iterato
                 late.set()
                 process.kill()
 
-            patience = PATIENCE if "number" in last else 120.0
+            patience = PATIENCE if "number" in last else 300.0
             clock = threading.Timer(patience, stop)
             clock.start()
             raw = process.stdout.readline()

@@ -1,7 +1,8 @@
 """Commands that are killed at any moment: no half file, and nothing left after the next run.
 
-The short form kills a few commands while they write. The long form, ``A2M2_LONG=1``, kills every command that
-writes, 200 times in all, half of them at a random moment and half while a file is being written.
+The short form kills a few commands while they write. The long form, ``A2M2_LONG=1``, kills every command
+that writes, 200 times in all, half of them at a random time and half at a step of the writing of a file:
+however fast the machine is, those come while it is written.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from a2m2_zoo.recognition.bank import SupportBank
 
 LONG = bool(os.environ.get("A2M2_LONG"))
 HERE = Path(__file__).parent
+SCRATCH, CLIPS = ".a2m2-", ".mp4"  # in the paths of what is being written, and of what is read
 
 
 class Driver:
@@ -51,23 +53,31 @@ class Driver:
             },
         )
 
-    def start(self, argv: list[str]) -> int:
-        """Begin a command; its process."""
+    def start(
+        self,
+        argv: list[str],
+        *,
+        mark: str = SCRATCH,
+        at: int | None = None,
+        number: int = signal.SIGKILL,
+    ) -> int:
+        """Begin a command, which sends itself a signal at a moment if one is given; its process."""
+        request = {"argv": argv, "mark": mark, "at": at, "signal": number}
         assert self._process.stdin is not None
-        print(json.dumps(argv), file=self._process.stdin, flush=True)
+        print(json.dumps(request), file=self._process.stdin, flush=True)
         return int(self._line())
 
     def wait(self) -> int:
         """How it ended: its exit code, or the negative number of a signal."""
         return int(self._line())
 
-    def run(self, argv: list[str]) -> float:
-        """A whole command, which must succeed; its seconds."""
+    def run(self, argv: list[str], *, mark: str = SCRATCH) -> tuple[float, int]:
+        """A whole command, which must succeed; its seconds, and how many moments it had."""
         begun = time.monotonic()
-        self.start(argv)
+        self.start(argv, mark=mark)
         code = self.wait()
         assert code == 0, self.log.read_text()
-        return time.monotonic() - begun
+        return time.monotonic() - begun, int(Path(f"{self.log}.moments").read_text())
 
     def _line(self) -> str:
         assert self._process.stdout is not None
@@ -224,19 +234,10 @@ def leftovers(folder: Path) -> list[str]:
     return [str(path) for path in folder.rglob(".*")]
 
 
-def kill_once(driver: Driver, argv: list[str], folder: Path, *, after: float | None) -> bool:
-    """Kill a command after so many seconds, or when it writes; whether it was still running."""
+def kill_once(driver: Driver, argv: list[str], *, after: float) -> bool:
+    """Kill a command after so many seconds; whether it was still running."""
     pid = driver.start(argv)
-    if after is None:
-        until = time.monotonic() + 60
-        while not leftovers(folder) and time.monotonic() < until:
-            with suppress(ProcessLookupError):
-                os.kill(pid, 0)
-                time.sleep(0.0005)
-                continue
-            break
-    else:
-        time.sleep(after)
+    time.sleep(after)
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     return driver.wait() == -signal.SIGKILL
@@ -248,7 +249,7 @@ def test_what_is_killed_leaves_no_half_file_and_the_next_run_leaves_nothing(
 ) -> None:
     command, chance = COMMANDS[name], random.Random(name)
     argv = [str(part) for part in command.argv(work, tmp_path)]
-    seconds = driver.run(argv)
+    seconds, moments = driver.run(argv)
     before = named(tmp_path)
     folders = [tmp_path, work] if name == "bank add" else [tmp_path]
     hit = stray = 0
@@ -262,8 +263,11 @@ def test_what_is_killed_leaves_no_half_file_and_the_next_run_leaves_nothing(
             for path in finished(tmp_path):
                 path.unlink()
         place = work if name == "bank add" else tmp_path
-        after = chance.uniform(0, seconds) if i % 2 else None
-        hit += kill_once(driver, argv, place, after=after)
+        if i % 2:
+            hit += kill_once(driver, argv, after=chance.uniform(0, seconds))
+        else:  # from the second on, for at the first nothing is there
+            driver.start(argv, at=chance.randint(2, moments))
+            hit += driver.wait() == -signal.SIGKILL
         for folder in folders:
             for path in finished(folder):
                 whole(path)
@@ -292,39 +296,27 @@ def test_answers_line_by_line_survive_any_kill_and_each_clip_has_one(
     fixed = [*map(str, (work / "data", work / "other")), "--supports", bank]
     fixed += ["--batch-size", "1", "--workers", "1"]
     once = tmp_path / "once.jsonl"
-    seconds = driver.run(["classify", *fixed, "--jsonl", str(once)])
+    _, moments = driver.run(["classify", *fixed, "--jsonl", str(once)], mark=CLIPS)
     signals = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143}
-    hit = dict.fromkeys(signals, 0)
+    between = 0
     for i in range(12 if LONG else 1):
         file = tmp_path / f"{i}.jsonl"
         for number, code in [*signals.items()] * (3 if LONG else 1):
-            before = len(told(file))
-            pid = driver.start(["classify", *fixed, "--resume", str(file)])
-            until = time.monotonic() + 60
-            if chance.random() < 0.3 and LONG:
-                time.sleep(chance.uniform(0, seconds))
-            else:
-                while len(told(file)) == before and running(pid) and time.monotonic() < until:
-                    time.sleep(0.005)
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-            ended = driver.wait()
-            assert ended in (code, 0, -number)  # the last before its handler is there
-            hit[number] += ended == code
-            if ended == 143:
+            # Before it has seen all clips, all of which it looks at again in every run.
+            driver.start(
+                ["classify", *fixed, "--resume", str(file)],
+                mark=CLIPS,
+                at=chance.randint(moments // 2, moments - 3) if LONG else moments - 3,
+                number=number,
+            )
+            assert driver.wait() == code, driver.log.read_text()
+            between += 0 < len(told(file)) < len(told(once))
+            if code == 143:
                 assert not file.exists() or file.read_bytes()[-1:] in (b"", b"\n")
         driver.run(["classify", *fixed, "--resume", str(file)])
         assert told(file) == told(once)
-    print(f"lines: {hit[signal.SIGKILL]} kills, {hit[signal.SIGTERM]} stops, every clip has one")
-    assert min(hit.values()) > 0
-
-
-def running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    print(f"lines: {between} kills and stops between two lines, every clip has one")
+    assert between > 0
 
 
 def told(file: Path) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from a2m2_zoo import Prediction, Recognizer, SupportBank, build_bank, classify, 
 from a2m2_zoo.errors import ArgumentError, DependencyError, SaveError
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.report import explain as module
-from a2m2_zoo.report.explain import check_ready, explain, matplotlib_pyplot
+from a2m2_zoo.report.explain import explain
+from a2m2_zoo.report.picture import DARK, LIGHT, Look, check_ready, matplotlib_pyplot
 from a2m2_zoo.synthetic import draw_named
 from a2m2_zoo.video import Clip, read_clip
 
@@ -52,6 +54,63 @@ def test_the_picture_shows_the_query_and_both_matches(
     rows = np.flatnonzero(changed.mean(1) > 0.2)
     assert 100 < len(rows) < 200  # the query's row and no other depends on the query's pixels
     assert (drawn.std(-1) > 30).mean() > 0.04  # coloured frames, lines and bars
+
+
+def test_the_title_has_the_class_and_the_file_and_the_supports_are_named(
+    model: Model, bank: SupportBank, tmp_path: Path
+) -> None:
+    query = draw_named("kick", 1, studio=2)
+    answer = classify(query, bank, model=model, plans=True)
+    clip, answer = read_clip(query, model.preprocess), replace(answer, query="shots/a_1.mp4")
+    named = replace(bank, sources=("there/wave_7.mp4", "kick_8.mp4", "jump_9.mp4"))
+    drawn = explain(answer, clip, named, tmp_path / "why.svg").read_text()
+    words = re.findall("<!-- (.*?) -->", drawn)  # every text, in words
+    title = words.index(f"{'x' * 59}…, probability {answer.probability:.2f}")
+    assert words[title + 1].startswith("a_1.mp4   ·   people seen in")
+    for place, name in zip(("winner", "runner-up"), answer.probabilities, strict=False):
+        at = next(i for i, said in enumerate(words) if said.startswith(f"{place}: "))
+        assert words[at + 1].startswith(Path(named.sources[answer.plans[name].support]).name)
+
+
+@pytest.mark.parametrize("look", [LIGHT, DARK], ids=["light", "dark"])
+def test_all_words_can_be_read_on_their_paper(look: Look) -> None:
+    for words in (look.ink, look.soft, look.win, look.runner):
+        assert contrast(words, look.paper) >= 4.5  # WCAG 2.2, AA
+    assert contrast(look.rest, look.grid) >= 2
+
+
+def test_a_dark_picture_is_dark_where_a_light_one_is_light(
+    model: Model, bank: SupportBank, tmp_path: Path
+) -> None:
+    query = draw_named("kick", 1, studio=2)
+    answer = classify(query, bank, model=model, plans=True)
+    clip = read_clip(query, model.preprocess)
+    light, dark = (
+        picture(explain(answer, clip, bank, tmp_path / f"{dark}.png", dark=dark)).astype(int)
+        for dark in (False, True)
+    )
+    assert light.shape == dark.shape
+    assert (light[0, 0].min(), dark[0, 0].max()) == (255, int(DARK.paper[-2:], 16))
+    edges = np.r_[0:20, -5:0]
+    assert (np.ptp(light[edges], 1) == 0).all()  # nothing is cut at the edges
+    words = [one[25:75, 25:500].sum(-1) for one in (light, dark)]
+    assert words[0].min() < 150
+    assert words[1].max() > 600
+    # What is no drawing of ours is as it is: the frames.
+    frame = (slice(160, 270), slice(340, 450))
+    assert (light[frame] == dark[frame]).mean() > 0.95
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours after WCAG 2.2, 1 to 21."""
+
+    def luminance(colour: str) -> float:
+        parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return float(linear @ (0.2126, 0.7152, 0.0722))
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
 
 
 def test_one_probability_and_no_plans_still_make_a_picture(

@@ -30,11 +30,11 @@ from a2m2_zoo.zoo.load import load_model
 
 pytestmark = pytest.mark.usefixtures("seen_once")
 
-VOID = {"meta", "img", "br", "hr", "link", "input"}
+VOID = {"meta", "img", "source", "br", "hr", "link", "input"}
 KNOWN = set(
     """html head meta title style body header main footer section article nav h1 h2 h3 h4 p b i small
     ul ol li dl dt dd div span bdi a figure figcaption table caption thead tbody tr th td
-    details summary pre img svg g defs pattern path rect line circle text""".split()  # noqa: SIM905
+    details summary pre picture source img svg g defs pattern path rect line circle text""".split()  # noqa: SIM905
 )
 PARENT = {
     "li": {"ul", "ol"}, "tr": {"thead", "tbody"}, "td": {"tr"}, "th": {"tr"}, "dt": {"div"},
@@ -375,7 +375,10 @@ def test_explained_answers_show_truth_answer_and_picture(page: str) -> None:
     with pytest.raises(ArgumentError, match="expected the bytes of a PNG, JPEG or WebP file"):
         Explained(b"<svg onload=alert(1)>", "x", "a", "b", ())
     kinds = [png(), b"\xff\xd8\xff\xe0 JFIF", b"RIFF\0\0\0\0WEBPVP8 "]
-    assert [Explained(k, "x", "a", "b", ()).kind for k in kinds] == ["png", "jpeg", "webp"]
+    with pytest.raises(ArgumentError, match="starts with b'<svg'"):
+        Explained(png(), "x", "a", "b", (), dark=b"<svg>")
+    shown = page_html(comparison(3), explained=[Explained(k, "x", "a", "b", ()) for k in kinds])
+    assert re.findall("data:image/([a-z]+);", shown) == ["png", "jpeg", "webp"]
     with pytest.raises(ArgumentError, match="RIFF"):
         Explained(b"RIFF\0\0\0\0WAVEfmt ", "x", "a", "b", ())
 
@@ -393,10 +396,12 @@ def test_right_and_wrong_answers_are_found_and_drawn(model: Model) -> None:
     found = explained_episodes(model, data, way=5, seed=4, count=2)
     assert [example.right for example in found] == [True, False]
     assert {label for label, _ in found[0].probabilities} == {"wave", "a kick"}
-    assert [example.kind for example in found] == ["webp", "webp"]
     assert max(len(example.picture) for example in found) < 150_000
     assert sum(p for _, p in found[1].probabilities) == pytest.approx(1)
-    Reader(page_html(comparison(3), explained=found))
+    assert max(len(example.dark or b"") for example in found) < 150_000
+    shown = page_html(comparison(3), explained=found)
+    Reader(shown)
+    assert re.findall(r'(src(?:set)?)="data:image/webp', shown) == ["srcset", "src"] * 2
 
 
 def test_what_cannot_be_explained_is_said(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds until something that should be there is missing: no matter of speed, a machine may be busy."""
 
 _FLAGS = (

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from a2m2_zoo.cli.options import Form
 from a2m2_zoo.cli.spot import clock, show, subtitles
 from a2m2_zoo.errors import ArgumentError, VideoError
 from a2m2_zoo.report.timeline import draw_timeline, score_curves
-from a2m2_zoo.spotting import Stream, Window
+from a2m2_zoo.spotting import Stream, Window, spot
 from a2m2_zoo.spotting import sources as sources_module
 from a2m2_zoo.spotting.cutting import clip_name, cut_segments
 from a2m2_zoo.spotting.segments import REJECT_CLOSED_SET, REJECT_OPEN_SET
@@ -69,7 +70,7 @@ def test_every_form_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["label"] for row in rows] == [s.label for s in found]
     assert [float(row["end"]) for row in rows] == [s.end for s in found]
     show(video, [], model, Form.CSV)
-    assert capsys.readouterr().out == "start,end,label,score,known\n"
+    assert capsys.readouterr().out == "start,end,label,probability,known\n"
     show(video, found, model, Form.TABLE)
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
     assert lines[2:] == [
@@ -113,6 +114,39 @@ def test_damaged_videos_give_what_was_found_and_one_line(
     assert answer["error"] in said.err
     assert said.err.startswith(f"a2m2: {path}: ")
     assert said.err.count("\n") == 1
+
+
+def test_no_pose_is_the_answer_of_a_model_that_looks_for_nobody(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = []
+    for switch in ("--no-pose", "--pose"):
+        assert ask(work, "--json", switch) == 0
+        answers.append(json.loads(capsys.readouterr().out)["segments"])
+    blind = load_model(pose=False)
+    found = spot(work / "long.mp4", SupportBank.load(work / "bank.safetensors"), model=blind)
+    assert answers[0] == [segment.to_dict() for segment in found]
+    assert answers[0] != answers[1]
+
+
+def test_watch_says_once_when_it_falls_behind(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    bank = str(work / "bank.safetensors")
+    said = []
+    for seconds in (0.01, 0.1):  # for each frame, of which there are 16 a second
+        ticks = count()
+        monkeypatch.setattr(
+            "a2m2_zoo.cli.watch.monotonic", lambda of=ticks, s=seconds: next(of) * s
+        )
+        assert main(["watch", str(work / "long.mp4"), "--supports", bank, "--no-pose"]) == 0
+        said.append(capsys.readouterr())
+    assert said[0].out == said[1].out
+    assert said[0].err == ""
+    assert "this machine is slower than the stream, answers come late" in said[1].err
+    assert said[1].err.count("\n") == 1
+    assert "--no-pose" not in said[1].err
 
 
 def test_what_cannot_be_opened_has_no_answer(

@@ -64,12 +64,12 @@ def test_by_hand_the_mean_of_the_windows_leads() -> None:
     # windows meet, neither reaches 0.6: b has (0.1 + 0.6 + 1) / 3. From 1.75 s b has 0.8 and more.
     assert [(s.label, s.known) for s in found] == [("a", True), (UNKNOWN, False), ("b", True)]
     # A segment's score is the mean over its moments, not its best one.
-    assert found[0].score == pytest.approx((4 * 0.9 + 2.2 / 3 + 1.3 / 2) / 6)
-    assert found[-1].score == pytest.approx((0.8 + 0.8 + 1.0 + 1.0) / 4)
+    assert found[0].probability == pytest.approx((4 * 0.9 + 2.2 / 3 + 1.3 / 2) / 6)
+    assert found[-1].probability == pytest.approx((0.8 + 0.8 + 1.0 + 1.0) / 4)
     assert found[0].end == pytest.approx(1.375)
     assert found[1].end == pytest.approx(1.625)
     assert found[2].end == pytest.approx(2.625)
-    assert found[1].score == pytest.approx(1 - 1.7 / 3)
+    assert found[1].probability == pytest.approx(1 - 1.7 / 3)
 
 
 def test_stretches_where_nothing_fits_are_unknown_and_their_score_is_the_doubt() -> None:
@@ -79,7 +79,7 @@ def test_stretches_where_nothing_fits_are_unknown_and_their_score_is_the_doubt()
     assert found[0].end == found[1].start == pytest.approx(4.0, abs=0.5)
     assert found[1].end == found[2].start == pytest.approx(6.0, abs=0.5)
     assert found[2].end == pytest.approx(12.0, abs=0.1)
-    assert 0.6 < found[0].score < 0.97
+    assert 0.6 < found[0].probability < 0.97
     (nothing,) = run(moments([(4.0, 6.0, 1)], 12), Rule(reject_below=1.0))
     assert (nothing.start, nothing.known) == (0.0, False)
 
@@ -90,7 +90,7 @@ def test_an_action_longer_than_all_windows_is_one_segment_and_two_apart_are_two(
         for held in moments([], 20)
     ]
     (whole,) = run(going_on)
-    assert (whole.start, whole.label, whole.score) == (0.0, "b", pytest.approx(0.96))
+    assert (whole.start, whole.label, whole.probability) == (0.0, "b", pytest.approx(0.96))
     assert whole.end == pytest.approx(20.0, abs=0.1)
     apart = [s for s in run(moments([(2.0, 4.0, 1), (6.0, 8.0, 1)], 10)) if s.known]
     assert len(apart) == 2
@@ -128,7 +128,7 @@ def test_whatever_comes_segments_are_in_order_apart_and_not_later_than_the_longe
     assert any(s.known for s in found)
     for before, after in pairwise(found):
         assert before.end <= after.start + 1e-9
-    assert all(s.start < s.end and 0 <= s.score <= 1 for s in found)
+    assert all(s.start < s.end and 0 <= s.probability <= 1 for s in found)
     assert segmenter.close() == []
 
 

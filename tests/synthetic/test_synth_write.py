@@ -17,6 +17,7 @@ from a2m2_zoo.synthetic import (
     write_dataset,
     write_video,
 )
+from a2m2_zoo.synthetic.write import contact_sheet
 
 
 def frames_of(path):
@@ -69,12 +70,30 @@ def test_rate_and_codec(named):
         assert stream.codec_context.pix_fmt == "yuv420p"
 
 
-def test_the_contact_sheet_is_a_picture_of_all_classes(named):
+def test_the_contact_sheet_shows_every_class_under_its_name(named):
     out, _, _ = named
     (sheet,) = frames_of(out / "contact_sheet.png")
-    assert sheet.shape == (5 * (64 + 2), 8 * 64, 3)
     drawn = draw_named("wave", 0, frames=9, size=64)
-    assert (sheet[:64, :64] == drawn[1]).all()
+    assert (sheet[56 : 56 + 64, 10 : 10 + 64] == drawn[1]).all()
+    dark = sheet.max(2) < 128
+    for row in range(5):
+        y = 32 + row * (64 + 34)
+        assert dark[y : y + 20, 10:60].any()  # the class
+        assert (sheet[y : y + 20, 100:] == 255).all()
+    assert [dark[8:28, x : x + 90].any() for x in (10, 276)] == [True] * 2  # the clips
+
+
+def test_labels_of_the_sheet_are_whole_and_are_those_given():
+    clip = np.full((2, 16, 16, 3), 100, np.uint8)
+    long = "a_class_whose_name_is_wider_than_its_frames"
+    sheets = [contact_sheet({name: [clip]}, [file]) for name, file in ((long, "a"), (long, "b"))]
+    assert sheets[0].shape == sheets[1].shape
+    differ = np.flatnonzero((sheets[0] != sheets[1]).any((1, 2)))
+    assert len(differ) > 0
+    assert differ.max() < 30  # only where the clips are named
+    assert (sheets[0][:, -5:] == 255).all()  # nothing touches the edge
+    shorter = contact_sheet({long[:-1]: [clip]}, ["a"])
+    assert shorter.shape[1] < sheets[0].shape[1]
 
 
 def test_generated_classes_and_the_same_bytes_again(tmp_path):

@@ -56,6 +56,7 @@ def small(given: Recipe, *, frames: int, side: int = 64) -> Recipe:
     """The same recipe, 2-way 1-shot, two steps, on small clips."""
     training = {
         **given.training, "way": 2, "shot": 1, "query": 1, "steps": 2, "accumulate": 1, "batch": 1,
+        "deals": 1, "pool": 0,
         "warmup": min(given.training["warmup"], 1), "milestones": given.training.get("milestones", ())[:0],
         "factors": (), "validate_every": 0,
     }  # fmt: skip
@@ -141,12 +142,13 @@ def one_step(given: Recipe, backbone, videos) -> dict[str, float]:
 
 def test_names_are_method_backbone_benchmark():
     expected = [f"{kind}-{name}" for kind in KINDS for name in benchmarks.list_benchmarks()]
-    assert list_recipes() == [*expected, "a2m2-lite0"]
+    own = ["a2m2-lite0", "small"]
+    assert list_recipes() == [*expected, *own]
     for name in list_recipes():
         given = recipe(name)
         assert given.name == name
-        assert name.startswith(given.method)
-        assert name == "a2m2-lite0" or name.endswith(f"-{given.benchmark}")
+        assert name in own or name.startswith(given.method)
+        assert name in own or name.endswith(f"-{given.benchmark}")
 
 
 def test_the_nearest_name_is_told():
@@ -249,6 +251,7 @@ def test_weights_that_the_package_does_not_hold_are_asked_for(tmp_path):
     with pytest.raises(CheckpointError, match="no weights file"):
         recipe("a2m2-resnet50-ssv2-full").build_backbone(tmp_path / "none.safetensors")
     assert recipe("a2m2-lite0").build_backbone().name == "lite"
+    assert [name for name in list_recipes() if recipe(name).cautious] == ["small"]
 
 
 def test_texts_need_a_tower_and_overrides_a_field():

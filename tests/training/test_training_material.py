@@ -120,6 +120,31 @@ def test_wrong_names_are_said(lite: Model) -> None:
         read_settings(["lr"])
 
 
+def test_a_cautious_recipe_begins_as_the_model_is_and_gives_its_settings_back(lite: Model) -> None:
+    start = from_model(lite, folder=None, recipe="small", settings={"steps": 30})
+    assert (start.recipe, start.cautious, start.config.steps) == ("small", True, 30)
+    assert (start.method.config.centring, start.method.config.pool) == (5.0, 0.2)
+    kept = start.finished()
+    assert kept.config == lite.method.config
+    assert all(torch.equal(lite.method.weights()[k], v) for k, v in kept.weights().items())
+    assert (start.scales, start.rejection) == (lite.scales, lite.table)
+    again = from_recipe("small", weights=None, settings={"steps": 30})
+    assert again.config == start.config
+    assert again.distortion == start.distortion
+    assert again.method.config == start.method.config
+    own = from_model(
+        lite,
+        folder=None,
+        recipe="small",
+        settings={"method.centring": 1.0, "distortion.moved": 0.0},
+    )
+    assert own.method.config.centring == own.finished().config.centring == 1.0
+    assert own.distortion is not None
+    assert own.distortion.moved == 0.0
+    with pytest.raises(ArgumentError, match="leave --backbone-weights out"):
+        from_recipe("small", weights=Path("x"), settings={})
+
+
 def test_a_recipe_starts_from_what_the_package_has() -> None:
     start = from_recipe("a2m2-lite0", weights=None, settings={"steps": 300})
     assert start.backbone_file.name == "efficientnet-lite0"

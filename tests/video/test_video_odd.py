@@ -233,7 +233,7 @@ def test_what_is_no_file_is_no_picture(tmp_path, kind):
     for name in (odd, Path("/dev/zero")):
         with pytest.raises(VideoError):
             read_clip(name, SPECS[-1])
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60  # and waits for nobody
 
 
 def test_one_frame_for_most_of_a_clip_is_told():

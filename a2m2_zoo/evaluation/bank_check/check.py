@@ -8,9 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from a2m2_zoo._utils.notebooks import counted
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.errors import A2M2Error, EpisodeError
@@ -18,11 +16,9 @@ from a2m2_zoo.evaluation.bank_check.copies import SAME, clip_distances, same_fil
 from a2m2_zoo.evaluation.bank_check.growth import NEEDED, Growth, growth
 from a2m2_zoo.evaluation.bank_check.labels import Confusion, leave_one_out
 from a2m2_zoo.recognition.bank import SupportBank
-from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.support_set import SupportSet
 from a2m2_zoo.video import Clip, Limits, read_clips
-
-_ROWS = 32  # supports whose pair scores with all others are computed together
+from a2m2_zoo.zoo.choose import AnyModel, as_model, model_of
 
 #: What may be wrong with a clip, in the order of a report.
 KINDS = (
@@ -83,7 +79,7 @@ class BankReport:
 def check_supports(
     root: str | os.PathLike[str],
     *,
-    model: Model,
+    model: AnyModel = None,
     workers: int | None = None,
     limits: Limits | None = None,
     on_clip: Callable[[], None] | None = None,
@@ -92,7 +88,7 @@ def check_supports(
 
     Args:
         root: The folder.
-        model: Encodes the clips and scores them.
+        model: Encodes the clips and scores them; a model, its name or path, the default one if None.
         workers: Clips decoded in parallel.
         limits: Bounds on each file.
         on_clip: Called after each clip was read.
@@ -101,6 +97,7 @@ def check_supports(
         VideoNotFoundError: ``root`` is not a folder.
         EpisodeError: It holds no class, a class has no clip, or no clip can be read.
     """
+    model, tell = as_model(model), on_clip or counted("reading supports")
     classes = class_folders(Path(root))
     clips = [(name, clip) for name, some in classes.items() for clip in some]
     findings: list[Finding] = []
@@ -119,8 +116,7 @@ def check_supports(
                     findings.append(Finding("flawed", title, name, "; ".join(found.warnings)))
                 sound.append(i)
                 yield name, found
-            if on_clip is not None:
-                on_clip()
+            tell()
 
     read = reading()
     first = next(read, None)
@@ -143,7 +139,7 @@ def check_supports(
 @plain()
 def check_bank(
     bank: SupportBank,
-    model: Model,
+    model: AnyModel = None,
     *,
     titles: Sequence[str] | None = None,
     copies: Sequence[tuple[int, int]] = (),
@@ -152,20 +148,21 @@ def check_bank(
 
     Args:
         bank: The supports.
-        model: That encoded them.
+        model: That encoded them, its name or path; opened by the bank's word for it if None.
         titles: What to call each support; its source if None.
         copies: Supports known to be the same file, (first, later).
 
     Raises:
         BankError: The bank was made by another model.
     """
+    model = model_of(bank, model)
     bank.check(model)
     titles = bank.sources if titles is None else titles
     names = [bank.class_names[label] for label in bank.labels]
     findings = _copies(bank, titles, names, copies)
     way, labels = len(bank.class_names), bank.label_tensor
     notes, confusions, grown = [], [], None
-    pairs = _pairs(bank, model)
+    pairs = model.pairs(bank.descriptors, bank.descriptors)
     if pairs is None:
         notes.append(
             f"labels: the head of {model.id!r} does not score pairs of clips; use another model"
@@ -212,18 +209,6 @@ def _copies(
         kind = "same file" if known else "near-duplicate"
         found.append(Finding(kind, titles[later], names[later], detail, titles[first]))
     return found
-
-
-def _pairs(bank: SupportBank, model: Model) -> Tensor | None:
-    """Scores of every support against every support, some rows at a time."""
-    parts = []
-    for start in range(0, len(bank.labels), _ROWS):
-        some = {name: tensor[start : start + _ROWS] for name, tensor in bank.descriptors.items()}
-        found = model.pairs(some, bank.descriptors)
-        if found is None:
-            return None
-        parts.append(found)
-    return torch.cat(parts)
 
 
 def _lost(classes: dict[str, tuple[Path, ...]], bank: SupportBank) -> list[str]:

@@ -7,7 +7,7 @@ what is ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -139,6 +139,22 @@ class A2Module(nn.Module):
         queries, supports = self._checked(query, support)
         return self._scores(queries, supports, lambda side: side)
 
+    def against(
+        self, support: Candidates | Tensor
+    ) -> Callable[[Candidates | Tensor], Float[Tensor, "*e q n"]]:
+        """``scores`` with supports that are made ready once, for queries of the same layout."""
+        _, supports = self._checked(support, support)
+        mode, layout = self.config.groups, supports.layout
+        places = [(groups, size) for groups, size, _ in by_size(layout, layout, mode=mode)]
+        ready = make_sides(supports, places, mode=mode)
+
+        def scores(query: Candidates | Tensor) -> Tensor:
+            queries, _ = self._checked(query, supports)
+            sides = make_sides(queries, places, mode=mode)
+            return self._total(zip([groups for groups, _ in places], sides, ready, strict=True))
+
+        return scores
+
     def score_shots(
         self,
         query: Candidates | Tensor,
@@ -191,9 +207,12 @@ class A2Module(nn.Module):
     def _scores(
         self, query: Candidates, support: Candidates, merge: Callable[[Side], Side]
     ) -> Tensor:
+        sides = self._sides(query, support)
+        return self._total((groups, queries, merge(shots)) for groups, queries, shots in sides)
+
+    def _total(self, sides: Iterable[tuple[list[int], Side, Side]]) -> Tensor:
         total: Tensor | float = 0.0
-        for groups, queries, shots in self._sides(query, support):
-            supports = merge(shots)
+        for groups, queries, supports in sides:
             parts = [
                 self._align(some, supports, plans=False)[0]
                 for some in self._chunks(queries, supports)

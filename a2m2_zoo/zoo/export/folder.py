@@ -21,6 +21,7 @@ from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.rules import SPREAD, STRENGTH
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.video import Clip
+from a2m2_zoo.zoo.choose import AnyModel, as_model
 from a2m2_zoo.zoo.export.checks import TOLERANCE, Reference
 from a2m2_zoo.zoo.export.graphs import Graph, exportable, record_encoder, record_matcher
 from a2m2_zoo.zoo.export.runtimes import OPSET, RUNTIMES, check_installed
@@ -81,7 +82,7 @@ class Exported:
 
 
 def export_model(
-    model: Model,
+    model: AnyModel,
     out: str | os.PathLike[str],
     *,
     to: str = "onnx",
@@ -97,7 +98,7 @@ def export_model(
     that differs by more than ``TOLERANCE`` is not kept.
 
     Args:
-        model: Of one of ``METHODS``; it is copied to the CPU in float32.
+        model: A model, its name or path, of one of ``METHODS``; it is copied to the CPU in float32.
         out: The folder to write; it must not exist yet, or be empty. It appears complete or not at all.
         to: ``onnx`` or ``torch-export``.
         clips: More clips to compare on, read with the model's ``preprocess``; noise, a still picture and
@@ -110,7 +111,7 @@ def export_model(
         ExportError: PyTorch cannot record it, or the graphs compute something else than the model.
         SaveError: ``out`` is there already, or cannot be written.
     """
-    target = check_ready(out, to)
+    target, model = check_ready(out, to), as_model(model)
     exportable(model)
     model = _plain(model)
     reference = Reference.of(model, clips)

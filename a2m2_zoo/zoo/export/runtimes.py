@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo.errors import DependencyError
-from a2m2_zoo.zoo.export.graphs import Graph
+from a2m2_zoo.zoo.export.graphs import Graph, unplaced
 
 #: The version of ONNX's operators: the oldest that PyTorch writes, so the most runtimes take it.
 OPSET = 18
@@ -44,7 +44,7 @@ class Runtime:
 
 
 def _write_onnx(graph: Graph, path: Path) -> None:
-    with _quiet():
+    with _quiet(), unplaced():
         program: Any = torch.onnx.export(
             graph.program,
             dynamo=True,

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +18,7 @@ import pytest
 import torch
 
 from a2m2_zoo import load_model
+from a2m2_zoo.cli import main
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.methods.a2m2 import A2M2
 from a2m2_zoo.methods.base import take
@@ -20,6 +26,17 @@ from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.support_set import SupportSet
 from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.video import Clip, read_clip
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "onnx_alone.py"
+
+#: Runs the example in a process that has neither torch nor this package.
+PROBE = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+unexpected = {"torch", "a2m2_zoo", "onnx"} & set(sys.modules)
+assert not unexpected, unexpected
+"""
 
 TOLERANCE = 1e-4
 
@@ -142,3 +159,37 @@ def test_no_path_of_the_machine_is_in_the_graphs(onnx_folder: Any) -> None:
         content = (onnx_folder.path / file).read_bytes()
         assert package not in content
         assert b"a2m2_zoo/" not in content
+
+
+def alone(folder: Any, query: Path, supports: Path, tmp_path: Path) -> dict[str, float]:
+    """Class → percent, by the example in a process of its own and another folder."""
+    command = [sys.executable, "-c", PROBE, EXAMPLE, query, supports, folder.path]
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    lines = re.findall(r"^ *([\d.]+)%  (\w+)$", done.stdout, re.MULTILINE)
+    return {name: float(percent) for percent, name in lines}
+
+
+@pytest.mark.usefixtures("seen_once")
+def test_the_example_gives_the_packages_answers(
+    onnx_folder: Any, demonstration: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = Path(shutil.copytree(demonstration, tmp_path / "demo"))
+    query = demo / "queries" / "squat" / "clip_0000.mp4"
+    two = alone(onnx_folder, query, demo / "supports", tmp_path)
+    assert next(iter(two)) == "squat"
+    (demo / "one").mkdir()
+    for clip in (demo / "supports").glob("*/clip_0000.mp4"):
+        shutil.copytree(clip.parent, demo / "one" / clip.parent.name)
+        (demo / "one" / clip.parent.name / "clip_0001.mp4").unlink()
+    capsys.readouterr()
+    assert main(["classify", str(query), "-s", str(demo / "one"), "--no-pose", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    said = said[0] if isinstance(said, list) else said
+    expected = said["probabilities"]
+    found = alone(onnx_folder, query, demo / "one", tmp_path)
+    assert list(found) == sorted(expected, key=expected.get, reverse=True)
+    for name, percent in found.items():
+        assert percent == pytest.approx(100 * expected[name], abs=0.02)

@@ -1,0 +1,72 @@
+"""What `a2m2 train` says in the end: how good the head is, and where training did not help."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from a2m2_zoo.cli import output
+
+if TYPE_CHECKING:
+    from a2m2_zoo.training.loop import Trained
+
+_REMEDY = "Use it with these clips as supports, or train on more classes or at another rate (--set lr=1e-5)"
+
+
+def complain(found: Trained, model: Path, *, cautious: bool, held: str) -> None:
+    """Say in one line where training did not help.
+
+    Args:
+        found: How the run ended.
+        model: The file that was written.
+        cautious: Whether it holds the start's head then.
+        held: What was held out: classes or clips.
+    """
+    verdict, after = found.verdict, [_mean(row) for row in found.curve[1:]]
+    if found.best_step == 0 and after:
+        best = f"{_mean(found.curve[0]):.1f} % on held-out {held} before, {max(after):.1f} % at best after"
+        kept = "keeps the head that it started from"
+    elif verdict is not None and not verdict.better:
+        best = (
+            f"{verdict.before:.1f} % on held-out {held} before, {verdict.after:.1f} % after "
+            f"({verdict.shown})"
+        )
+        kept = "has the trained head all the same"
+        if cautious:
+            kept = "keeps the head that it started from, and best.safetensors the trained one"
+    else:
+        return
+    output.complain(f"training did not help: {best}; {model} {kept}. {_REMEDY}")
+
+
+def report(found: Trained, model: Path, *, validation: Path | None, held: str) -> None:
+    """Say how good the head is, where it lies, and what to do with it."""
+    if found.best_accuracy is None:
+        lines = [f"{found.step} steps, no held-out classes to measure them on"]
+    else:
+        lines = [
+            f"{found.best_accuracy:.1f} % on held-out {held} at step {found.best_step} of {found.step} "
+            f"(before training {_mean(found.curve[0]):.1f} %)"
+        ]
+    if (verdict := found.verdict) is not None and verdict.better:
+        lines.append(
+            f"training helped: {verdict.before:.1f} % before, {verdict.after:.1f} % after ({verdict.shown})"
+        )
+    if found.skipped:
+        lines.append(f"{found.skipped} steps were skipped: a number was not finite")
+    seen = "FOLDER_OF_NEW_CLASSES" if validation is None else shlex.quote(str(validation))
+    file = shlex.quote(str(model))
+    lines += [
+        f"saved {model}",
+        f"  a2m2 evaluate {seen} --model {file}",
+        f"  a2m2 classify CLIP --supports FOLDER --model {file}",
+    ]
+    output.say(*lines, whole=True)
+
+
+def _mean(row: Mapping[str, Any]) -> float:
+    """Accuracy of a validation, the mean over the numbers of shots."""
+    figures = [float(value) for name, value in row.items() if name != "step"]
+    return sum(figures) / len(figures)
