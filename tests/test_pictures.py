@@ -41,11 +41,13 @@ def test_the_pictures_of_the_docs_are_those_that_are_drawn(
 ) -> None:
     names = ("explain", "misalignment", "timeline")
     found = made(monkeypatch, tmp_path, *names)
-    assert [path.stem for path in found] == list(names)
+    assert [path.stem for path in found] == [n + how for n in names for how in ("", "_dark")]
     for path in found:
         drawn, kept = colours(path), colours(ROOT / "docs" / "images" / path.name)
         assert drawn.shape == kept.shape, "run make pictures"
         assert np.abs(drawn - kept).mean() < 2, f"{path.name}: run make pictures"
+        paper = drawn[-1, 0].mean()  # a corner
+        assert paper < 50 if path.stem.endswith("_dark") else paper > 250
 
 
 @pytest.mark.skipif(find_spec("gradio") is None, reason="needs gradio: a2m2_zoo[app]")

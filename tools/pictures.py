@@ -3,7 +3,8 @@
     python tools/pictures.py                       # all of them, to docs/images and examples
     python tools/pictures.py timeline --out /tmp   # one of them, elsewhere
 
-Everything is drawn from generated clips and from docs/receipts. ``app`` is the page in a browser: it needs
+Everything is drawn from generated clips and from docs/receipts, in the light and in the dark
+(``explain_dark.png`` beside ``explain.png``). ``app`` is the page in a browser, in the light: it needs
 chromium (on the path or in A2M2_CHROMIUM), chromedriver, and the extras ``app`` and ``archive``.
 """
 
@@ -42,7 +43,11 @@ def explain(scratch: Path, out: Path) -> None:
     write_video(query, draw_named("jump", 0, seed=1, frames=32, size=224, **look))
     bank = build_bank(scratch / "supports")
     answer = classify(query, bank, plans=True)
-    keep(a2m2_zoo.explain(answer, query, bank, scratch / "why.png"), out)
+    both(
+        lambda path, dark: a2m2_zoo.explain(answer, query, bank, path, dark=dark),
+        scratch,
+        out,
+    )
 
 
 def timeline(scratch: Path, out: Path) -> None:
@@ -60,9 +65,14 @@ def timeline(scratch: Path, out: Path) -> None:
     bank = build_bank(scratch / "moves", model=model)
     windows: list[Window] = []
     segments = spot(video, bank, model=model, on_windows=windows.extend)
-    drawn = scratch / "timeline.png"
     how: dict[str, Any] = {"title": video.name, "strip": frames_of(video)}
-    keep(draw_timeline(segments, windows, bank.class_names, drawn, **how), out)
+    both(
+        lambda path, dark: draw_timeline(
+            segments, windows, bank.class_names, path, dark=dark, **how
+        ),
+        scratch,
+        out,
+    )
 
 
 def misalignment(scratch: Path, out: Path) -> None:
@@ -76,7 +86,7 @@ def misalignment(scratch: Path, out: Path) -> None:
         f"{held['model']} on {held['data']}: {held['way']}-way {held['shot']}-shot, "
         f"{held['episodes']:,} episodes, only the query is misaligned"
     )
-    keep(draw_curves(curves, scratch / "misalignment.png", title=title), out)
+    both(lambda path, dark: draw_curves(curves, path, title=title, dark=dark), scratch, out)
 
 
 def app(scratch: Path, out: Path) -> None:
@@ -128,6 +138,12 @@ MADE: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     },
     "tour": (tour, "examples/tour.ipynb"),
 }
+
+
+def both(draw: Callable[[Path, bool], Path], scratch: Path, out: Path) -> None:
+    """A picture in the light, and in the dark beside it."""
+    for dark in (False, True):
+        keep(draw(scratch / "drawn.png", dark), out.with_stem(out.stem + "_dark" * dark))
 
 
 def keep(picture: Path, out: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.report.picture import (
+    DARK,
     LIGHT,
     check_ready,
     fitting,
@@ -25,17 +26,18 @@ _TITLES = {
     "speed": ("uneven speed", "one half faster, one slower"),
 }
 # Okabe and Ito's colours, which most colour-blind readers tell apart; the first is the adaptive one's.
-_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#8A8A8A")
+_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _MARKERS = "osD^vPX*"
 
 
-def draw_curves(curves: Sequence[Curve], path: Path, *, title: str) -> Path:
+def draw_curves(curves: Sequence[Curve], path: Path, *, title: str, dark: bool = False) -> Path:
     """Draw accuracy against the amount of each kind of misalignment.
 
     Args:
         curves: At least one; the method of the first is drawn boldest.
         path: File to write; its suffix names the format.
         title: What was measured on what.
+        dark: Light words on dark paper, for a dark page.
 
     Raises:
         ArgumentError: There are no curves, or the picture's format is unknown.
@@ -45,11 +47,13 @@ def draw_curves(curves: Sequence[Curve], path: Path, *, title: str) -> Path:
     if not curves:
         raise ArgumentError("there are no curves to draw")
     check_ready(path)
-    plot = matplotlib_pyplot()
+    plot, look = matplotlib_pyplot(), DARK if dark else LIGHT
+    colours = (*_COLOURS, look.ink, "#8A8A8A")
     kinds = list(dict.fromkeys(curve.kind for curve in curves))
     methods = list(dict.fromkeys(curve.method for curve in curves))
+    size = (3.6 * len(kinds) + 0.6, 4.5)
     figure, axes = plot.subplots(
-        1, len(kinds), figsize=(3.6 * len(kinds) + 0.6, 4.5), sharey=True, squeeze=False, dpi=110
+        1, len(kinds), figsize=size, sharey=True, squeeze=False, dpi=110, facecolor=look.paper
     )
     for axis, kind in zip(axes[0], kinds, strict=True):
         for curve in (c for c in curves if c.kind == kind):
@@ -60,7 +64,7 @@ def draw_curves(curves: Sequence[Curve], path: Path, *, title: str) -> Path:
                 curve.accuracy,
                 yerr=curve.interval,
                 label=curve.method,
-                color=_COLOURS[i % len(_COLOURS)],
+                color=colours[i % len(colours)],
                 marker=_MARKERS[i % len(_MARKERS)],
                 linewidth=2.4 if i == 0 else 1.4,
                 markersize=5,
@@ -68,20 +72,28 @@ def draw_curves(curves: Sequence[Curve], path: Path, *, title: str) -> Path:
                 zorder=3 if i == 0 else 2,
             )
         name, meaning = _TITLES.get(kind, (kind, ""))
-        axis.set_title(f"{name}\n", fontsize=12, fontweight="bold", color=LIGHT.ink)
-        words = {"ha": "center", "fontsize": 9.5, "color": LIGHT.soft}
+        axis.set_title(f"{name}\n", fontsize=12, fontweight="bold", color=look.ink)
+        words = {"ha": "center", "fontsize": 9.5, "color": look.soft}
         axis.text(0.5, 1.025, meaning, transform=axis.transAxes, **words)
-        axis.set_xlabel("part of the clip, %", color=LIGHT.soft)
-        axis.grid(color=LIGHT.grid)
+        axis.set_xlabel("part of the clip, %", color=look.soft)
+        axis.set_facecolor(look.paper)
+        axis.grid(color=look.grid)
         axis.set_axisbelow(True)
-        axis.tick_params(color=LIGHT.grid, labelcolor=LIGHT.soft)
+        axis.tick_params(color=look.grid, labelcolor=look.soft)
         for side, spine in axis.spines.items():
             spine.set_visible(side in ("left", "bottom"))
-            spine.set_color(LIGHT.grid)
-    axes[0][0].set_ylabel("accuracy of misaligned queries, %", color=LIGHT.soft)
+            spine.set_color(look.grid)
+    axes[0][0].set_ylabel("accuracy of misaligned queries, %", color=look.soft)
     handles, labels = axes[0][0].get_legend_handles_labels()
-    words = {"fontsize": 14, "fontweight": "bold", "color": LIGHT.ink}
+    words = {"fontsize": 14, "fontweight": "bold", "color": look.ink}
     figure.suptitle(fitting(title, 40 * len(kinds)), x=0.012, ha="left", **words)
-    figure.legend(handles, labels, loc="lower center", ncols=min(len(methods), 7), frameon=False)
+    figure.legend(
+        handles,
+        labels,
+        loc="lower center",
+        ncols=min(len(methods), 7),
+        frameon=False,
+        labelcolor=look.ink,
+    )
     figure.tight_layout(rect=(0, 0.07, 1, 1))
     return save_figure(figure, path)

@@ -15,7 +15,9 @@ import numpy as np
 
 from a2m2_zoo.errors import ArgumentError, VideoError
 from a2m2_zoo.report.picture import (
+    DARK,
     LIGHT,
+    Look,
     check_ready,
     fitting,
     matplotlib_pyplot,
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from a2m2_zoo.spotting import Segment, Window
     from a2m2_zoo.video import Clip
 
-_NONE = "#c9ced6"  # where no class was found
 # Okabe and Ito (2008): told apart with every common kind of colour vision. Rows carry the names as well.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7a5195", "#6b6b6b")
 _MOST_ROWS, _STRIP, _POINTS, _NAME = 16, 14, 2000, 26
@@ -53,6 +54,7 @@ def draw_timeline(
     *,
     title: str = "",
     strip: Clip | None = None,
+    dark: bool = False,
 ) -> Path:
     """Draw what was spotted in a video and write the picture.
 
@@ -63,6 +65,7 @@ def draw_timeline(
         path: File to write; its suffix names the format.
         title: Name of the video.
         strip: Frames of it, see ``frames_of``.
+        dark: Light words on dark paper, for a dark page.
 
     Raises:
         ArgumentError: There is no window, or the picture's format is unknown.
@@ -72,12 +75,12 @@ def draw_timeline(
     if not windows:
         raise ArgumentError("there is no window to draw; the video has no frame")
     check_ready(path)
-    plot = matplotlib_pyplot()
+    plot, look = matplotlib_pyplot(), DARK if dark else LIGHT
     times, scores = score_curves(windows)
     shown = _rows(segments, scores, class_names)
     heights = [1.05, 0.62, 0.52 * len(shown)]
     total = sum(heights) + 1.35
-    figure = plot.figure(figsize=(13.6, total), dpi=110, facecolor=LIGHT.paper)
+    figure = plot.figure(figsize=(13.6, total), dpi=110, facecolor=look.paper)
     longest = max(len(fitting(class_names[label], _NAME)) for label in shown)
     left = 0.02 + min(0.0066 * longest + 0.012, 0.19)
     grid = figure.add_gridspec(
@@ -91,10 +94,11 @@ def draw_timeline(
     colours = {label: _COLOURS[row % len(_COLOURS)] for row, label in enumerate(shown)}
     by_name = {class_names[label]: colours[label] for label in shown}
     known = [segment for segment in segments if segment.known]
-    _headline(figure, title, known, len(class_names) - len(shown), total)
+    _headline(figure, title, known, len(class_names) - len(shown), total, look)
     _strip(figure.add_subplot(grid[0]), strip, span)
-    _segments(figure.add_subplot(grid[1]), segments, by_name, span)
-    _bands(figure.add_subplot(grid[2]), times, scores, known, shown, class_names, colours, span)
+    _segments(figure.add_subplot(grid[1]), segments, by_name, span, look)
+    bands = figure.add_subplot(grid[2])
+    _bands(bands, times, scores, known, shown, class_names, colours, span, look)
     return save_figure(figure, path)
 
 
@@ -135,16 +139,18 @@ def _rows(
     return sorted(order[:_MOST_ROWS])
 
 
-def _headline(figure: Any, title: str, known: Sequence[Segment], hidden: int, total: float) -> None:
+def _headline(
+    figure: Any, title: str, known: Sequence[Segment], hidden: int, total: float, look: Look
+) -> None:
     at = 1 - 0.33 / total
     found = ", ".join(dict.fromkeys(segment.label for segment in known)) or "no action found"
     words = fitting(f"{fitting(title, 60)}: {found}" if title else found, 90)
-    figure.text(0.02, at, words, fontsize=15, color=LIGHT.ink, weight="bold", va="center")
+    figure.text(0.02, at, words, fontsize=15, color=look.ink, weight="bold", va="center")
     notes = [f"{len(known)} segment{'' if len(known) == 1 else 's'}", "bands: probability, 0 to 1"]
     if hidden:
         notes.insert(1, f"{hidden} more classes not drawn")
     note = "   ·   ".join(notes)
-    figure.text(0.98, at, note, fontsize=11, color=LIGHT.soft, ha="right", va="center")
+    figure.text(0.98, at, note, fontsize=11, color=look.soft, ha="right", va="center")
 
 
 def _strip(axes: Any, clip: Clip | None, span: tuple[float, float]) -> None:
@@ -182,19 +188,23 @@ def _filling(
 
 
 def _segments(
-    axes: Any, segments: Sequence[Segment], colours: dict[str, str], span: tuple[float, float]
+    axes: Any,
+    segments: Sequence[Segment],
+    colours: dict[str, str],
+    span: tuple[float, float],
+    look: Look,
 ) -> None:
     _bare(axes, span)
     axes.set_ylim(0, 1)
     per_inch = (span[1] - span[0]) / (axes.get_position().width * axes.figure.get_size_inches()[0])
     for segment in segments:
         length = segment.end - segment.start
-        colour = colours.get(segment.label, LIGHT.soft) if segment.known else _NONE
+        colour = colours.get(segment.label, look.soft) if segment.known else look.rest
         axes.broken_barh(
             [(segment.start, length)],
             (0.12, 0.76) if segment.known else (0.44, 0.12),
             facecolor=colour,
-            edgecolor="white",
+            edgecolor=look.paper,
             linewidth=1.2,
         )
         room = int(length / per_inch / 0.085)  # letters of this size that fit
@@ -214,14 +224,16 @@ def _bands(
     names: Sequence[str],
     colours: dict[int, str],
     span: tuple[float, float],
+    look: Look,
 ) -> None:
     from matplotlib.ticker import AutoMinorLocator
 
+    axes.set_facecolor(look.paper)
     axes.set_xlim(*span)
     axes.set_ylim(len(shown) - 0.06, 0)
     for row, label in enumerate(shown):
         base = row + 0.94
-        axes.axhline(base, color=LIGHT.grid, linewidth=1, zorder=1)
+        axes.axhline(base, color=look.grid, linewidth=1, zorder=1)
         for segment in known:
             if segment.label == names[label]:
                 axes.broken_barh(
@@ -236,23 +248,23 @@ def _bands(
         [row + 0.5 for row in range(len(shown))],
         [fitting(names[label], _NAME) for label in shown],
         fontsize=10.5,
-        color=LIGHT.ink,
+        color=look.ink,
     )
     for at, words in ((0.08, "1"), (0.94, "0")):
         axes.text(
-            span[1], at, f" {words}", fontsize=8.5, color=LIGHT.soft, va="center", clip_on=False
+            span[1], at, f" {words}", fontsize=8.5, color=look.soft, va="center", clip_on=False
         )
     axes.tick_params(axis="y", length=0)
-    axes.tick_params(axis="x", length=6, color=LIGHT.soft, labelcolor=LIGHT.soft, labelsize=10.5)
-    axes.tick_params(axis="x", which="minor", length=3, color=LIGHT.soft)
+    axes.tick_params(axis="x", length=6, color=look.soft, labelcolor=look.soft, labelsize=10.5)
+    axes.tick_params(axis="x", which="minor", length=3, color=look.soft)
     axes.xaxis.set_major_locator(_round_times(span))
     axes.xaxis.set_minor_locator(AutoMinorLocator(5))
     axes.xaxis.set_major_formatter(lambda at, _: _clock(at))
-    axes.grid(axis="x", color=LIGHT.grid, linewidth=0.8, zorder=0)
+    axes.grid(axis="x", color=look.grid, linewidth=0.8, zorder=0)
     axes.set_axisbelow(True)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
-        spine.set_color(LIGHT.soft)
+        spine.set_color(look.soft)
 
 
 def _round_times(span: tuple[float, float]) -> Any:
