@@ -27,7 +27,8 @@ from a2m2_zoo.ops.shots import check_labels
 
 #: Penalty in units of the kernel's mean diagonal. Between 0.03 and 0.3 results are equal within noise.
 STRENGTH = 0.1
-_SMALLEST = 1e-12  # mean diagonal of a kernel that tells nothing apart
+_SMALLEST = 1e-12  # mean diagonal of a kernel that tells nothing apart,
+_ROUNDING = 1e-9  # and beside how alike clips are: what is left of equal scores is rounding
 
 
 class Centred(NamedTuple):
@@ -61,7 +62,8 @@ def centred_kernel(pairs: Float[Tensor, "*e n n"], shares: Float[Tensor, " n"]) 
     column = kernel @ shares
     mean = (column @ shares)[..., None, None]
     kernel = kernel - column[..., :, None] - column[..., None, :] + mean
-    unit = kernel.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(_SMALLEST)
+    least = _SMALLEST + _ROUNDING * most.detach().abs()
+    unit = torch.maximum(kernel.diagonal(dim1=-2, dim2=-1).mean(-1), least)
     return Centred(kernel / unit[..., None, None], column, unit, most)
 
 

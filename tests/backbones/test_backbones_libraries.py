@@ -65,9 +65,11 @@ def both(backbone: Backbone, frames: torch.Tensor) -> tuple[Features, Features]:
 
 
 def same(one: Features, other: Features) -> None:
+    """Equal but for the last bits, which on some processors follow where in memory the weights lie."""
     assert list(one.maps) == list(other.maps)
-    assert torch.equal(one.pooled, other.pooled)
-    assert all(torch.equal(one.maps[stage], other.maps[stage]) for stage in one.maps)
+    close(one.pooled, other.pooled, atol=1e-5, rtol=1e-5)
+    for stage, maps in one.maps.items():
+        close(maps, other.maps[stage], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", IMAGES)

@@ -143,11 +143,13 @@ def test_similarity_is_a_kernel_of_pairs_alone(
     assert not any(tensor.is_inference() for tensor in tensors)  # they are the caller's to change
     assert bool((full.abs() <= 1).all())
     part = model.similarity(found[:2], found[1:])
-    assert part.equal(full[:2, 1:])
+    # Of the same pairs in other company, whose products a processor may round another way.
+    torch.testing.assert_close(part, full[:2, 1:], rtol=0, atol=1e-6)
     assert part[1, 0] == 1.0  # the same clip on both sides
     assert model.similarity(found[1:], found[:2]).equal(part.mT)
     assert full[0, 1] > full[0, 2]
-    assert model.similarity(clips[0], clips[2]).equal(full[:1, 2:])
+    alone = model.similarity(clips[0], clips[2])
+    torch.testing.assert_close(alone, full[:1, 2:], rtol=0, atol=1e-6)
     assert model.similarity(found[[]], found).shape == (0, 3)
     with pytest.raises(ArgumentError, match="embeddings of model 'other'"):
         model.similarity(replace(found, model="other"))
