@@ -26,7 +26,7 @@ from a2m2_zoo.methods.blocks import Candidates
 from a2m2_zoo.pose.kernel import joint_vectors
 
 #: Values of a search vector.
-DIMS = 256
+DIMS = 512
 _KEPT = 64  # values of a descriptor that are kept on the way
 _TIMES = 4  # axes of time
 

@@ -299,7 +299,7 @@ def test_answers_line_by_line_survive_any_kill_and_each_clip_has_one(
     _, moments = driver.run(["classify", *fixed, "--jsonl", str(once)], mark=CLIPS)
     signals = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143}
     between = 0
-    for i in range(12 if LONG else 1):
+    for i in range(167 if LONG else 1):  # a thousand
         file = tmp_path / f"{i}.jsonl"
         for number, code in [*signals.items()] * (3 if LONG else 1):
             # Before it has seen all clips, all of which it looks at again in every run.
