@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from a2m2_zoo.recognition.episode import Prediction, Source
     from a2m2_zoo.recognition.model import Model
 
-_INDEXED = 1_000_000  # windows from which on the search has an index
+_INDEXED = 100_000  # windows from which on the search has an index
 
 
 class Archive:

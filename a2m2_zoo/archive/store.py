@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 VERSION = 2
 _TABLES = frozenset({"record", "bases", "clips", "windows"})
 _ASKED = 500  # keys in one question
+_PARTS = 64  # of a search vector, at most, that the index codes by a byte each
 
 
 class Store:
@@ -230,8 +231,11 @@ class Store:
         from lancedb.index import IvfPq
 
         with reported(self.uri, writing=True), quiet():
-            config = IvfPq(distance_type="dot", num_sub_vectors=64, max_iterations=20)
-            self.table("windows").create_index("vector", config=config, replace=True)
+            windows = self.table("windows")
+            size = windows.schema.field("vector").type.list_size
+            parts = next(n for n in range(_PARTS, 0, -1) if size % n == 0)
+            config = IvfPq(distance_type="dot", num_sub_vectors=parts, max_iterations=20)
+            windows.create_index("vector", config=config, replace=True)
 
     def tidy(self) -> None:
         """Join small pieces, take new windows into the index, drop what no version of now needs."""
