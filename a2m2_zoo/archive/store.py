@@ -263,14 +263,15 @@ def open_store(uri: str | os.PathLike[str]) -> Store:
         )
     database = _connected(text)
     missing = _TABLES - set(_names(text, database))
-    if "record" in missing:
+    kept = None if "record" in missing else _record(text, database)
+    if kept is None:
         raise ArchiveError(
             f"{text!r} is no archive; expected the folder that `a2m2 archive build` made"
         )
     if missing:
         raise damaged(text, f"it has no table {', '.join(sorted(missing))}")
     with reported(text):
-        rows = database.open_table("record").to_arrow()
+        rows = kept.to_arrow()
     try:
         record = json.loads(rows["json"][0].as_py())
         version = record["version"]
@@ -300,7 +301,7 @@ def make_store(uri: str | os.PathLike[str], record: Mapping[str, Any]) -> Store:
         if any(not entry.name.endswith(".lance") for entry in there.iterdir()):
             raise ArchiveError(f"{text!r} holds something else; name a new folder for the archive")
     database = _connected(text, writing=True)
-    if "record" in _names(text, database):
+    if "record" in _names(text, database) and _record(text, database) is not None:
         raise ArchiveError(
             f"there is an archive {text!r} already; go on with it with `a2m2 archive add` or `sync`"
         )
@@ -311,7 +312,9 @@ def make_store(uri: str | os.PathLike[str], record: Mapping[str, Any]) -> Store:
             ("clips", clips_schema()),
             ("windows", windows_schema(1, 0)),
         ):
-            database.create_table(name, schema=schema, exist_ok=True)
+            table = database.create_table(name, schema=schema, exist_ok=True)
+            if table.count_rows():  # a making that is ended before its record is there has none
+                raise damaged(text, "it has no record of what its rows are")
         # Last, for it says that the others are there.
         database.create_table("record", record_table(record))
     return Store(text, database, record)
@@ -321,6 +324,17 @@ def _connected(uri: str, *, writing: bool = False) -> Any:
     library = lancedb_or_say()
     with reported(uri, writing=writing):
         return library.connect(uri)
+
+
+def _record(uri: str, database: Any) -> Any:
+    """The table that says what the archive is; None where its making was ended on the way to it."""
+    with reported(uri):
+        try:
+            return database.open_table("record")
+        except (ValueError, FileNotFoundError) as error:
+            if "not found" in str(error):
+                return None
+            raise
 
 
 def _names(uri: str, database: Any) -> list[str]:
