@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: The class of all that is none of the supports' classes.
 ELSE = "everything else"
 #: Windows that the search brings for all classes together.
-REACH = 1250
+REACH = 1000
 _ELSE = 32  # windows that stand for everything else: the half of those drawn that is least like the supports
 _PLENTY = 2  # times as many windows as are wanted are compared with everything else
 _NEARLY = 0.9  # of a score of a pair: so much is nearly as good

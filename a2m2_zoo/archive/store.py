@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 VERSION = 2
 _TABLES = frozenset({"record", "bases", "clips", "windows"})
 _ASKED = 500  # keys in one question
-_PARTS = 64  # of a search vector, at most, that the index codes by a byte each
+_LISTS = 64  # of the index, which has as many as the root of the windows, that are searched
 
 
 class Store:
@@ -101,7 +101,7 @@ class Store:
             query = self.table("windows").search(vector.astype(np.float32))
             query = query.distance_type("dot").select(["start", "_distance"]).with_row_id(True)
             if count < 1_000_000 and self.indexed():
-                query = query.nprobes(64).refine_factor(4)
+                query = query.nprobes(_LISTS)
             rows = query.limit(count).to_arrow()
         found: list[int] = rows["_rowid"].to_pylist()
         return found
@@ -228,14 +228,12 @@ class Store:
 
     def index(self) -> None:
         """Make or renew the index of search vectors."""
-        from lancedb.index import IvfPq
+        from lancedb.index import IvfFlat
 
+        # Lists of whole vectors: codes that stand for them rank the best windows among each other badly.
         with reported(self.uri, writing=True), quiet():
-            windows = self.table("windows")
-            size = windows.schema.field("vector").type.list_size
-            parts = next(n for n in range(_PARTS, 0, -1) if size % n == 0)
-            config = IvfPq(distance_type="dot", num_sub_vectors=parts, max_iterations=20)
-            windows.create_index("vector", config=config, replace=True)
+            config = IvfFlat(distance_type="dot", max_iterations=20, sample_rate=64)
+            self.table("windows").create_index("vector", config=config, replace=True)
 
     def tidy(self) -> None:
         """Join small pieces, take new windows into the index, drop what no version of now needs."""
