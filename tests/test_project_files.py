@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -92,11 +93,26 @@ def test_a_release_is_published_by_a_trusted_workflow_after_all_checks() -> None
     publish, checks = made["jobs"]["publish"], made["jobs"]["ci"]
     assert checks["uses"] == "./.github/workflows/ci.yml"
     assert (publish["needs"], checks["needs"]) == (["ci", "online"], "ready")
+    assert made["jobs"]["online"]["uses"] == "./.github/workflows/online.yml"
     assert publish["environment"]["name"] == "pypi"
     assert publish["permissions"] == {"id-token": "write"}
     assert "secrets." not in text(".github", "workflows", "release.yml")
     uploaded = [step for step in workflow("ci.yml")["jobs"]["package"]["steps"] if "with" in step]
     assert uploaded[-1]["with"]["name"] == publish["steps"][0]["with"]["name"] == "dist"
+
+
+def test_what_a_network_tells_is_proposed_and_not_merged() -> None:
+    """The job that runs other people's weights may write nothing; the other sees what it found as a patch."""
+    verify, propose = (workflow("online.yml")["jobs"][name] for name in ("verify", "propose"))
+    assert "permissions" not in verify
+    assert propose["permissions"] == {"contents": "write", "pull-requests": "write"}
+    asked = next(s["run"] for s in verify["steps"] if "verify_online" in s.get("run", ""))
+    models = {entry["id"]: entry for entry in json.loads(text("weights_manifest.json"))["models"]}
+    for name in re.findall(r"--skip (\S+)", asked):
+        assert models[name]["status"] == "computed"
+    # Text from outside reaches a shell through its environment only.
+    assert not any("inputs.data }}" in step.get("run", "") for step in verify["steps"])
+    assert "gh pr create" in propose["steps"][-1]["run"]
 
 
 def test_what_is_written_for_people_names_what_exists() -> None:

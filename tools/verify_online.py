@@ -1,19 +1,20 @@
 """Where there is a network: hold every pinned file to its hash, and measure the models computed from them.
 
-    python tools/verify_online.py --out VERIFIED [--data FOLDER_OF_CLASSES ...] [--manifest FILE]
+    python tools/verify_online.py --out VERIFIED [--data FOLDER_OF_CLASSES ...] [--skip MODEL ...] [--update]
 
 Every file that the manifest pins on the Hub is fetched and its hash compared. Models that are computed on a
 backbone with a text tower are asked about three drawn pictures, and their answers held to those in
 ``tools/known_answers.json``, or printed where it has none of them. On every folder given, every computed
 model is measured. VERIFIED then holds ``answers.json``, ``receipts/`` and ``weights_manifest.json`` with
-sizes and figures filled in, to be looked at and committed. Exit code 0: all is as announced; 1: something is
-not.
+sizes and figures filled in; with ``--update`` they also go where they belong in the tree, to be looked at and
+committed, if nothing was wrong. Exit code 0: all is as announced; 1: something is not.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.synthetic import draw_named
 from a2m2_zoo.video import normalise, read_clip
 
+ROOT = Path(__file__).resolve().parent.parent
 KNOWN = Path(__file__).with_name("known_answers.json")
 PICTURES = ("kick", "squat", "wave")
 PROMPTS = ("a drawing of a person", "a photo of a dog", "a photo of a landscape")
@@ -115,6 +117,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, action="append", default=[], help="class folders")
     parser.add_argument("--manifest", type=Path, help="another manifest than the package's")
     parser.add_argument("--known", type=Path, default=KNOWN, help="answers to hold others to")
+    parser.add_argument(
+        "--skip", action="append", default=[], help="a model whose files are checked, no more"
+    )
+    parser.add_argument("--update", action="store_true", help="write what was found into the tree")
     parser.add_argument("--episodes", type=int, default=10_000)
     parser.add_argument("--way", type=int, default=5)
     given = parser.parse_args(argv)
@@ -134,6 +140,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for entry in manifest.models.values():
         if entry.status != "computed" or not facts.get(entry.backbone, {"size": 0}):
             continue
+        if entry.id in given.skip:
+            print(f"{entry.id}: not computed, as was asked for")
+            continue
         try:
             model = load_model(entry.id, device="cpu", manifest=given.manifest)
             if model.text is not None:
@@ -151,7 +160,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     _write(manifest, facts, figures, given.out / "weights_manifest.json")
     for fault in faults:
         print(f"NOT AS ANNOUNCED {fault}", file=sys.stderr)
+    if given.update and not faults:
+        update(given.out, known, ROOT)
     return int(bool(faults))
+
+
+def update(out: Path, known: dict[str, Any], root: Path) -> None:
+    """Put what was found where it belongs: manifests, receipts, and the answers of models that had none."""
+    for place in ("weights_manifest.json", "a2m2_zoo/weights_manifest.json"):
+        shutil.copy(out / "weights_manifest.json", root / place)
+    for receipt in sorted((out / "receipts").iterdir()):
+        shutil.copy(receipt, root / "docs" / "receipts")
+    answers = {**json.loads((out / "answers.json").read_text()), **known}
+    text = json.dumps(answers, indent=1, sort_keys=True) + "\n"
+    (root / "tools" / KNOWN.name).write_text(text)
 
 
 def _write(

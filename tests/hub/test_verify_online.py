@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from clip_maker import register, write_clip
 from hub_server import COMMIT, Hub, Repo
+from library_maker import files_of
 
 from a2m2_zoo.hub.manifest import package_file, read_manifest
 from a2m2_zoo.synthetic import ClipFormat, write_dataset
@@ -84,3 +86,46 @@ def test_a_file_that_was_replaced_is_named(
     assert "NOT AS ANNOUNCED clip-vit-b-16" in said.err
     assert "was announced" in said.err
     assert json.loads((tmp_path / "verified" / "answers.json").read_text()) == {}
+
+
+def test_what_was_found_goes_into_the_tree_if_nothing_is_wrong(
+    zoo: Path, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a transformers model, too; one that is skipped keeps its files checked."""
+    import verify_online
+
+    found = json.loads(zoo.read_text())
+    own = json.loads(package_file("weights_manifest.json").read_text())
+    (model,) = (e for e in own["models"] if e["id"] == "a2m2-dinov2-small")
+    (backbone,) = (e for e in own["backbones"] if e["id"] == model["backbone"])
+    files, source = files_of("org/dinov2"), backbone["source"]
+    weights = files[source["file"]]
+    backbone |= {"sha256": hashlib.sha256(weights).hexdigest(), "size": len(weights)}
+    hub.repos[source["repo_id"]] = Repo({source["commit"]: files}, head=source["commit"])
+    found["backbones"].append(backbone)
+    found["models"].append(model)
+    zoo.write_text(json.dumps(found))
+    tree = tmp_path / "tree"
+    for folder in ("a2m2_zoo", "docs/receipts", "tools"):
+        (tree / folder).mkdir(parents=True)
+    monkeypatch.setattr(verify_online, "ROOT", tree)
+    data = tmp_path / "clips"
+    write_dataset(data, classes=2, clips=2, style="stick", form=ClipFormat(size=64, frames=8))
+
+    more = ("--update", "--data", data, "--skip", "a2m2-clip-vit-b-16")
+    assert run(zoo, tmp_path / "one", *more) == 0
+    made = read_manifest(tree / "weights_manifest.json")
+    assert made.backbones["clip-vit-b-16"].size == (tmp_path / "clip.safetensors").stat().st_size
+    assert not made.models["a2m2-clip-vit-b-16"].metrics
+    (figure,) = made.models[model["id"]].metrics
+    assert (tree / str(figure.receipt)).exists()  # type: ignore[union-attr]
+    assert (tree / "a2m2_zoo" / "weights_manifest.json").read_bytes() == (
+        tree / "weights_manifest.json"
+    ).read_bytes()
+    assert json.loads((tree / "tools" / "known_answers.json").read_text()) == {}
+
+    (tree / "weights_manifest.json").write_text("as it was")
+    backbone["sha256"] = "0" * 64
+    zoo.write_text(json.dumps(found))
+    assert run(zoo, tmp_path / "two", *more) == 1
+    assert (tree / "weights_manifest.json").read_text() == "as it was"
