@@ -40,8 +40,8 @@ types: $(READY)
 	$(BIN)/mypy
 	$(BIN)/mypy $(SCRIPTS)
 
-# One process per core, each computing on one; what a file's tests share stays in one process. The order is that
-# of tests/conftest.py: long files first.
+# About one process per core, each computing on one; what a file's tests share stays in one process. How many, and
+# the order, long files first, say tests/conftest.py and tests/order.py.
 unit: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 

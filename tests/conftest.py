@@ -114,6 +114,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process per core, and where cores are few one more: many a test waits for others' processes."""
+    cores = os.cpu_count() or 1
+    return cores + (cores < 4)
+
+
 _LONG = 60.0  # seconds
 
 
