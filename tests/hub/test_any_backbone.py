@@ -231,8 +231,9 @@ def test_a_bank_opens_its_model_by_the_name_it_was_given(
     clip, bank = str(next(data.rglob("*.mp4"))), str(tmp_path / "bank.safetensors")
     asked = ["classify", clip, "--supports", bank, "--device", "cpu", "--no-pose"]
     for name in (pinned, f"{plain}@{weights}"):
-        assert main(["bank", "create", str(data), "--model", name, "-o", bank]) == 0
-        assert name in " ".join(capsys.readouterr().err.split())
+        made = ["bank", "create", str(data), "--model", name, "-o", bank, "--force", "--json"]
+        assert main(made) == 0
+        assert json.loads(capsys.readouterr().out)["opened_as"] == name
         assert main([*asked, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)[0]["label"] == Path(clip).parent.name
     saved = SupportBank.load(bank)
