@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from a2m2_zoo import classify, load_model
+from a2m2_zoo._utils import plugins
 from a2m2_zoo._utils.plugins import Registry
-from a2m2_zoo.backbones import build_backbone
+from a2m2_zoo.backbones import BACKBONES, build_backbone
 from a2m2_zoo.cli import main
 from a2m2_zoo.errors import ArgumentError, ModelNotFoundError, PluginError
 from a2m2_zoo.methods import METHODS, build_method
@@ -137,6 +139,57 @@ def test_a_file_is_imported_and_one_that_raises_is_named(
     assert "FileNotFoundError" in complaints[2]
     assert main(["models", "list", "--import", str(tmp_path / "mine.py")]) == 0
     assert "method mine of a file: --method mine" in capsys.readouterr().out
+
+
+TRAINABLE = FILE.replace("ProtoNet", "A2M2").replace("methods.protonet", "methods.a2m2")
+
+
+def test_a_model_of_an_imported_file_goes_where_others_go(
+    forgotten: None, few: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, data, run = tmp_path / "my file.py", tmp_path / "clips", tmp_path / "run"
+    file.write_text(TRAINABLE)
+    imports, bank = ["--import", str(file)], str(tmp_path / "bank.safetensors")
+    write_dataset(data, classes=4, clips=2, style="stick", form=ClipFormat(size=64, frames=8))
+
+    def forget() -> None:
+        for table in (METHODS, BACKBONES):
+            table.pop("mine", None)
+        plugins._imported.clear()
+
+    mine = ["--model", "backbone:mine", *imports]
+    assert main(["bank", "create", str(data), *mine, "-o", bank]) == 0
+    assert "model backbone:mine" in " ".join(capsys.readouterr().out.split())
+    clip = ["classify", str(next(data.rglob("*.mp4"))), "--supports", bank, "--no-pose"]
+    assert main([*clip, *imports]) == 0
+    forget()
+    capsys.readouterr()
+    assert main(clip) == 2
+    said = capsys.readouterr().err
+    assert "the bank was made by model 'backbone:mine'" in said
+    assert "--import" in said
+    assert said.count("\n") == 1
+
+    trained = ["train", str(data), *mine, "--method", "mine", "--out", str(run), *SMALL]
+    assert main(trained) == 0
+    next_one = (
+        f"--model {shlex.quote(str(run / 'model.safetensors'))} --import {shlex.quote(str(file))}"
+    )
+    assert capsys.readouterr().out.count(next_one) == 2
+    calls = [
+        ["show", str(run)],
+        ["show", "backbone:mine"],
+        ["verify", str(run), "backbone:mine"],
+        ["publish", str(run), "--repo", "org/mine", "--license", "apache-2.0", "--data", "drawn"],
+        ["pull", "backbone:mine", "--to", str(tmp_path / "pulled")],
+    ]
+    calls[3] += ["--dry-run", str(tmp_path / "dry")]
+    for call in calls:
+        forget()
+        assert main(["models", *call, *imports]) == 0, call
+        capsys.readouterr()
+    forget()
+    assert main(["models", "show", str(run)]) == 2
 
 
 def test_a_plugin_that_raises_is_named_and_the_others_go_on(

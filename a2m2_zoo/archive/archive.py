@@ -47,6 +47,7 @@ class Archive:
 
     Attributes:
         made_by: Name of that model, hash of its weights, and whether people were looked for.
+        opened_as: What opens that model, see ``Model``; its name where that does.
 
     Raises:
         ArchiveError: It was made by another model, or is damaged.
@@ -59,6 +60,7 @@ class Archive:
             self._codec = Codec.from_dict(record["codec"])
             self._cutting = Cutting.from_dict(record["cutting"])
             self.made_by = str(record["model"]), str(record["weights"]), bool(record["pose"])
+            self.opened_as = str(record.get("opened_as") or record["model"])
         except (KeyError, TypeError, ArgumentError) as error:
             raise damaged(store.uri, "its record cannot be read") from error
         if model is not None:
@@ -156,8 +158,7 @@ class Archive:
         if self._model is None:
             from a2m2_zoo.zoo.load import load_model
 
-            name, _, pose = self.made_by
-            found = load_model(name, pose=pose)
+            found = load_model(self.opened_as, pose=self.made_by[2])
             self._check(found)
             self._model = found
         return self._model

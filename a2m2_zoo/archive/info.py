@@ -58,6 +58,7 @@ def new_record(model: Model, cutting: Cutting) -> dict[str, Any]:
     return {
         "model": model.id,
         "weights": model.weights_hash,
+        "opened_as": model.opened_as,
         "pose": model.pose,
         "cutting": asdict(cutting),
         "codec": Codec.of(model.encode([blank])).to_dict(),

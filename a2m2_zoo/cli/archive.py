@@ -194,8 +194,10 @@ def opened(archive: str, machine: ArchiveModel) -> Archive:
     """The archive with its model on the machine that the options name."""
     from a2m2_zoo.archive import Archive
 
-    name, _, pose = Archive.open(archive).made_by
-    recogniser = options.open_model(machine.model or name, machine, pose=pose)
+    found = Archive.open(archive)
+    recogniser = options.open_model(
+        machine.model or found.opened_as, machine, pose=found.made_by[2]
+    )
     return Archive.open(archive, model=recogniser)
 
 

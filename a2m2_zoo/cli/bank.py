@@ -234,6 +234,7 @@ def _show(bank: SupportBank, path: Path, *, json: bool, clips: bool = False) -> 
                 "bank": str(path),
                 "model": bank.model,
                 "weights_hash": bank.weights_hash,
+                "opened_as": bank.opened_as or bank.model,
                 "classes": bank.counts(),
                 "sources": list(bank.sources),
             }
@@ -245,6 +246,7 @@ def _show(bank: SupportBank, path: Path, *, json: bool, clips: bool = False) -> 
         names = [output.escape("\n".join(sources))] if clips else []
         made.add_row(output.escape(name), str(count), *names)
     output.stdout().print(made)
+    model = bank.opened_as or bank.model
     output.say(
-        f"{path}: {len(bank.class_names)} classes, {len(bank.labels)} supports, model {bank.model}"
+        f"{path}: {len(bank.class_names)} classes, {len(bank.labels)} supports, model {model}"
     )

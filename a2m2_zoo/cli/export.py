@@ -21,6 +21,7 @@ def export(
         list[Path] | None,
         typer.Option("--clip", metavar="VIDEO", help="Also compare on this clip; repeatable."),
     ] = None,
+    imports: options.ImportOption = None,
     json: options.JsonOption = False,
 ) -> None:
     """Write a model as two graphs, of its backbone and M², and of A², and compare them with it.

@@ -103,8 +103,13 @@ def _known(value: str, field: str, manifest: Manifest) -> str:
 @app.command()
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A model's name, a checkpoint or a run's folder.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="A model as --model takes it: a name, a checkpoint, a run's folder.",
+        ),
     ],
+    imports: options.ImportOption = None,
     json: options.JsonOption = False,
 ) -> None:
     """Show one model: figures and where they are from, then origin, preprocessing and configuration."""
@@ -112,8 +117,8 @@ def show(
 
     from a2m2_zoo.hub.manifest import read_manifest
 
-    if Path(name).suffix == ".safetensors" or exists(name):
-        shown = _own(Path(name))
+    if ":" in name or Path(name).suffix == ".safetensors" or exists(name):
+        shown = _own(name)
     else:
         manifest = read_manifest()
         entry = manifest.model(name)
@@ -145,12 +150,11 @@ def _figures(metrics: list[dict[str, Any]]) -> Table:
     return figures
 
 
-def _own(path: Path) -> dict[str, Any]:
-    """What is to be said of a checkpoint or a run's folder; its own figures if it has a receipt."""
+def _own(name: str) -> dict[str, Any]:
+    """What is to be said of a model that is not listed; its own figures if a receipt lies beside it."""
     from a2m2_zoo._utils.bounded_json import read
-    from a2m2_zoo.zoo.load import load_model
 
-    model = load_model(path, device="cpu")
+    model, path = options.open_model(name, options.Machine(device="cpu")), Path(name)
     receipt = (path if is_folder(path) else path.parent) / "receipt.json"
     metrics: list[dict[str, Any]] = []
     if exists(receipt):
@@ -161,7 +165,7 @@ def _own(path: Path) -> dict[str, Any]:
     record = {key: value for key, value in model.record().items() if key != "rejection"}
     confidence = "fitted" if model.table is not None else "none: answers have probabilities alone"
     return {
-        "path": str(path),
+        "name" if model.opened_as else "path": name,
         "weights_hash": model.weights_hash,
         "origin": model.origin,
         **record,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,13 @@ ImportOption = Annotated[
         help="A Python file that adds methods or backbones of your own; repeatable.",
     ),
 ]
+
+
+def with_imports(command: str, imports: list[Path] | None) -> str:
+    """A command to copy, with the files that this one was given too."""
+    return " ".join([command, *(f"--import {shlex.quote(str(file))}" for file in imports or ())])
+
+
 PoseOption = Annotated[
     bool,
     typer.Option(
@@ -299,7 +307,7 @@ def open_bank_model(bank: SupportBank, machine: Machine, *, pose: bool = True) -
     from a2m2_zoo.zoo.choose import not_at_hand
 
     try:
-        return open_model(bank.model, machine, pose=pose)
+        return open_model(bank.opened_as or bank.model, machine, pose=pose)
     except (ModelNotFoundError, WeightsNotReleased, CheckpointError) as error:
         raise not_at_hand(bank) from error
 

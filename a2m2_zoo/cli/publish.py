@@ -62,6 +62,7 @@ def publish(
         bool, typer.Option("--private", help="Make a new repository private.")
     ] = False,
     message: Annotated[str | None, typer.Option("--message", help="Of the commit.")] = None,
+    imports: options.ImportOption = None,
     json: options.JsonOption = False,
 ) -> None:
     """Publish a checkpoint with its model card, read it back, and print its entry for a manifest.
@@ -102,5 +103,6 @@ def publish(
         output.complain(f"nothing was uploaded; the files are in {dry_run}")
         return
     output.complain(f"published and read back: {made.url}")
-    output.complain(f"use it: a2m2 classify QUERY --supports SUPPORTS --model {made.name}")
+    command = f"a2m2 classify QUERY --supports SUPPORTS --model {made.name}"
+    output.complain(f"use it: {options.with_imports(command, imports)}")
     output.write_json(made.manifest, indent=1)

@@ -24,7 +24,9 @@ _STYLES = {"ok": "green", "damaged": "bold red"}
 def pull(
     name: Annotated[
         str,
-        typer.Argument(help="A model or a backbone, or hf-hub:ORG/NAME@COMMIT."),
+        typer.Argument(
+            help="A model or a backbone, also by a name such as hf-hub:ORG/NAME@COMMIT."
+        ),
     ],
     to: Annotated[
         Path | None,
@@ -37,6 +39,7 @@ def pull(
     force: Annotated[
         bool, typer.Option("--force", help="Fetch again what is here already.")
     ] = False,
+    imports: options.ImportOption = None,
     json: options.JsonOption = False,
 ) -> None:
     """Fetch a model's files from the Hugging Face Hub, once; afterwards no network is needed.
@@ -63,7 +66,7 @@ def pull(
     _show(files, json=json, states=False)
     if to is not None and not json:
         command = f"a2m2 classify QUERY --supports SUPPORTS --model {shlex.quote(str(to))}"
-        output.say(f"next: {command}", whole=True)
+        output.say(f"next: {options.with_imports(command, imports)}", whole=True)
 
 
 def verify(
@@ -71,9 +74,10 @@ def verify(
         list[str] | None,
         typer.Argument(
             metavar="[NAME]...",
-            help="Models, backbones, hf-hub: names, or checkpoints and folders with one; all if none.",
+            help="Models as --model takes them, or backbones; all if none.",
         ),
     ] = None,
+    imports: options.ImportOption = None,
     json: options.JsonOption = False,
 ) -> None:
     """Compare the files of models that are on this machine with their announced hashes.

@@ -193,7 +193,8 @@ def train(clips: Clips, beginning: Beginning, place: Place) -> None:
         receipt = (place.out / "receipt.json").read_text(encoding="utf-8")
         output.put(escaped_json(receipt.rstrip()) + "\n")
     else:
-        report(found, place.out / _MODEL, validation=clips.validation, **what)
+        what |= {"validation": clips.validation, "imports": place.imports}
+        report(found, place.out / _MODEL, **what)
 
 
 def _run(start: Start, split: Split | None, clips: Clips, place: Place) -> tuple[Trained, bool]:

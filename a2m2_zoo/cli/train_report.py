@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from a2m2_zoo.cli import output
+from a2m2_zoo.cli import options, output
 
 if TYPE_CHECKING:
     from a2m2_zoo.training.loop import Trained
@@ -41,7 +41,14 @@ def complain(found: Trained, model: Path, *, cautious: bool, held: str) -> None:
     output.complain(f"training did not help: {best}; {model} {kept}. {_REMEDY}")
 
 
-def report(found: Trained, model: Path, *, validation: Path | None, held: str) -> None:
+def report(
+    found: Trained,
+    model: Path,
+    *,
+    validation: Path | None,
+    held: str,
+    imports: list[Path] | None = None,
+) -> None:
     """Say how good the head is, where it lies, and what to do with it."""
     if found.best_accuracy is None:
         lines = [f"{found.step} steps, no held-out classes to measure them on"]
@@ -58,11 +65,12 @@ def report(found: Trained, model: Path, *, validation: Path | None, held: str) -
         lines.append(f"{found.skipped} steps were skipped: a number was not finite")
     seen = "FOLDER_OF_NEW_CLASSES" if validation is None else shlex.quote(str(validation))
     file = shlex.quote(str(model))
-    lines += [
-        f"saved {model}",
-        f"  a2m2 evaluate {seen} --model {file}",
-        f"  a2m2 classify CLIP --supports FOLDER --model {file}",
-    ]
+    commands = (
+        f"a2m2 evaluate {seen} --model {file}",
+        f"a2m2 classify CLIP --supports FOLDER --model {file}",
+    )
+    lines.append(f"saved {model}")
+    lines += [f"  {options.with_imports(command, imports)}" for command in commands]
     output.say(*lines, whole=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,7 @@ class SupportBank:
             did not keep them.
         shapes: Height and width in pixels of each support's whole pictures, as they were before the crop
             and as people were looked for in them; empty in banks of versions that did not keep them.
+        opened_as: What opens the model, see ``Model``; its name does where this is empty.
     """
 
     class_names: tuple[str, ...]
@@ -64,6 +65,7 @@ class SupportBank:
     weights_hash: str
     durations: tuple[float | None, ...] = ()
     shapes: tuple[tuple[int, int], ...] = ()
+    opened_as: str = ""
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name!r}: {count}" for name, count in self.counts().items())
@@ -129,6 +131,7 @@ class SupportBank:
             weights_hash=model.weights_hash,
             durations=tuple(durations),
             shapes=tuple(shapes),
+            opened_as=model.opened_as,
         )
 
     @property
@@ -174,14 +177,13 @@ class SupportBank:
         names = tuple(sorted({*self.class_names, *other.class_names}))
         check_class_names(names)
         labels = [names.index(bank.class_names[i]) for bank in (self, other) for i in bank.labels]
-        return SupportBank(
+        return replace(
+            self,
             class_names=names,
             labels=tuple(labels),
             descriptors=concatenate([self.descriptors, other.descriptors]),
             thumbnails=torch.cat([self.thumbnails, other.thumbnails]),
             sources=self.sources + other.sources,
-            model=self.model,
-            weights_hash=self.weights_hash,
             durations=self.clock() + other.clock(),
             shapes=self.shapes + other.shapes if self.shapes and other.shapes else (),
         )
@@ -239,6 +241,7 @@ class SupportBank:
             "weights_hash": self.weights_hash,
             "durations": list(self.durations),
             "shapes": list(map(list, self.shapes)),
+            "opened_as": self.opened_as,
         }
         checkpoint.save(path, tensors, kind="bank", record=record)
         return path
@@ -323,6 +326,7 @@ class SupportBank:
             weights_hash=texts_of([record["weights_hash"]], "weights_hash")[0],
             durations=durations_of(record.get("durations", [])),
             shapes=shapes_of(record.get("shapes", [])),
+            opened_as=texts_of([record.get("opened_as", "")], "opened_as")[0],
         )
         n = len(bank.labels)
         if sorted(set(bank.labels)) != list(range(len(bank.class_names))):

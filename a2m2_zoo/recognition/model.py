@@ -66,6 +66,8 @@ class Model:
         text: The text tower beside the backbone, opened when it is first asked; None where there is none.
         pose: Whether people are looked for in clips, where the method makes use of them.
         rejection: Weights of rejection that came with it; see ``table``.
+        opened_as: What ``load_model`` opens it by again, where that is a backbone's name or a commit of the
+            Hub, which say more than the id; else empty.
     """
 
     id: str
@@ -83,6 +85,7 @@ class Model:
     text: TextTower | None = field(default=None, repr=False, compare=False)
     pose: bool = True
     rejection: Table | None = field(default=None, repr=False, compare=False)
+    opened_as: str = field(default="", repr=False, compare=False)
 
     def __repr__(self) -> str:
         clip = f"{self.preprocess.frames} frames of {self.preprocess.size} x {self.preprocess.size}"

@@ -26,7 +26,7 @@ _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
 _PIXELS = ("preprocessor_config.json", "video_preprocessor_config.json")
 _PICKLES = ("pytorch_model.bin", "open_clip_pytorch_model.bin")
 #: Fetches a file of a repository, with a hash if there is one to compare with.
-_Fetch = Callable[[Source, "str | None"], Path]
+Fetch = Callable[[Source, "str | None"], Path]
 #: A file of weights, and its hash where it is known.
 _Weights = tuple[Path, "str | None"]
 
@@ -41,7 +41,12 @@ def is_backbone_name(name: str) -> bool:
 
 
 def find_backbone(
-    name: str, *, offline: bool | None = None, sha256: str | None = None, force: bool = False
+    name: str,
+    *,
+    offline: bool | None = None,
+    sha256: str | None = None,
+    force: bool = False,
+    take: Fetch | None = None,
 ) -> BackboneFile:
     """The backbone behind a name, its weights fetched where they are on the Hub.
 
@@ -52,17 +57,20 @@ def find_backbone(
         offline: Never use the network.
         sha256: Hash that the file of weights must have.
         force: Fetch again what is here already.
+        take: Gives a file of the Hub, in place of fetching it.
 
     Raises:
-        ModelNotFoundError: The name has another form, or its library has none of that name.
-        ArgumentError: It does not say which weights.
+        ModelNotFoundError: The name has another form, its library has none of that name, or it does not say
+            which weights.
+        ArgumentError: ``sha256`` is not that of the weights which a backbone brings.
         FetchError: A file cannot be fetched.
-        CheckpointError: A file is damaged.
+        CheckpointError: A file is missing or damaged.
     """
 
-    def get(source: Source, digest: str | None) -> Path:
+    def fetched(source: Source, digest: str | None) -> Path:
         return fetch(source, root=Path(), sha256=digest, offline=offline, force=force, name=name)
 
+    get = take or fetched
     if name.startswith(HF):
         return _transformers(name, get, sha256)
     plain, _, weights = name.partition("@")
@@ -86,13 +94,13 @@ def _beside(digest: str) -> str:
     return f"backbone-{digest[:12]}.safetensors"
 
 
-def _weights(plain: str, weights: str, get: _Fetch, sha256: str | None) -> _Weights:
+def _weights(plain: str, weights: str, get: Fetch, sha256: str | None) -> _Weights:
     """The file of weights that stands behind a library's name."""
     repo_id, _, commit = weights.rpartition("@")
     if not repo_id and _is_commit(commit):
         found = _repository(plain)
         if found is None:
-            raise ArgumentError(
+            raise ModelNotFoundError(
                 f"{plain} has no repository of its own on the Hub; give {plain}@ORG/NAME@COMMIT or "
                 f"{plain}@FILE.safetensors"
             )
@@ -105,13 +113,15 @@ def _weights(plain: str, weights: str, get: _Fetch, sha256: str | None) -> _Weig
         return _fetched(Source(_file_of(plain), repo_id, commit), get, sha256)
     path = Path(weights)
     if path.suffix == ".safetensors":
+        if not path.is_file():
+            raise CheckpointError(f"cannot read the weights {weights!r}: there is no such file")
         return path, None
     said = f"the weights {weights[:80]!r}" if weights else "no weights"
     if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"):
         raise CheckpointError(
             f"{weights[-80:]!r} is a pickle, which can run code when it is opened; expected .safetensors"
         )
-    raise ArgumentError(
+    raise ModelNotFoundError(
         f"{plain} came with {said}; give {plain}@FILE.safetensors, {plain}@ORG/NAME@COMMIT, or @COMMIT of "
         "the library's own repository (40 hex digits: a branch or tag can change under you)"
     )
@@ -129,7 +139,7 @@ def _repository(plain: str) -> str | None:
     return clip_repository(*tower_of(plain)) if library == "open_clip:" else None
 
 
-def _transformers(name: str, get: _Fetch, sha256: str | None) -> BackboneFile:
+def _transformers(name: str, get: Fetch, sha256: str | None) -> BackboneFile:
     repo_id, _, commit = name.removeprefix(HF).partition("@")
     if not is_repository(repo_id) or not _is_commit(commit):
         raise ModelNotFoundError(
@@ -160,7 +170,7 @@ def _transformers(name: str, get: _Fetch, sha256: str | None) -> BackboneFile:
     return _file(name, path, sha256 or digest, config)
 
 
-def _fetched(source: Source, get: _Fetch, sha256: str | None) -> _Weights:
+def _fetched(source: Source, get: Fetch, sha256: str | None) -> _Weights:
     """A file of weights, joined where a repository has several, or why there is none that is safe to open."""
     index = Source(f"{source.file}{INDEX}", source.repo_id, source.commit)
     if local(index, root=Path()) is not None and local(source, root=Path()) is None:
@@ -184,7 +194,7 @@ def _fetched(source: Source, get: _Fetch, sha256: str | None) -> _Weights:
         raise
 
 
-def _joined(index: Source, get: _Fetch) -> _Weights:
+def _joined(index: Source, get: Fetch) -> _Weights:
     """The weights that lie in several files."""
 
     def shard(file: str) -> Path:

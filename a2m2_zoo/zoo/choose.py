@@ -10,7 +10,7 @@ from typing import TypeAlias
 from a2m2_zoo._utils.arguments import kind, path_text
 from a2m2_zoo._utils.files import exists
 from a2m2_zoo._utils.locks import Lock
-from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, FetchError
+from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, DependencyError, FetchError
 from a2m2_zoo.hub import DEFAULT_MODEL
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.model import Model
@@ -57,12 +57,13 @@ def model_of(bank: SupportBank, model: AnyModel = None) -> Model:
     Raises:
         BankError: The bank's model is not at hand.
         FetchError: It is on the Hub, which cannot be reached.
+        DependencyError: Its library is not installed.
     """
     if model is not None:
         return as_model(model)
     try:
-        return as_model(bank.model)
-    except FetchError:
+        return as_model(bank.opened_as or bank.model)
+    except (DependencyError, FetchError):
         raise
     except A2M2Error as error:
         raise not_at_hand(bank) from error
@@ -70,7 +71,9 @@ def model_of(bank: SupportBank, model: AnyModel = None) -> Model:
 
 def not_at_hand(bank: SupportBank) -> BankError:
     """What to say of a bank whose model is not found by its name."""
+    name, weights = bank.opened_as or bank.model, bank.weights_hash[:12]
     return BankError(
-        f"the bank was made by model {bank.model!r} (weights {bank.weights_hash[:12]}), which is not at hand "
-        "by that name: give it, your own by its path (model=..., or --model)"
+        f"the bank was made by model {name!r} (weights {weights}), which is not at hand by that name: "
+        "give it (model=..., or --model), your own by its path, a library's backbone with its weights, a "
+        "plugin's with its file (--import)"
     )

@@ -100,7 +100,7 @@ def load_model(
         raise ArgumentError(f"sha256 is {sha256!r}; expected 64 lower-case hex digits")
     if is_backbone_name(text):
         made = _on_backbone(find_backbone(text, offline=offline, sha256=sha256), place, progress)
-        return _placed(replace(made, pose=pose), place, dtype, runtime)
+        return _placed(replace(made, pose=pose, opened_as=text), place, dtype, runtime)
     if text.startswith(HUB):
         source = hub_source(text)
         file = fetch(source, root=listed.root, sha256=sha256, offline=offline, name=text)
@@ -134,6 +134,8 @@ def load_model(
         return _placed(replace(listed_model, pose=pose), place, dtype, runtime)
     backbone_files = BackboneFiles(listed, offline, beside)
     made = assembled(found, source=text, backbone_files=backbone_files)
+    if text.startswith(HUB):
+        made = replace(made, opened_as=text)
     return _placed(replace(made, pose=pose), place, dtype, runtime)
 
 

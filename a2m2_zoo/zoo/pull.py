@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from a2m2_zoo._utils.files import exists, new_folder
-from a2m2_zoo.errors import ArgumentError, CheckpointError, WeightsNotReleased
+from a2m2_zoo.errors import ArgumentError, CheckpointError, FetchError, WeightsNotReleased
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.hub.fetch import compared, fetch, file_sha256, local
 from a2m2_zoo.hub.manifest import Manifest, read_manifest
@@ -178,8 +178,8 @@ def verify(names: Sequence[str] = (), *, manifest: Path | None = None) -> list[F
     """Compare the files that are on this machine with their announced hashes; the network is not used.
 
     Args:
-        names: Models, backbones, ``hf-hub:`` names, or checkpoints and folders with one; all of the manifest
-            if empty.
+        names: Models, backbones, ``hf-hub:`` names, names of backbones as ``load_model`` takes them, or
+            checkpoints and folders with one; all of the manifest if empty.
         manifest: Another manifest to look names up in.
 
     Raises:
@@ -202,11 +202,36 @@ def verify(names: Sequence[str] = (), *, manifest: Path | None = None) -> list[F
     backbones = [entry.id for entry in listed.backbones.values() if entry.source is not None]
     own: list[File] = []
     for name in names or [*models, *backbones]:
-        if Path(name).suffix == ".safetensors" or exists(name):
+        if is_backbone_name(name):
+            own += _verify_backbone(name, take)
+        elif Path(name).suffix == ".safetensors" or exists(name):
             own += _verify_path(checkpoint_file(Path(name)), listed, take)
         else:
             _walk(name, listed, take)
     return [*own, *found.values()]
+
+
+def _verify_backbone(name: str, take: _Take) -> list[File]:
+    """Take the files of the Hub behind a backbone's name; its file of weights if that is of this machine."""
+    taken: list[Source] = []
+
+    def here(source: Source, sha256: str | None) -> Path:
+        taken.append(source)
+        path = take(BACKBONE, source, sha256)
+        if path is None:
+            raise FetchError(f"{str(source)!r} is not here, or damaged")
+        return path
+
+    try:
+        path = find_backbone(name, take=here).path
+    except FetchError:
+        if not taken:
+            raise
+        return []  # what was taken says it
+    if path is None or taken:
+        return []
+    size, digest = path.stat().st_size, file_sha256(path)
+    return [File(BACKBONE, str(path), path, size, digest, None, remote=False)]
 
 
 def _verify_path(path: Path, listed: Manifest, take: _Take) -> list[File]:

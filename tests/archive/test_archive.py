@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,17 @@ def test_an_archive_holds_every_clip_and_the_windows_of_a_long_one(
     assert len(long) >= 6
     assert info.windows == len(kept(whole)) > 12
     assert Archive.open(whole).verify() == []
+
+
+def test_an_archive_opens_its_model_by_the_name_it_was_given(
+    root: Path, model: Model, tmp_path: Path
+) -> None:
+    given = replace(model, opened_as=str(root / "tiny"))
+    clip = root / "videos" / "right" / "0.mp4"
+    Archive.build(tmp_path / "made", clip, model=given, cutting=CUTTING)
+    found = Archive.open(tmp_path / "made")
+    assert found.made_by[0] == "tiny"
+    assert found.model.weights_hash == model.weights_hash
 
 
 def test_what_a_worker_makes_of_a_clip_is_what_the_archive_holds(

@@ -32,6 +32,8 @@ def commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 ALL = dict(commands(get_command(app)))
+#: Those that open a model which is not given by --model.
+OPENS = [f"models {name}" for name in ("show", "verify", "pull", "publish", "export")]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,8 @@ def test_options_are_alike(name: str) -> None:
                 "--supports": "SUPPORTS",
             }
             assert options[shown].metavar == wanted.get(shown, "N")
+    if "--model" in options or name in OPENS:
+        assert "--import" in options
     for parameter in options.values():
         kind = parameter.metavar
         assert parameter.is_flag or parameter.opts == ["--help", "-h"] or kind, parameter.opts

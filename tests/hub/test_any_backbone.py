@@ -13,8 +13,9 @@ import pytest
 from clip_maker import register
 from hub_server import COMMIT, Fault, Hub, Repo, environment
 from library_maker import files_of, hf_name, weights_of
+from safetensors.torch import load_file, save_file
 
-from a2m2_zoo import build_bank, classify, load_model
+from a2m2_zoo import SupportBank, build_bank, classify, load_model
 from a2m2_zoo.cli import main
 from a2m2_zoo.errors import A2M2Error
 from a2m2_zoo.methods import build_method
@@ -218,3 +219,66 @@ def test_what_the_hub_announces_is_compared_where_nobody_else_has_a_hash(
     name = named("org/dinov2", hub, tmp_path)
     hub.faults.append(Fault(flip=True))
     assert "was announced" in refused(name)
+
+
+def test_a_bank_opens_its_model_by_the_name_it_was_given(
+    hub: Hub, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, weights = "timm:test_resnet", weights_of("timm:test_resnet", tmp_path)
+    pinned = f"timm:resnet10t.c3_in1k@{COMMIT}"
+    published = {"model.safetensors": weights_of("timm:resnet10t", tmp_path).read_bytes()}
+    hub.repos["timm/resnet10t.c3_in1k"] = Repo({COMMIT: published})
+    clip, bank = str(next(data.rglob("*.mp4"))), str(tmp_path / "bank.safetensors")
+    asked = ["classify", clip, "--supports", bank, "--device", "cpu", "--no-pose"]
+    for name in (pinned, f"{plain}@{weights}"):
+        made = ["bank", "create", str(data), "--model", name, "-o", bank, "--force", "--json"]
+        assert main(made) == 0
+        assert json.loads(capsys.readouterr().out)["opened_as"] == name
+        assert main([*asked, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)[0]["label"] == Path(clip).parent.name
+    saved = SupportBank.load(bank)
+    assert saved.remove(saved.class_names[0]).add(saved).opened_as == f"{plain}@{weights}"
+
+    moved = weights.rename(tmp_path / "elsewhere.safetensors")
+    assert main(asked) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"a2m2: the bank was made by model '{plain}@{weights}'")
+    assert said.count("\n") == 1
+    assert main([*asked, "--model", f"{plain}@{moved}"]) == 0
+    tensors = load_file(moved)
+    save_file({k: v + 1 if v.is_floating_point() else v for k, v in tensors.items()}, weights)
+    assert main(asked) == 2
+    assert "the model in use is 'timm:test_resnet'" in capsys.readouterr().err
+    replace(saved, opened_as="").save(bank)  # as earlier versions wrote it
+    assert main(asked) == 2
+    assert "the bank was made by model 'timm:test_resnet'" in capsys.readouterr().err
+
+
+def test_such_names_are_shown_and_verified(
+    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(command: str, name: str, code: int = 0) -> Any:
+        assert main(["models", command, name, "--json"]) == code
+        return json.loads(capsys.readouterr().out)
+
+    of_hub = named("org/dinov2", hub, tmp_path)
+    config, *rest = told("verify", of_hub)
+    assert (config["state"], rest) == ("missing", [])
+    assert hub.count() == 0
+    shown = told("show", of_hub)
+    assert (shown["id"], shown["name"], shown["origin"]) == (of_hub, of_hub, "training-free")
+    rows = told("verify", of_hub)
+    assert [Path(row["path"]).name for row in rows] == [
+        "config.json", "preprocessor_config.json", "model.safetensors"
+    ]  # fmt: skip
+    assert rows[-1]["state"] == "ok"
+    weights = Path(rows[-1]["path"])
+    data = bytearray(weights.read_bytes())
+    data[-2] ^= 1
+    weights.write_bytes(data)
+    assert told("verify", of_hub, 1)[-1]["state"] == "damaged"
+
+    of_file = named("timm:test_resnet", hub, tmp_path)
+    (row,) = told("verify", of_file)
+    assert (row["state"], row["path"]) == ("unchecked", of_file.partition("@")[2])
+    assert told("show", of_file)["weights_hash"] == load_model(of_file).weights_hash
