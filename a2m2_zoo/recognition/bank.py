@@ -212,11 +212,13 @@ class SupportBank:
             self, [n for n, label in enumerate(self.labels) if self.class_names[label] in left]
         )
 
-    def search(self, clip: Any, k: int = 5, *, model: AnyModel = None) -> list[Neighbour]:
+    def search(
+        self, clip: Any, k: int = 5, *, model: AnyModel = None, layout: str | None = None
+    ) -> list[Neighbour]:
         """The supports that a clip is most like, see ``similarity.search``."""
         from a2m2_zoo.recognition.similarity import search  # which knows banks
 
-        return search(self, clip, k, model=model)
+        return search(self, clip, k, model=model, layout=layout)
 
     def clock(self) -> tuple[float | None, ...]:
         """Durations, one for each support."""
