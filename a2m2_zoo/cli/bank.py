@@ -239,10 +239,11 @@ def _show(bank: SupportBank, path: Path, *, json: bool, clips: bool = False) -> 
             }
         )
         return
-    made = output.table("class", "supports", *(["clips"] if clips else []), right=("supports",))
+    columns = ("class", "supports", *(["clips"] if clips else []))
+    made = output.table(*columns, right=("supports",), whole=("clips",))
     for label, (name, count) in enumerate(bank.counts().items()):
         sources = [s for s, own in zip(bank.sources, bank.labels, strict=True) if own == label]
-        names = [output.escape("\n".join(sources))] if clips else []
+        names = ["\n".join(map(output.escape, sources))] if clips else []
         made.add_row(output.escape(name), str(count), *names)
     output.stdout().print(made)
     output.say(
