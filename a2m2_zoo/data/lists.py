@@ -50,7 +50,8 @@ class Listing:
         """One line for people."""
         name = " ".join(filter(None, (self.benchmark, self.split))) or "clips"
         found, all_ = sum(map(len, self.classes.values())), sum(map(len, self.listed.values()))
-        return f"{name}: {found} of {counted(all_, 'video')}, {len(self.classes)} of {counted(len(self.listed), 'class')}"
+        classes = f"{len(self.classes)} of {counted(len(self.listed), 'class')}"
+        return f"{name}: {found} of {counted(all_, 'video')}, {classes}"
 
 
 @dataclass(frozen=True)
