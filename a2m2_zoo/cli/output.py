@@ -103,11 +103,8 @@ def table(
 ) -> Table:
     """An empty table in the house's style.
 
-    Args:
-        columns: Their names.
-        right: Those that align to the right.
-        whole: Those whose lines are never broken, since they hold what is copied.
-        title: What stands above.
+    Columns named in ``right`` align to the right; lines of those in ``whole`` are never broken, since they
+    hold what is copied.
     """
     made = WholeWords(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for name in columns:
