@@ -124,8 +124,11 @@ def test_paths_of_every_kind(data: Path) -> None:
         (FRAMES.astype(np.float32) / 255, "float32, not bytes: turn values from"),
         (torch.from_numpy(FRAMES).half(), "float16, not bytes"),
         (torch.from_numpy(FRAMES).bfloat16(), "bfloat16, not bytes"),
+        (FRAMES / 255, 'float64, not bytes: .*, or say layout="THWC 0..1"'),
         (FRAMES.transpose(0, 3, 1, 2), r"which is \(T, C, H, W\): .* permute\(0, 2, 3, 1\)"),
         (FRAMES.transpose(3, 0, 1, 2), r"which is \(C, T, H, W\): .* permute\(1, 2, 3, 0\)"),
+        (FRAMES.transpose(0, 3, 1, 2), ', or say layout="TCHW" to what takes'),
+        (FRAMES.transpose(3, 0, 1, 2) / 255, 'not bytes: .*, or say layout="CTHW 0..1"'),
         (np.concatenate([FRAMES, FRAMES[..., :1]], -1), "with four channels: leave out the last"),
         (FRAMES[..., :1], "which is grey"),
         (FRAMES[..., 0], r"shape \(12, 64, 64\), uint8, pictures without channels"),
@@ -434,6 +437,11 @@ def test_spotting_says_it_too(bank: SupportBank, model: Model, tmp_path: Path) -
             spot(given, bank, model=model)  # type: ignore[arg-type]
     with pytest.raises(VideoError, match="such addresses are not read"):
         spot("rtmp://camera/1", bank, model=model)
-    with pytest.raises(ArgumentError, match="the bank is a dict; expected a SupportBank"):
-        Stream(model, {})  # type: ignore[arg-type]
+    with pytest.raises(BankError, match="there is no support clip"):
+        Stream(model, {})
+    with pytest.raises(ArgumentError, match="expected a folder with one folder per class"):
+        Stream(model, 3)  # type: ignore[arg-type]
+    saved, clips = bank.save(tmp_path / "bank.safetensors"), {"a": FRAMES, "b": FRAMES[::-1].copy()}
+    assert Stream(None, str(saved)).grid == Stream(model, bank).grid
+    assert Stream(model, {name: [clip] for name, clip in clips.items()}).grid.frames == 8
     assert Stream(model.id, bank, window=np.float32(2)).grid.frames == 8

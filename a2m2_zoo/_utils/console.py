@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from textwrap import TextWrapper
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -63,6 +64,10 @@ class SafeConsole(Console):
         door: Any = _Door(stderr=stderr)
         super().__init__(file=door, emoji=False, force_jupyter=False, **options)
 
+    def print(self, *objects: Any, crop: bool = False, **options: Any) -> None:
+        """Nothing is cut off: what is too long for a line is so because it is copied in one piece."""
+        super().print(*objects, crop=crop, **options)
+
     def render_str(self, text: str, **options: Any) -> Any:
         """Escaped before it is measured, so that columns keep their width."""
         return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
@@ -80,7 +85,9 @@ class SafeConsole(Console):
 class WholeWords(Table):
     """A table that breaks no word: where all columns do not fit, each row is a list of its values.
 
-    Columns get the room that their longest words need, and the rest in proportion to what they lack.
+    Columns get the room that their longest words need, and the rest in proportion to what they lack. Those
+    with ``no_wrap`` keep whole lines. Two columns stay two where they do not fit: names, and values beside
+    them, or below one whose value has too long a word.
     """
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -88,29 +95,58 @@ class WholeWords(Table):
             [_plain(console, cell) for cell in (column.header, *column.cells)]
             for column in self.columns
         ]
-        least = [max((len(w) for text in some for w in text.split()), default=1) for some in texts]
+        pieces = [
+            [piece for text in some for piece in text.split("\n" if column.no_wrap else None)]
+            for column, some in zip(self.columns, texts, strict=True)
+        ]
+        least = [max(map(len, some), default=1) for some in pieces]
         most = [max(len(line) for text in some for line in text.split("\n")) for some in texts]
         room = options.max_width - self._extra_width - 2 * max(len(texts) - 1, 0)
         if sum(least) > room:
-            yield from self._listed(texts)
+            if self.title:
+                yield Text(str(self.title), style="italic")
+            rows = self._paired if len(texts) == 2 else self._listed
+            for line in rows(texts, options.max_width):
+                yield Text(line, no_wrap=True, overflow="ignore")
+            if self.caption:
+                yield self.caption
             return
         for column, width in zip(self.columns, _shared(least, most, room), strict=True):
             column.width = width
         yield from super().__rich_console__(console, options)
 
-    def _listed(self, texts: list[list[str]]) -> RenderResult:
+    def _listed(self, texts: list[list[str]], room: int) -> Iterator[str]:
         """Every row as lines, one value each, whatever their length."""
-        if self.title:
-            yield Text(str(self.title), style="italic")
         wide = max(len(head) for head, *_ in texts)
         for row in range(self.row_count):
-            for head, *cells in texts:
+            for n, (head, *cells) in enumerate(texts):
                 if cells[row]:
-                    value = " ".join(cells[row].split())
-                    yield Text(f"{head:{wide}}  {value}", overflow="fold")
-            yield Text("")
-        if self.caption:
-            yield self.caption
+                    first, *more = self._lines(n, cells[row], room - wide - 2)
+                    yield f"{head:{wide}}  {first}"
+                    yield from (f"{'':{wide}}  {line}" for line in more)
+            yield ""
+
+    def _paired(self, texts: list[list[str]], room: int) -> Iterator[str]:
+        """Every row as a name and what stands beside it."""
+        names = [" ".join(name.split()) for name in texts[0]]
+        wide = min(max(map(len, names)), room // 2)
+        yield ""
+        for name, value in zip(names, texts[1], strict=True):
+            first, *more = self._lines(1, value, room - wide - 2)
+            if len(name) <= wide and max(map(len, (first, *more))) <= room - wide - 2:
+                yield f"{name:{wide}}  {first}"
+                yield from (f"{'':{wide}}  {line}" for line in more)
+            else:
+                yield name
+                yield from (f"  {line}" for line in self._lines(1, value, room - 2))
+
+    def _lines(self, column: int, text: str, room: int) -> list[str]:
+        """A value as lines, broken between words only, if at all."""
+        lines = text.split("\n")
+        if self.columns[column].no_wrap:
+            return lines
+        broken = TextWrapper(max(room, 1), break_long_words=False, break_on_hyphens=False)
+        return [part for line in lines for part in broken.wrap(line) or [""]]
 
 
 def _plain(console: Console, cell: Any) -> str:

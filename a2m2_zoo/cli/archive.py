@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.cli.cluster import Cluster
 from a2m2_zoo.cli.grouped import grouped
@@ -149,9 +150,9 @@ def info(archive: ArchiveArgument, json: options.JsonOption = False) -> None:
         output.write_json(found.to_dict())
         return
     cutting = found.cutting
+    size = f"{counted(found.clips, 'clip')}, {counted(found.windows, 'window')}"
     output.say(
-        f"{found.uri}: {found.clips} clips, {found.windows} windows, {clock(found.seconds)} long, model "
-        f"{found.model}",
+        f"{found.uri}: {size}, {clock(found.seconds)} long, model {found.model}",
         f"{found.clip_bytes / 1000:.1f} kB a window; clips above {cutting.whole:g} s are cut into windows of "
         f"{cutting.window:g} s every {cutting.stride:g} s",
     )
@@ -187,7 +188,7 @@ def compact(archive: ArchiveArgument, json: options.JsonOption = False) -> None:
     if json:
         output.write_json(found.info().to_dict())
         return
-    output.say(f"{found.uri}: {found.info().windows} windows")
+    output.say(f"{found.uri}: {counted(found.info().windows, 'window')}")
 
 
 def opened(archive: str, machine: ArchiveModel) -> Archive:
@@ -243,7 +244,7 @@ def _filled(
             f"{changes.left} clip(s) were half-written by a run that was ended; they are encoded anew"
         )
     counts = (
-        (changes.added, f"added with {changes.windows} windows"),
+        (changes.added, f"added with {counted(changes.windows, 'window')}"),
         (changes.known, "there before"),
         (changes.moved, "moved"),
         (changes.removed, "taken out"),
@@ -254,6 +255,6 @@ def _filled(
         output.write_json({**told, "windows_in_all": len(archive)})
         raise typer.Exit(FAILED if failed else 0)
     said = ", ".join(f"{count} {what}" for count, what in counts if count) or "nothing to do"
-    output.say(f"{archive.uri}: {said}; {len(archive)} windows in all", whole=True)
+    output.say(f"{archive.uri}: {said}; {counted(len(archive), 'window')} in all", whole=True)
     if failed:
         raise typer.Exit(FAILED)

@@ -10,6 +10,7 @@ import typer
 
 from a2m2_zoo._utils.files import check_file, exists, is_folder, locked
 from a2m2_zoo._utils.remote.addresses import RemotePath
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.cli.grouped import grouped
@@ -224,7 +225,8 @@ def _show_report(report: BankReport) -> None:
     output.say(*report.notes)
     clips = sum(report.counts.values())
     verdict = f"{len(report.findings)} to act on" if report.findings else "nothing to act on"
-    output.say(f"{len(report.counts)} classes, {clips} clips, model {report.model}: {verdict}")
+    said = f"{counted(len(report.counts), 'class')}, {counted(clips, 'clip')}"
+    output.say(f"{said}, model {report.model}: {verdict}")
 
 
 def _show(bank: SupportBank, path: Path, *, json: bool, clips: bool = False) -> None:
@@ -240,13 +242,12 @@ def _show(bank: SupportBank, path: Path, *, json: bool, clips: bool = False) -> 
             }
         )
         return
-    made = output.table("class", "supports", *(["clips"] if clips else []), right=("supports",))
+    columns = ("class", "supports", *(["clips"] if clips else []))
+    made = output.table(*columns, right=("supports",), whole=("clips",))
     for label, (name, count) in enumerate(bank.counts().items()):
         sources = [s for s, own in zip(bank.sources, bank.labels, strict=True) if own == label]
-        names = [output.escape("\n".join(sources))] if clips else []
+        names = ["\n".join(map(output.escape, sources))] if clips else []
         made.add_row(output.escape(name), str(count), *names)
     output.stdout().print(made)
-    model = bank.opened_as or bank.model
-    output.say(
-        f"{path}: {len(bank.class_names)} classes, {len(bank.labels)} supports, model {model}"
-    )
+    said = f"{counted(len(bank.class_names), 'class')}, {counted(len(bank.labels), 'support')}"
+    output.say(f"{path}: {said}, model {bank.opened_as or bank.model}")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from a2m2_zoo._utils.printable import escaped_json
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import FAILED, options, output
-from a2m2_zoo.cli.files import check_files, write_json_file
+from a2m2_zoo.cli.files import OutOption, check_files, check_json_file, write_json_file
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import A2M2Error, ArgumentError
 from a2m2_zoo.hub import DEFAULT_MODEL
@@ -106,12 +107,7 @@ class Written:
     """How the result is written, and files beside it."""
 
     json: options.JsonOption = False
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="Write the result and its receipt as JSON."
-        ),
-    ] = None
+    out: OutOption = None
     html: Annotated[
         Path | None, typer.Option("--html", help="Write a page with charts and explained answers.")
     ] = None
@@ -147,7 +143,8 @@ def compare(
     Exit code 0: every clip counted; 1: some clips could not be read; 2: the call is wrong.
     """
     names = None if methods is None else [n.strip() for n in methods.split(",") if n.strip()]
-    check_files(written.out, written.html)
+    check_json_file(written.out, instead="--html writes a page")
+    check_files(written.html)
     listing = clips.open()
     protocol = episodes.protocol(open_set=open_set)
     recogniser = options.open_model(model, machine, pose=pose)
@@ -221,9 +218,9 @@ def progress_bars() -> Iterator[Tell]:
 def complain(found: Comparison, listing: Listing) -> None:
     """Name on stderr what was left out; exit with ``FAILED`` if clips were."""
     if listing.missing:
-        output.complain(
-            f"{len(listing.missing)} listed videos are not there, the first is {listing.missing[0]!r}"
-        )
+        gone = counted(len(listing.missing), "listed video")
+        verb = "is" if len(listing.missing) == 1 else "are"
+        output.complain(f"{gone} {verb} not there, the first is {listing.missing[0]!r}")
     for failure in found.failures:
         output.complain(f"left out {failure.kind} {failure.name!r}: {failure.reason}")
     if any(failure.kind == "clip" for failure in found.failures):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import options, output
 from a2m2_zoo.errors import ArgumentError
 
@@ -77,7 +78,7 @@ def synth(
         return
     size_mb = sum(path.stat().st_size for path in written) / 1e6
     output.say(
-        f"{len(written)} clips of {count} classes, {size_mb:.1f} MB, in {out}",
+        f"{counted(len(written), 'clip')} of {counted(count, 'class')}, {size_mb:.1f} MB, in {out}",
         f"all at a glance: {out / 'contact_sheet.png'}",
         f"now try: {_next(out, clips=clips, classes=count)}",
         whole=True,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from a2m2_zoo._utils.files import check_file, write_atomically
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import expand
 from a2m2_zoo.cli.grouped import grouped
@@ -78,7 +79,8 @@ def embed(
             {**facts, "model": made.model, "weights_hash": made.weights_hash, "shapes": sizes}
         )
     else:
-        output.say(f"{out}: {len(made)} clips by {made.model}, {len(failures)} failed", whole=True)
+        said = f"{counted(len(made), 'clip')} by {made.model}, {len(failures)} failed"
+        output.say(f"{out}: {said}", whole=True)
     if failures:
         raise typer.Exit(FAILED)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from a2m2_zoo.cli import compare as shared
 from a2m2_zoo.cli import options, output
+from a2m2_zoo.cli.files import OutOption, check_json_file, write_json_file
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.hub import DEFAULT_MODEL
 
@@ -28,11 +29,13 @@ def evaluate(
     workers: shared.HereWorkersOption = None,
     open_set: shared.OpenOption = False,
     json: options.JsonOption = False,
+    out: OutOption = None,
 ) -> None:
     """Measure one model: accuracy, how far its probabilities can be trusted, and what it mixes up.
 
     Exit code 0: every clip counted; 1: some clips could not be read; 2: the call is wrong.
     """
+    check_json_file(out)
     listing = clips.open()
     protocol = episodes.protocol(open_set=open_set)
     recogniser = options.open_model(model, machine, pose=pose)
@@ -54,6 +57,8 @@ def evaluate(
         output.write_json(_plain(found))
     else:
         _show(found)
+    if out is not None:
+        write_json_file(out, format_json.dumps(_plain(found), indent=2, ensure_ascii=False))
     shared.complain(found, listing)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import options, output
 
 
@@ -49,4 +50,6 @@ def export(
         facts.add_row(output.escape(file), f"{(made.folder / file).stat().st_size:,}", shown)
     output.stdout().print(facts)
     rules = made.folder / "config.json"
-    output.say(f"compared on {made.clips} clips; inputs, outputs and rules: {rules}", whole=True)
+    output.say(
+        f"compared on {counted(made.clips, 'clip')}; inputs, outputs and rules: {rules}", whole=True
+    )

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from a2m2_zoo._utils.files import exists
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import expand
 from a2m2_zoo.cli.cluster import Cluster
@@ -94,7 +95,7 @@ def features(
         output.stdout().print(made)
     seconds = time.perf_counter() - started
     output.say(
-        f"{len(clips)} clips, {len(failures)} failed, {kept.size / 1e6:.1f} MB in {kept.folder}, "
+        f"{counted(len(clips), 'clip')}, {len(failures)} failed, {kept.size / 1e6:.1f} MB in {kept.folder}, "
         f"{seconds:.1f} s"
     )
     if failures:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from a2m2_zoo._utils.files import check_file, is_folder, write_atomically
 from a2m2_zoo._utils.printable import escaped_json
 from a2m2_zoo.cli.output import wrote
-from a2m2_zoo.errors import SaveError
+from a2m2_zoo.errors import ArgumentError, SaveError
+
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="FILE", help="Write the result and its receipt as JSON."),
+]
 
 
 def check_files(*paths: Path | None) -> None:
@@ -22,6 +30,23 @@ def check_files(*paths: Path | None) -> None:
         if not is_folder(path.parent):
             raise SaveError(f"cannot write {str(path)!r}: its folder does not exist; make it first")
         check_file(path)
+
+
+def check_json_file(path: Path | None, *, instead: str = "") -> None:
+    """Refuse, before any work, a file of JSON that is named as another kind of file, or cannot be written.
+
+    Args:
+        path: What ``--out`` says.
+        instead: What writes another kind of file, in words.
+
+    Raises:
+        ArgumentError: It ends as something else.
+        SaveError: It has no folder, or something else lies there.
+    """
+    if path is not None and path.suffix.lower() not in (".json", ""):
+        more = f"; {instead}" if instead else ""
+        raise ArgumentError(f"--out {str(path)!r} is written as JSON and should end in .json{more}")
+    check_files(path)
 
 
 def write_json_file(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from a2m2_zoo.cli import options, output
 from a2m2_zoo.cli.compare import CacheOption, HereWorkersOption, progress_bars
-from a2m2_zoo.cli.files import check_files, write_json_file
+from a2m2_zoo.cli.files import OutOption, check_json_file, write_json_file
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.hub import DEFAULT_MODEL
@@ -52,12 +52,7 @@ def misalign(
     cache: CacheOption = None,
     workers: HereWorkersOption = None,
     json: options.JsonOption = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="Write the result and its receipt as JSON."
-        ),
-    ] = None,
+    out: OutOption = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Write a picture here (.png, .svg, ...).")
     ] = None,
@@ -74,7 +69,7 @@ def misalign(
 
     if plot is not None:
         check_ready(plot)
-    check_files(out)
+    check_json_file(out, instead="--plot draws a picture")
     recogniser = options.open_model(model, machine)
     with progress_bars() as tell:
         found = measure_misalignment(

@@ -16,9 +16,9 @@ from a2m2_zoo.cli import export, options, output, publish, pull
 from a2m2_zoo.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from a2m2_zoo.hub.manifest import Manifest
+
+_WIDE = 100  # columns from which on a terminal holds what a model's name says too
 
 app = typer.Typer(help="The models, and how to get more.", no_args_is_help=True)
 app.command("pull")(pull.pull)
@@ -59,14 +59,15 @@ def list_(
     if json:
         output.write_json(to_builtins(entries))
         return
-    made = output.table("model", "status", "method", "benchmark", "backbone", "MB", right=("MB",))
+    console = output.stdout()
+    names = ("method", "benchmark") if console.width >= _WIDE else ()
+    made = output.table("model", "status", *names, "backbone", "MB", right=("MB",))
     for entry in entries:
         size = manifest.backbones[entry.backbone].size
         megabytes = f"{((entry.size or 0) + size) / 1e6:.1f}" if size else ""
-        made.add_row(
-            entry.id, entry.status, entry.method, entry.benchmark or "", entry.backbone, megabytes
-        )
-    output.stdout().print(made)
+        said = [getattr(entry, name) or "" for name in names]
+        made.add_row(entry.id, entry.status, *said, entry.backbone, megabytes)
+    console.print(made)
     if added := list(_added()):
         output.say(*added)
 
@@ -127,7 +128,7 @@ def show(
         output.write_json(shown)
         return
     if shown["metrics"]:
-        output.stdout().print(_figures(shown["metrics"]))
+        _show_figures(shown["metrics"])
     facts = output.table("fact", "value")
     for key, value in _flat(shown):
         if key != "metrics" and value is not None:
@@ -135,19 +136,33 @@ def show(
     output.stdout().print(facts)
 
 
-def _figures(metrics: list[dict[str, Any]]) -> Table:
-    figures = output.table(
-        "data", "way", "shot", "episodes", "accuracy %", "± 95 %", "from",
-        right=("way", "shot", "episodes"),
-    )  # fmt: skip
-    for metric in metrics:
-        figures.add_row(
-            *(output.escape(str(metric.get(k, ""))) for k in ("data", "way", "shot", "episodes")),
-            f"{metric['accuracy']:.1f}",
-            f"{metric['interval']:.1f}" if "interval" in metric else "",
-            output.escape(metric.get("receipt") or f"paper: {metric['citation']}"),
-        )
-    return figures
+def _show_figures(metrics: list[dict[str, Any]]) -> None:
+    """A row each; how they were measured stands below where it is the same of all."""
+    rows = [
+        {
+            **{key: str(metric.get(key, "")) for key in ("data", "way", "shot")},
+            "accuracy %": f"{metric['accuracy']:.1f}"
+            + (f" ± {metric['interval']:.1f}" if "interval" in metric else ""),
+            "episodes": str(metric.get("episodes", "")),
+            "from": metric.get("receipt") or f"paper: {metric['citation']}",
+        }
+        for metric in metrics
+    ]
+    alike = {key for key in ("episodes", "from") if len({row[key] for row in rows}) == 1}
+    columns = [key for key in rows[0] if key not in alike]
+    made = output.table(*columns, right=("way", "shot", "episodes"), whole=("accuracy %",))
+    for row in rows:
+        made.add_row(*(output.escape(row[key]) for key in columns))
+    output.stdout().print(made)
+    notes = {
+        "episodes": f"{rows[0]['episodes']} episodes each",
+        "interval": "± is a 95 % interval",
+        "from": f"from {rows[0]['from']}",
+    }
+    shown = alike - {key for key in alike if not rows[0][key]}
+    if any("interval" in metric for metric in metrics):
+        shown.add("interval")
+    output.say(", ".join(said for key, said in notes.items() if key in shown))
 
 
 def _own(name: str) -> dict[str, Any]:

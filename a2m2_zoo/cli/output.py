@@ -25,6 +25,7 @@ from a2m2_zoo._utils.streams import Stream
 from a2m2_zoo.errors import A2M2Error
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
     from rich.progress import Progress
 
     from a2m2_zoo.recognition.episode import Prediction
@@ -97,11 +98,18 @@ __all__ = [
 ]
 
 
-def table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
-    """An empty table in the house's style; columns named in ``right`` align to the right."""
+def table(
+    *columns: str, right: Sequence[str] = (), whole: Sequence[str] = (), title: str | None = None
+) -> Table:
+    """An empty table in the house's style.
+
+    Columns named in ``right`` align to the right; lines of those in ``whole`` are never broken, since they
+    hold what is copied.
+    """
     made = WholeWords(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        side: JustifyMethod = "right" if name in right else "left"
+        made.add_column(name, justify=side, overflow="fold", no_wrap=name in whole)
     return made
 
 

@@ -187,7 +187,9 @@ def train(clips: Clips, beginning: Beginning, place: Place) -> None:
         if found.signal:
             signals.note(found.signal)
         raise typer.Exit(signals.exit_code())
-    what: dict[str, Any] = {"held": "clips" if split is not None and split.same else "classes"}
+    what: dict[str, Any] = {"held": "clips", "apart": bool(split and split.judged)}
+    if split is None or not split.same:
+        what["held"] = "classes"
     complain(found, place.out / _MODEL, cautious=start.cautious, **what)
     if place.json:
         receipt = (place.out / "receipt.json").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from a2m2_zoo._utils.files import exists, is_folder
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import output
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.hub import DEFAULT_MODEL
@@ -104,8 +105,8 @@ def with_recipe(beginning: Beginning, clips: Clips, listed: Classes | None) -> B
             return beginning
     count = sum(map(len, listed.values()))
     output.complain(
-        f"{len(listed)} classes, {count} clips: training with the recipe {RECIPE}; --recipe or --method asks "
-        "for another"
+        f"{counted(len(listed), 'class')}, {counted(count, 'clip')}: training with the recipe {RECIPE}; "
+        "--recipe or --method asks for another"
     )
     return replace(beginning, recipe=RECIPE)
 
@@ -122,7 +123,7 @@ def _listed(data: Path, clips: Clips, split: str) -> Classes:
         )
     found = open_dataset(data, list_file=list_file, benchmark=benchmark, split=split)
     if found.missing:
-        output.complain(f"{len(found.missing)} listed {split} videos are not there")
+        output.complain(f"not there: {counted(len(found.missing), f'listed {split} video')}")
     return found.classes
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import options, output
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 _REMEDY = "Use it with these clips as supports, or train on more classes or at another rate (--set lr=1e-5)"
 
 
-def complain(found: Trained, model: Path, *, cautious: bool, held: str) -> None:
+_CHOSE = "on the clips by which the step is chosen"
+
+
+def complain(found: Trained, model: Path, *, cautious: bool, held: str, apart: bool) -> None:
     """Say in one line where training did not help.
 
     Args:
@@ -23,15 +27,17 @@ def complain(found: Trained, model: Path, *, cautious: bool, held: str) -> None:
         model: The file that was written.
         cautious: Whether it holds the start's head then.
         held: What was held out: classes or clips.
+        apart: Whether other clips than those that chose the step were kept to judge by.
     """
     verdict, after = found.verdict, [_mean(row) for row in found.curve[1:]]
     if found.best_step == 0 and after:
-        best = f"{_mean(found.curve[0]):.1f} % on held-out {held} before, {max(after):.1f} % at best after"
+        before = f"{_mean(found.curve[0]):.1f} % on held-out {held} before"
+        best = f"{before}, {max(after):.1f} % at best after, {_CHOSE}"
         kept = "keeps the head that it started from"
     elif verdict is not None and not verdict.better:
         best = (
-            f"{verdict.before:.1f} % on held-out {held} before, {verdict.after:.1f} % after "
-            f"({verdict.shown})"
+            f"{verdict.before:.1f} % on held-out {held} before, {verdict.after:.1f} % after, "
+            f"{_judges(apart)} ({verdict.shown})"
         )
         kept = "has the trained head all the same"
         if cautious:
@@ -47,22 +53,33 @@ def report(
     *,
     validation: Path | None,
     held: str,
+    apart: bool,
     imports: list[Path] | None = None,
 ) -> None:
-    """Say how good the head is, where it lies, and what to do with it."""
+    """Say how good the head is, where it lies, and what to do with it.
+
+    Args:
+        found: How the run ended.
+        model: The file that was written.
+        validation: The folder of held-out classes, where somebody gave one.
+        held: What was held out: classes or clips.
+        apart: As for ``complain``.
+        imports: Files of methods and backbones that the run was given.
+    """
     if found.best_accuracy is None:
-        lines = [f"{found.step} steps, no held-out classes to measure them on"]
+        lines = [f"{counted(found.step, 'step')}, no held-out classes to measure them on"]
     else:
         lines = [
             f"{found.best_accuracy:.1f} % on held-out {held} at step {found.best_step} of {found.step} "
-            f"(before training {_mean(found.curve[0]):.1f} %)"
+            f"(before training {_mean(found.curve[0]):.1f} %), {_CHOSE}"
         ]
     if (verdict := found.verdict) is not None and verdict.better:
         lines.append(
-            f"training helped: {verdict.before:.1f} % before, {verdict.after:.1f} % after ({verdict.shown})"
+            f"training helped: {verdict.before:.1f} % before, {verdict.after:.1f} % after, "
+            f"{_judges(apart)} ({verdict.shown})"
         )
     if found.skipped:
-        lines.append(f"{found.skipped} steps were skipped: a number was not finite")
+        lines.append(f"skipped {counted(found.skipped, 'step')}: a number was not finite")
     seen = "FOLDER_OF_NEW_CLASSES" if validation is None else shlex.quote(str(validation))
     file = shlex.quote(str(model))
     commands = (
@@ -72,6 +89,13 @@ def report(
     lines.append(f"saved {model}")
     lines += [f"  {options.with_imports(command, imports)}" for command in commands]
     output.say(*lines, whole=True)
+
+
+def _judges(apart: bool) -> str:
+    """What the last test is made on, which gives other figures than the choice of the step."""
+    if apart:
+        return "on clips kept apart from those by which the step is chosen"
+    return "on the same clips in other episodes"
 
 
 def _mean(row: Mapping[str, Any]) -> float:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from a2m2_zoo._utils.files import is_folder
 from a2m2_zoo._utils.remote.addresses import place
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.data import _list_format as form
 from a2m2_zoo.data import benchmarks
 from a2m2_zoo.data._finder import Finder, video_stem
@@ -49,9 +50,8 @@ class Listing:
         """One line for people."""
         name = " ".join(filter(None, (self.benchmark, self.split))) or "clips"
         found, all_ = sum(map(len, self.classes.values())), sum(map(len, self.listed.values()))
-        return (
-            f"{name}: {found} of {all_} videos, {len(self.classes)} of {len(self.listed)} classes"
-        )
+        classes = f"{len(self.classes)} of {counted(len(self.listed), 'class')}"
+        return f"{name}: {found} of {counted(all_, 'video')}, {classes}"
 
 
 @dataclass(frozen=True)

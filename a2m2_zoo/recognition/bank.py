@@ -18,6 +18,7 @@ from a2m2_zoo._utils.files import exists, locked
 from a2m2_zoo._utils.remote.addresses import RemotePath, place
 from a2m2_zoo._utils.remote.reading import local_copy
 from a2m2_zoo._utils.typing import Int, UInt8
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo._utils.workers import ahead, apart
 from a2m2_zoo.data.index import check_class_names
 from a2m2_zoo.errors import ArgumentError, BankError, CheckpointError
@@ -70,7 +71,7 @@ class SupportBank:
     def __repr__(self) -> str:
         counts = ", ".join(f"{name!r}: {count}" for name, count in self.counts().items())
         shown = counts if len(counts) <= 200 else f"{counts[:200]}..."
-        return f"SupportBank({len(self.labels)} supports of {self.model}: {{{shown}}})"
+        return f"SupportBank({counted(len(self.labels), 'support')} of {self.model}: {{{shown}}})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SupportBank):
@@ -214,11 +215,13 @@ class SupportBank:
             self, [n for n, label in enumerate(self.labels) if self.class_names[label] in left]
         )
 
-    def search(self, clip: Any, k: int = 5, *, model: AnyModel = None) -> list[Neighbour]:
+    def search(
+        self, clip: Any, k: int = 5, *, model: AnyModel = None, layout: str | None = None
+    ) -> list[Neighbour]:
         """The supports that a clip is most like, see ``similarity.search``."""
         from a2m2_zoo.recognition.similarity import search  # which knows banks
 
-        return search(self, clip, k, model=model)
+        return search(self, clip, k, model=model, layout=layout)
 
     def clock(self) -> tuple[float | None, ...]:
         """Durations, one for each support."""

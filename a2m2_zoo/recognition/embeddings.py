@@ -16,6 +16,7 @@ from torch.nn import functional
 from a2m2_zoo._utils.arguments import kind, path_text
 from a2m2_zoo._utils.notebooks import watched
 from a2m2_zoo._utils.typing import Float
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo._utils.workers import ahead, apart
 from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, VideoError
 from a2m2_zoo.hub import checkpoint
@@ -65,9 +66,9 @@ class Embeddings:
     weights_hash: str
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{n} {tuple(t.shape[1:])}" for n, t in self.descriptors.items())
-        pooled = tuple(self.pooled.shape[1:])
-        return f"Embeddings({len(self)} clips by {self.model}: {sizes}, pooled {pooled})"
+        held = [*self.descriptors.items(), ("pooled", self.pooled)]
+        sizes = dict.fromkeys(f"{name} {tuple(value.shape[1:])}" for name, value in held)
+        return f"Embeddings({counted(len(self), 'clip')} by {self.model}: {', '.join(sizes)})"
 
     def __len__(self) -> int:
         return len(self.sources)

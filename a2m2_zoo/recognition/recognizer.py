@@ -19,6 +19,7 @@ from torch import Tensor
 from a2m2_zoo._utils.arguments import kind, real, whole
 from a2m2_zoo._utils.notebooks import length, watched
 from a2m2_zoo._utils.typing import Float
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo._utils.workers import apart, each
 from a2m2_zoo.engine import as_engine, in_order, run
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
@@ -150,7 +151,8 @@ class Recognizer:
         return self.bank.class_names
 
     def __repr__(self) -> str:
-        return f"Recognizer({self.model.id}, {self._way} classes, {len(self._labels)} supports)"
+        supports = counted(len(self._labels), "support")
+        return f"Recognizer({self.model.id}, {self._way} classes, {supports})"
 
     def __call__(self, query: Source, **options: Unpack[QueryOptions]) -> Prediction:
         """The action of one clip.

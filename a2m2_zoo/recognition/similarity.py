@@ -2,7 +2,7 @@
 
 A score of a pair has the method's own unit. Ridge regression makes scores symmetric and takes every clip to
 be as alike to itself as the one that is most (``ops.ridge.centred_kernel``); with the two clips of a pair
-alone that is a similarity from -1 to 1, which no other clip changes: 1 is the same clip, 0 nothing in common.
+alone that is a similarity from -1 to 1, which no other clip changes: 1 is the same clip.
 """
 
 from __future__ import annotations
@@ -44,23 +44,27 @@ class Neighbour:
 
 
 def similarity(  # noqa: D417  # it is the method of Model
-    self: Model, a: Any, b: Any = None
+    self: Model, a: Any, b: Any = None, *, layout: str | None = None
 ) -> Float[Tensor, "a b"]:
     """How alike clips are to this model: what it recognises by, as a kernel.
 
     Args:
         a: ``Embeddings`` of A clips, a bank, or clips in any form that ``embed`` takes.
         b: The same, of B clips; ``a`` itself if None.
+        layout: Of arrays on both sides, see ``QueryOptions``.
 
     Returns:
-        (A, B) from -1 to 1: 1 for a clip and itself, exactly, and about 0 for two with nothing in common.
-        Symmetric: the clips' order does not count. It depends on the two clips alone.
+        (A, B) from -1 to 1: 1 for a clip and itself, exactly; the more alike, the higher. Where unlike clips
+        lie depends on the model and on how the clips were filmed: two of different actions often have 0.2 to
+        0.6, so compare figures with each other, not with 0. Symmetric: the clips' order does not count. It
+        depends on the two clips alone.
 
     Raises:
         ArgumentError: They are of another model, or the model compares no pairs of clips.
         VideoError: A clip cannot be read.
     """
-    left, right = _descriptors(self, a), None if b is None else _descriptors(self, b)
+    left = _descriptors(self, a, layout)
+    right = None if b is None else _descriptors(self, b, layout)
     return between(self, left, right).clone()  # a plain tensor, which can be changed in place
 
 
@@ -113,17 +117,17 @@ def _marks(clips: Descriptors) -> list[bytes]:
     return [digest.digest() for digest in found]
 
 
-def _descriptors(model: Model, clips: Any) -> Descriptors:
+def _descriptors(model: Model, clips: Any, layout: str | None) -> Descriptors:
     from a2m2_zoo.recognition.bank import SupportBank
 
     if isinstance(clips, (Embeddings, SupportBank)):
         clips.check(model)
         return clips.descriptors
-    return embed(model, clips).descriptors
+    return embed(model, clips, layout=layout).descriptors
 
 
 def search(  # noqa: D417  # it is the method of SupportBank
-    self: SupportBank, clip: Any, k: int = 5, *, model: Any = None
+    self: SupportBank, clip: Any, k: int = 5, *, model: Any = None, layout: str | None = None
 ) -> list[Neighbour]:
     """The supports that a clip is most like, the most alike first.
 
@@ -131,6 +135,7 @@ def search(  # noqa: D417  # it is the method of SupportBank
         clip: One clip, or ``Embeddings`` of one.
         k: How many; fewer where the bank has fewer.
         model: The model that made the bank, its name or path; opened by the bank's word for it if None.
+        layout: Of an array, see ``QueryOptions``.
 
     Raises:
         VideoError: The clip cannot be read.
@@ -144,7 +149,7 @@ def search(  # noqa: D417  # it is the method of SupportBank
         raise ArgumentError("k is None; expected an integer of 1 or more")
     opened = model_for(model, self)
     self.check(opened)
-    query = _descriptors(opened, clip)
+    query = _descriptors(opened, clip, layout)
     if _count(query) != 1:
         raise ArgumentError(
             f"clip stands for {_count(query)} clips; expected one: search one by one"

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from a2m2_zoo._utils.arguments import path_text
+from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.pose import find_people, frames_with_people, people_tensor
 from a2m2_zoo.recognition.recognizer import Recognizer
+from a2m2_zoo.recognition.supports import saved_bank
 from a2m2_zoo.report.picture import (
     DARK,
     LIGHT,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from a2m2_zoo.recognition.bank import SupportBank
     from a2m2_zoo.recognition.episode import Plan, Prediction, Source
     from a2m2_zoo.recognition.named import AnyModel
+    from a2m2_zoo.recognition.supports import AnySupports
 
 _MAX_FRAMES, _MAX_CLASSES = 12, 10
 
@@ -41,7 +44,7 @@ _MAX_FRAMES, _MAX_CLASSES = 12, 10
 def explain(
     prediction: Prediction,
     clip: Clip | Source,
-    bank: SupportBank,
+    bank: AnySupports,
     path: str | os.PathLike[str],
     *,
     model: AnyModel = None,
@@ -53,23 +56,32 @@ def explain(
         prediction: The answer; its plans say how frames were matched.
         clip: The query: decoded as the model saw it, or what ``classify`` was given, which is read again and
             matched again where the prediction has no plans.
-        bank: The supports the plans refer to.
+        bank: The supports that the plans refer to: a bank, its file, or whatever else ``classify`` was given
+            as supports, which is then encoded again.
         path: File to write; its suffix names the format.
-        model: What answered, its name or path, to read the query with; by the bank's word if None.
+        model: What answered, its name or path, to read clips with; by the bank's word if None, and where
+            there is no bank by the answer's.
         dark: Light words on dark paper, for a dark page.
 
     Raises:
         DependencyError: matplotlib is not installed.
         SaveError: The picture could not be written.
-        VideoError: The query cannot be read.
-        BankError: The query is to be read and the bank's model is not at hand.
+        VideoError: The query, or a support, cannot be read.
+        BankError: The query is to be read and the bank's model is not at hand, or the file is no bank.
+        ArgumentError: The supports are not those of the answer, or the model is not known by its name.
     """
     path = Path(path_text("the picture", path, "the path of a file to write"))
     check_ready(path)
-    if not isinstance(clip, Clip):
-        recognizer = Recognizer(model, bank)
-        clip = read_clip(clip, recognizer.model.preprocess)
-        prediction = prediction if prediction.plans else recognizer.with_plans(prediction, clip)
+    held = saved_bank(bank)
+    if held is None or not isinstance(clip, Clip):
+        if held is None and model is None:
+            model = prediction.model
+        recognizer = Recognizer(model, bank if held is None else held)
+        held = recognizer.bank
+        if not isinstance(clip, Clip):
+            clip = read_clip(clip, recognizer.model.preprocess)
+            prediction = prediction if prediction.plans else recognizer.with_plans(prediction, clip)
+    _check_supports(prediction, held)
     look = DARK if dark else LIGHT
     ranked = list(prediction.probabilities)[:2]
     figure = matplotlib_pyplot().figure(figsize=(15.2, 7.4), dpi=110, facecolor=look.paper)
@@ -86,7 +98,7 @@ def explain(
     _headline(figure, prediction, look)
     _bars(figure.add_subplot(outer[0]), prediction, look)
     shown = [(name, prediction.plans[name]) for name in ranked if name in prediction.plans]
-    _matches(figure.add_subplot(outer[1]), clip, shown, bank, _people(prediction, clip), look)
+    _matches(figure.add_subplot(outer[1]), clip, shown, held, _people(prediction, clip), look)
     maps = outer[2].subgridspec(2, 1, hspace=0.45)
     for row, (name, plan) in enumerate(shown):
         colour = look.win if row == 0 else look.runner
@@ -101,6 +113,18 @@ def seen_in(frames: int, of: int) -> str:
     'people seen in 7 of 8 frames'
     """
     return f"people seen in {frames} of {of} frames" if frames else "nobody seen"
+
+
+def _check_supports(prediction: Prediction, bank: SupportBank) -> None:
+    """Refuse supports that the plans do not refer to."""
+    for name, plan in prediction.plans.items():
+        if not (
+            plan.support < len(bank.labels) and bank.class_names[bank.labels[plan.support]] == name
+        ):
+            raise ArgumentError(
+                f"the answer was matched to support {plan.support} as one of class {name!r}, and the bank "
+                "has none there; give the supports that the answer is from"
+            )
 
 
 def _people(prediction: Prediction, clip: Clip) -> NDArray[np.float32] | None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from a2m2_zoo._utils.arguments import path_text
 from a2m2_zoo._utils.notebooks import Bar
 from a2m2_zoo.errors import VideoError
-from a2m2_zoo.recognition.named import AnyModel, model_for
-from a2m2_zoo.recognition.supports import resolve_bank, saved_bank
+from a2m2_zoo.recognition.named import AnyModel
+from a2m2_zoo.recognition.supports import AnySupports
 from a2m2_zoo.spotting.network import PATIENCE
 from a2m2_zoo.spotting.sampling import LATEST
 from a2m2_zoo.spotting.segments import Segment
@@ -21,15 +21,10 @@ from a2m2_zoo.video.inputs import as_limits
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from a2m2_zoo.recognition.bank import SupportBank
-    from a2m2_zoo.recognition.episode import Episode, Supports
-
-    Given = str | os.PathLike[str] | Supports | Episode | SupportBank
-
 
 def spot(
     video: str | os.PathLike[str],
-    supports: Given,
+    supports: AnySupports,
     *,
     model: AnyModel = None,
     on_damage: Callable[[VideoError], None] | None = None,
@@ -77,7 +72,7 @@ def spot(
 
 def iter_spot(
     video: str | os.PathLike[str],
-    supports: Given,
+    supports: AnySupports,
     *,
     model: AnyModel = None,
     on_progress: Callable[[float, float | None], None] | None = None,
@@ -92,10 +87,7 @@ def iter_spot(
     source = path_text("video", video, "the path of one video")
     opened = open_spotted(source, limits, patience=patience)
     try:
-        supports = saved_bank(supports) or supports
-        model = model_for(model, supports)
-        bank = resolve_bank(supports, model=model)
-        stream = Stream(model, bank, **options)
+        stream = Stream(model, supports, **options)
         timeless = 0
         try:
             for frame, at in opened:

@@ -11,12 +11,13 @@ import av
 import numpy as np
 import torch
 
-from a2m2_zoo._utils.arguments import kind, real
+from a2m2_zoo._utils.arguments import real
 from a2m2_zoo._utils.workers import apart, each
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.recognition.bank import SupportBank
+from a2m2_zoo.recognition.named import AnyModel, model_for
 from a2m2_zoo.recognition.recognizer import Recognizer
+from a2m2_zoo.recognition.supports import AnySupports, saved_bank
 from a2m2_zoo.spotting.sampling import Filled, Sampler, seconds
 from a2m2_zoo.spotting.segments import (
     REJECT_CLOSED_SET,
@@ -38,7 +39,6 @@ from a2m2_zoo.video.clip import check_size, whole_pictures
 from a2m2_zoo.video.gaps import GAP
 from a2m2_zoo.video.inputs import AnyLimits, as_limits
 from a2m2_zoo.video.preprocess import Resizer, cropped
-from a2m2_zoo.zoo.choose import AnyModel, model_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,8 +72,8 @@ class Stream:
     slot to slot where the model compares them (``Model.pose``) and the supports show somebody.
 
     Args:
-        model: The recogniser, its name or path; if None, the one that the bank names.
-        bank: The supports, encoded by that model.
+        model: The recogniser, its name or path; if None, the one that a bank names, else the default one.
+        bank: The supports, encoded by that model; or its file, or clips, as for ``classify``.
         window: Length in seconds of the windows that are scored, or several; by default lengths that suit
             the supports, see ``window_lengths``.
         stride: Seconds between two windows of one length, at most the shortest length.
@@ -89,7 +89,8 @@ class Stream:
         grid: When it looks.
 
     Raises:
-        BankError: The bank was made by another model.
+        BankError: The bank was made by another model, or the file is no bank.
+        VideoError: A clip of the supports cannot be read.
         EpisodeError: The bank has one class only.
         ArgumentError: A number is out of range.
 
@@ -107,7 +108,7 @@ class Stream:
     def __init__(
         self,
         model: AnyModel,
-        bank: SupportBank,
+        bank: AnySupports,
         *,
         window: float | Sequence[float] | None = None,
         stride: float = STRIDE,
@@ -117,12 +118,10 @@ class Stream:
         limits: AnyLimits = None,
         on_windows: Callable[[Sequence[Window]], None] | None = None,
     ) -> None:
-        if not isinstance(bank, SupportBank):
-            raise ArgumentError(
-                f"the bank is {kind(bank)}; expected a SupportBank, as build_bank gives"
-            )
-        model = model_of(bank, model)
-        self._recognizer = Recognizer(model, bank, pose=model.pose)
+        supports = saved_bank(bank) or bank
+        model = model_for(model, supports)
+        self._recognizer = Recognizer(model, supports, pose=model.pose)
+        bank = self._recognizer.bank
         gap = _seconds("gap", gap, most=60)
         stride = _seconds("stride", stride, most=math.inf)
         frames = model.preprocess.frames

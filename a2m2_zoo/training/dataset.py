@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.data.draws import labelled
 from a2m2_zoo.data.plans import uniform
@@ -90,7 +91,9 @@ class Split:
             for name, clips in list(classes.items()):
                 if len(clips) >= need:
                     continue
-                lines.append(f"{name!r} has {len(clips)} clips, {need} are needed to {what} on it")
+                lines.append(
+                    f"{name!r} has {counted(len(clips), 'clip')}, {need} are needed to {what} on it"
+                )
                 for other, its in parts.items():  # no class stands on one of two sides
                     if other == part or self.same or {other, part} == {"held", "judged"}:
                         its.pop(name, None)

@@ -179,12 +179,20 @@ def as_numbers(source: Any, name: str) -> NDArray[Any]:
 
 def _described(value: Any, *, picture: bool = False) -> str:
     """Shape and type, and which layout that would be."""
-    shape, words = tuple(value.shape), ""
-    if len(shape) == 4 and shape[-1] != 3:
+    shape, words, axes = tuple(value.shape), "", ""
+    if len(shape) == 4 and shape[-1] == 3:
+        axes = "THWC"
+    elif len(shape) == 4:
         if shape[1] == 3:
-            words = ", which is (T, C, H, W): move the channels to the end, permute(0, 2, 3, 1)"
+            words, axes = (
+                ", which is (T, C, H, W): move the channels to the end, permute(0, 2, 3, 1)",
+                "TCHW",
+            )
         elif shape[0] == 3:
-            words = ", which is (C, T, H, W): move the channels to the end, permute(1, 2, 3, 0)"
+            words, axes = (
+                ", which is (C, T, H, W): move the channels to the end, permute(1, 2, 3, 0)",
+                "CTHW",
+            )
         elif shape[-1] == 4:
             words = ", with four channels: leave out the last"
         elif shape[-1] == 1:
@@ -197,6 +205,9 @@ def _described(value: Any, *, picture: bool = False) -> str:
         words = ", a batch of clips: give it as the queries, or its clips one by one"
     if "uint8" not in str(value.dtype) and len(shape) > 2:
         words += ", not bytes: turn values from 0..1 or 0..255 into uint8"
+        axes = axes and f"{axes} 0..1"
+    if words and axes:
+        words += f', or say layout="{axes}" to what takes a layout'
     return f"shape {shape}, {str(value.dtype).removeprefix('torch.')}{words}"
 
 

@@ -155,6 +155,19 @@ def test_a_file_that_cannot_be_written_is_told_before_the_work(
     assert "its folder does not exist" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["compare", "evaluate", "misalign"])
+def test_a_file_of_json_is_not_named_as_another(
+    command: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "page.html"
+    assert main([command, str(data), "--model", "would-be-refused-later", "-o", str(file)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"a2m2: --out {str(file)!r} is written as JSON and should end in .json")
+    assert ("--html writes a page" in err) == (command == "compare")
+    assert err.count("\n") == 1
+    assert not file.exists()
+
+
 @pytest.mark.parametrize("drawn", [True, False])
 def test_the_page_is_written_with_pictures_or_without(
     drawn: bool,
@@ -202,7 +215,7 @@ def test_a_list_of_videos(
     out, err = capsys.readouterr()
     found = Comparison.from_json(out)
     assert set(found.class_names) == {"right", "back"}
-    assert err.splitlines() == ["a2m2: 1 listed videos are not there, the first is 'right/gone'"]
+    assert err.splitlines() == ["a2m2: 1 listed video is not there, the first is 'right/gone'"]
 
 
 def test_evaluate_says_what_the_comparison_says_of_the_models_own_head(
@@ -223,13 +236,13 @@ def test_evaluate_says_what_the_comparison_says_of_the_models_own_head(
 
 
 def test_evaluate_shows_classes_and_what_is_mixed_up(
-    data: Path, cache: str, capsys: pytest.CaptureFixture[str]
+    data: Path, cache: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call("evaluate", data, cache, "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert call("evaluate", data, cache) == 0
+    file = tmp_path / "result.json"
+    assert call("evaluate", data, cache, "-o", str(file)) == 0
     out, err = capsys.readouterr()
-    assert err == ""
+    assert err == f"wrote: {file}\n"
+    found = json.loads(file.read_text())
     assert out.startswith("a2m2-lite0 on movements: 2-way")
     lines = [line.split() for line in out.splitlines()]
     first, second = found["results"]

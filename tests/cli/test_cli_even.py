@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +268,66 @@ def test_tables_break_no_word(width: int, capsys: pytest.CaptureFixture[str]) ->
         assert word in out
     assert "0.92" in out
     assert "clip.mp4" in out
+
+
+def test_two_columns_stay_two(capsys: pytest.CaptureFixture[str]) -> None:
+    made = output.table("fact", "value")
+    made.add_row("size", "7")
+    made.add_row("origin", "a few words that do not go into one line of forty")
+    made.add_row("sha256", "f" * 36)
+    made.add_row("file", "e" * 60)
+    SafeConsole(width=40).print(made)
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "fact    value",
+        "size    7",
+        "origin  a few words that do not go into",
+        "        one line of forty",
+        "sha256",
+        "  " + "f" * 36,
+        "file",
+        "  " + "e" * 60,  # in one piece, to be copied
+    ]
+
+
+@pytest.mark.parametrize("width", [30, 80, 200])
+def test_clips_of_a_bank_stand_on_lines_of_their_own(
+    width: int,
+    place: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bank = SupportBank.load(place / "bank.safetensors")
+    names = [f"my  clips/[b]kick[/b] {'and kick ' * (n % 3) * 5}{n}.mp4" for n in range(9)]
+    names[3] = "a\x1b[2J\nb.mp4"
+    file = replace(bank, sources=tuple(names)).save(tmp_path / "bank.safetensors")
+    monkeypatch.setattr(output, "stdout", lambda: SafeConsole(width=width))
+    assert main(["bank", "show", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in names:
+        shown = "a\\x1b[2J\\nb.mp4" if "\x1b" in name else name
+        assert sum(line.rstrip().endswith(f" {shown}") for line in lines) == 1, name
+
+
+def test_what_is_said_of_models_fits_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "stdout", lambda: SafeConsole(width=80))
+    for words in ("list", "list --released", "show a2m2-lite0", "show a2m2-vjepa2-vitl"):
+        assert main(["models", *words.split()]) == 0
+        lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+        assert max(map(len, lines)) <= 80
+        heads = ("model", "status", "backbone", "MB") if "list" in words else ("fact", "value")
+        assert sum(line.split() == [*heads] for line in lines) == 1  # a table, no blocks
+        if "lite0" in words:
+            first = lines.index("data                           way   shot   accuracy %")
+            assert [*filter(None, lines[:first])] == []
+            assert re.fullmatch(r"msr_action3d +5 +1 +[\d.]+ ± [\d.]+", lines[first + 2])
+            assert (
+                "10000 episodes each, ± is a 95 % interval, from docs/receipts/accuracy.json"
+                in lines
+            )
 
 
 def test_completion_is_installed_and_completes(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def test_a_run_that_did_not_help_says_so(
     assert train(*words, "--set", "lr=1e-12", "--set", "warmup=3") == 0  # which changes nothing
     said = capsys.readouterr()
     assert "training did not help: " in said.err
+    assert " % at best after, on the clips by which the step is chosen; " in said.err
     assert "at step 0 of 4" in said.out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,8 +102,12 @@ def test_where_there_is_something_to_learn_the_trained_head_is_kept(
     assert train(*LONG, "--hold-out-by", by) == 0
     said = capsys.readouterr()
     assert "training did not help" not in said.err
-    assert f"% on held-out {by} at step" in said.out
-    assert "training helped: " in said.out
+    chosen, judged = said.out.splitlines()[:2]  # figures of other clips, and that is said
+    assert f"% on held-out {by} at step" in chosen
+    assert chosen.endswith(", on the clips by which the step is chosen")
+    assert re.match(
+        "training helped: .* after, on clips kept apart from those by .* chosen \\(", judged
+    )
     found = receipt(tmp_path / "run")
     assert found["kept"] is True
     assert found["verdict"]["better"] is True
@@ -127,6 +132,7 @@ def test_where_there_is_nothing_to_learn_the_start_is_kept_and_that_is_said(
         assert f"{out / 'model.safetensors'} keeps the head that it started from" in line
         assert "with these clips as supports" in line
         assert line.count(" % ") >= 2
+        assert "by which the step is chosen" in line  # says on which clips
         assert "training helped" not in said.out
         assert receipt(out)["kept"] is False
         model, start = load_model(out, device="cpu"), load_model(place / "start.safetensors")

@@ -60,6 +60,8 @@ def test_what_they_hold(found: Embeddings, model: Model, clips: list[Path]) -> N
     array[:] = 0  # an array of its own
     assert found.pooled.any()
     assert repr(found).startswith("Embeddings(3 clips by a2m2-lite0: moments (140, 528)")
+    assert repr(found[0]).startswith("Embeddings(1 clip by")
+    assert repr(found).count("pooled (1280,)") == 1
     assert pickle.loads(pickle.dumps(found)) == found
 
 

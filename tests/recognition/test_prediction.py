@@ -13,7 +13,13 @@ from makers import three_classes
 from makers_models import tiny_model
 
 from a2m2_zoo import Prediction, build_bank, classify, explain, load_model, to_frame
-from a2m2_zoo.errors import ArgumentError, BankError, DependencyError, VideoError
+from a2m2_zoo.errors import (
+    ArgumentError,
+    BankError,
+    DependencyError,
+    ModelNotFoundError,
+    VideoError,
+)
 from a2m2_zoo.recognition.model import Model
 
 pytestmark = pytest.mark.usefixtures("seen_once")
@@ -122,10 +128,22 @@ def test_why_of_a_path(data: Path, tiny: Model, tmp_path: Path) -> None:
     planned = classify(clip, bank, plans=True)
     again = explain(planned, clip, bank, tmp_path / "again.png")
     assert file.read_bytes() == again.read_bytes()
+    saved = bank.save(tmp_path / "bank.safetensors")
+    for given in (str(saved), supports):  # what classify takes as supports
+        for asked in (answer, planned):
+            other = explain(asked, clip, given, tmp_path / "other.png")
+            assert other.read_bytes() == file.read_bytes()
+    with pytest.raises(ArgumentError, match="give the supports that the answer is from") as caught:
+        explain(
+            planned, clip, {"a": supports["right"], "still": supports["still"]}, tmp_path / "w.png"
+        )
+    assert "\n" not in str(caught.value)
     own = build_bank(supports, model=tiny)
     with pytest.raises(BankError, match="not at hand"):
         explain(answer, clip, own, tmp_path / "own.png")
     mine = classify(clip, own, model=tiny)
+    with pytest.raises(ModelNotFoundError, match="'tiny'"):  # by the answer's word, not the default
+        explain(mine, clip, supports, tmp_path / "own.png")
     assert explain(mine, clip, own, tmp_path / "own.png", model=tiny).exists()
     with pytest.raises(ArgumentError, match="the picture is"):
         explain(answer, clip, bank, None)  # type: ignore[arg-type]

@@ -46,6 +46,9 @@ def test_every_layout_is_the_same_clip(layout: str, array: Any, model: Model) ->
     assert model.embed(array, layout=layout).pooled.equal(model.embed(FRAMES).pooled)
     own = build_bank({"a": [array], "b": [array]}, model=model, layout=layout)
     assert own.descriptors["mean"][0].equal(bank.descriptors["mean"][0])
+    assert model.similarity(array, layout=layout).tolist() == [[1.0]]
+    assert model.similarity([array], bank, layout=layout).equal(model.similarity(FRAMES, bank))
+    assert bank.search(array, model=model, layout=layout) == bank.search(FRAMES, model=model)
     batch = np.stack([np.asarray(array)] * 2)
     assert len(classify(batch, bank, model=model, layout=layout)) == 2
 
