@@ -103,13 +103,19 @@ def test_the_whole_line(
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["timm:test_resnet", "torchvision:shufflenet_v2_x0_5", "open_clip:small-vit", "org/videomae"],
-)
-def test_one_of_each_library_is_exported(name: str, hub: Hub, tmp_path: Path) -> None:
+    ("name", "to"),
+    [
+        ("timm:test_resnet", "torch-export"), ("torchvision:shufflenet_v2_x0_5", "torch-export"),
+        ("open_clip:small-vit", "torch-export"), ("org/videomae", "torch-export"),
+        ("org/siglip2", "torch-export"), ("org/siglip2", "onnx"), ("org/dinov3", "onnx"),
+    ],
+)  # fmt: skip
+def test_each_library_and_family_is_exported(
+    name: str, to: str, hub: Hub, tmp_path: Path
+) -> None:
     model = load_model(named(name, hub, tmp_path), device="cpu", pose=False)
     plain = replace(model, method=build_method("protonet", {}).eval(), method_name="protonet")
-    made = export_model(plain, tmp_path / "exported", to="torch-export")
+    made = export_model(plain, tmp_path / "exported", to=to)
     assert made.differences["encoder"]["mean"] < 1e-5
 
 
