@@ -33,8 +33,10 @@ FILES = [
     "torchvision:shufflenet_v2_x0_5", "open_clip:small-vit",
 ]  # fmt: skip
 ON_THE_HUB = [
-    "org/dinov2-reg", "org/siglip2", "org/videomae", "org/vjepa2", "org/timesformer", "org/xclip",
+    "org/dinov2", "org/dinov2-reg", "org/dinov3", "org/siglip", "org/siglip2", "org/clip",
+    "org/videomae", "org/vjepa2", "org/timesformer", "org/xclip",
 ]  # fmt: skip
+OWN = ["backbone:lite"]
 SMALL = [
     *("--steps", "1", "--hold-out", "0.5", "--device", "cpu", "--workers", "1"),
     *("--set", "way=2", "--set", "query=1", "--set", "batch=1", "--set", "warmup=0"),
@@ -63,6 +65,8 @@ def named(name: str, hub: Hub, folder: Path) -> str:
     if "/" in name and ":" not in name:
         hub.repos[name] = Repo({COMMIT: files_of(name)}, head=COMMIT)
         return hf_name(name)
+    if name.startswith("backbone:"):
+        return name  # with the weights that it is built with
     return f"{name}@{weights_of(name, folder)}"
 
 
@@ -71,7 +75,7 @@ def answer(model: Model | str) -> dict[str, float]:
     return dict(classify(draw_clip(3, 0, 1, frames=8), clips, model=model).probabilities)
 
 
-@pytest.mark.parametrize("name", [*FILES, *ON_THE_HUB])
+@pytest.mark.parametrize("name", [*FILES, *ON_THE_HUB, *OWN])
 def test_the_whole_line(
     name: str, hub: Hub, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,9 +114,7 @@ def test_the_whole_line(
         ("org/siglip2", "torch-export"), ("org/siglip2", "onnx"), ("org/dinov3", "onnx"),
     ],
 )  # fmt: skip
-def test_each_library_and_family_is_exported(
-    name: str, to: str, hub: Hub, tmp_path: Path
-) -> None:
+def test_each_library_and_family_is_exported(name: str, to: str, hub: Hub, tmp_path: Path) -> None:
     model = load_model(named(name, hub, tmp_path), device="cpu", pose=False)
     plain = replace(model, method=build_method("protonet", {}).eval(), method_name="protonet")
     made = export_model(plain, tmp_path / "exported", to=to)
