@@ -328,7 +328,7 @@ def test_a_backbone_without_maps_has_a_vector(monkeypatch: pytest.MonkeyPatch) -
         close(logits, own(frames.flatten(0, 1)), atol=1e-5, rtol=1e-4)
 
     for kind in (A2M2Config, MoLoConfig, STRMConfig):
-        with pytest.raises(ArgumentError, match="reads (feature )?maps") as caught:
+        with pytest.raises(ArgumentError, match=r"reads (feature )?maps") as caught:
             kind.for_backbone(backbone, frames=3)
         assert backbone.name in str(caught.value)
         assert "\n" not in str(caught.value)
