@@ -67,6 +67,8 @@ class TransformersBackbone(Backbone):
         patch = int(patch if isinstance(patch, int) else patch[0])
         self._side = preprocess["size"] // patch
         self._tubelet = int(getattr(facts, "tubelet_size", 1))
+        if kind.patches:
+            _keep_positions(network)
         if kind.video:
             self.clip_frames = clip_frames(name, facts)
         self._frames = self.clip_frames if kind.fixed else 0
@@ -114,8 +116,8 @@ class TransformersBackbone(Backbone):
             cut = torch.unflatten(torch.unflatten(frames, 3, (side, patch)), 2, (side, patch))
             return self.network(
                 pixel_values=cut.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2),
-                pixel_attention_mask=frames.new_ones(len(frames), side * side, dtype=torch.long),
-                spatial_shapes=torch.full((len(frames), 2), side, device=frames.device),
+                pixel_attention_mask=None,  # every patch is one of the picture
+                spatial_shapes=None,  # only read to resize positions, see `_keep_positions`
                 output_hidden_states=True,
             )
         given = {self._kind.takes: frames, "output_hidden_states": True}
@@ -135,6 +137,21 @@ class TransformersBackbone(Backbone):
         if self._kind.time_last:
             return torch.unflatten(places, 1, (side, side, steps)).permute(0, 3, 4, 1, 2)
         return torch.unflatten(places, 1, (steps, side, side)).permute(0, 1, 4, 2, 3)
+
+
+def _keep_positions(network: nn.Module) -> None:
+    """Leave the positions of a network over patches as they are.
+
+    Pictures have as many patches as it has positions (see ``read_preprocess``). The library resizes them
+    all the same, picture by picture and by values, which no graph for any number of pictures can record.
+    """
+    for part in network.modules():
+        if hasattr(part, "resize_positional_embeddings"):
+            vars(part)["resize_positional_embeddings"] = _as_they_are
+
+
+def _as_they_are(positions: Float[Tensor, "h w c"], *_: Any, **__: Any) -> Float[Tensor, "1 p c"]:
+    return positions.flatten(0, 1)[None]
 
 
 def build_transformers(

@@ -103,7 +103,14 @@ class A2M2Config:
 
         Each is one candidate, of the whole picture and of its quarters. Projections are linear, which
         needs no training. Pose weighs as much as one of the groups.
+
+        Raises:
+            ArgumentError: The backbone has no maps.
         """
+        if not backbone.stages:
+            raise ArgumentError(
+                f"{backbone.name} gives no maps and A2M2 reads maps; choose another backbone"
+            )
         steps = min(2, frames - 1)
         m2 = {
             stage: M2Config(

@@ -15,6 +15,10 @@ from safetensors.torch import load, save
 from a2m2_zoo.backbones import Backbone, Features, build_backbone
 from a2m2_zoo.backbones.openclip import import_library
 from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, ModelNotFoundError
+from a2m2_zoo.methods.a2m2 import A2M2Config
+from a2m2_zoo.methods.molo import MoLoConfig
+from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
+from a2m2_zoo.methods.strm import STRMConfig
 
 IMAGES = [
     "timm:resnet10t",
@@ -302,7 +306,31 @@ def test_what_a_configuration_says_of_code_and_kernels_is_left_out() -> None:
         same(backbone(pixels(1, 1, 3, 56, 56)), built("org/dinov2")(pixels(1, 1, 3, 56, 56)))
 
 
-def test_a_backbone_without_maps_has_a_vector() -> None:
+def test_stages_of_torchvision_are_named_as_its_parts() -> None:
     backbone = build_backbone("torchvision:mobilenet_v3_small")
     assert backbone.stages == {"features_8": 48, "features": 576}
     assert backbone.pooled_channels == 1024
+
+
+def test_a_backbone_without_maps_has_a_vector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network whose maps timm cannot give: methods that read them say so, others take the vector."""
+    own = network("timm:test_resnet")
+    monkeypatch.delattr(type(own), "forward_intermediates")
+    backbone = build_backbone("timm:test_resnet", weights=own.state_dict())
+    assert backbone.stages == {}
+    frames = pixels(2, 3, 3, side(backbone), side(backbone))
+    found, again = both(backbone, frames)
+    same(found, again)
+    assert found.maps == {}
+    assert found.pooled.shape == (2, 3, backbone.pooled_channels)
+    with torch.inference_mode():
+        logits = own.get_classifier()(found.pooled.flatten(0, 1))
+        close(logits, own(frames.flatten(0, 1)), atol=1e-5, rtol=1e-4)
+
+    for kind in (A2M2Config, MoLoConfig, STRMConfig):
+        with pytest.raises(ArgumentError, match=r"reads (feature )?maps") as caught:
+            kind.for_backbone(backbone, frames=3)
+        assert backbone.name in str(caught.value)
+        assert "\n" not in str(caught.value)
+    protonet = ProtoNet(ProtoNetConfig.for_backbone(backbone, frames=3))
+    assert protonet.encode(found)["mean"].shape == (2, backbone.pooled_channels)

@@ -20,7 +20,7 @@ from a2m2_zoo.evaluation.baselines import build_baseline, known_baselines
 from a2m2_zoo.evaluation.bench import Protocol
 from a2m2_zoo.evaluation.compare import compare
 from a2m2_zoo.evaluation.results import STATUSES, Comparison, Difference
-from a2m2_zoo.methods import METHODS
+from a2m2_zoo.methods import METHODS, build_method
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Method, PairwiseMethod, take
 from a2m2_zoo.methods.blocks import A2Config, M2Config
@@ -306,6 +306,26 @@ def test_all_methods_less_those_that_cannot_stand_on_the_backbone(
     ]
     with pytest.raises(ArgumentError, match="small backbones only"):
         run(model, folder, cache, methods=["guess"])
+
+
+def test_without_maps_methods_that_need_the_vector_only_are_compared(
+    model: Model, folder: Path, cache: Path
+) -> None:
+    bare = build_backbone("tiny").eval()
+    bare.stages = {}
+    plain = dataclasses.replace(
+        model,
+        backbone=bare,
+        backbone_hash="bare",
+        method=build_method("protonet", {}).eval(),
+        method_name="protonet",
+    )
+    found = run(plain, folder, cache, methods=None, shots=(1,), episodes=4)
+    assert {"protonet", "bimhm", "otam"} <= {r.method for r in found.results}
+    refused = {f.name: f.reason for f in found.failures if "maps" in f.reason}
+    assert refused.keys() == {"a2m2", "molo", "strm"}
+    with pytest.raises(ArgumentError, match="tiny gives no maps and A2M2 reads maps"):
+        run(plain, folder, cache, methods=["a2m2"])
 
 
 def test_the_calibration_error_is_that_of_the_models_own_head(

@@ -34,8 +34,10 @@ FILES = [
     "torchvision:shufflenet_v2_x0_5", "open_clip:small-vit",
 ]  # fmt: skip
 ON_THE_HUB = [
-    "org/dinov2-reg", "org/siglip2", "org/videomae", "org/vjepa2", "org/timesformer", "org/xclip",
+    "org/dinov2", "org/dinov2-reg", "org/dinov3", "org/siglip", "org/siglip2", "org/clip",
+    "org/videomae", "org/vjepa2", "org/timesformer", "org/xclip",
 ]  # fmt: skip
+OWN = ["backbone:lite"]
 SMALL = [
     *("--steps", "1", "--hold-out", "0.5", "--device", "cpu", "--workers", "1"),
     *("--set", "way=2", "--set", "query=1", "--set", "batch=1", "--set", "warmup=0"),
@@ -64,6 +66,8 @@ def named(name: str, hub: Hub, folder: Path) -> str:
     if "/" in name and ":" not in name:
         hub.repos[name] = Repo({COMMIT: files_of(name)}, head=COMMIT)
         return hf_name(name)
+    if name.startswith("backbone:"):
+        return name  # with the weights that it is built with
     return f"{name}@{weights_of(name, folder)}"
 
 
@@ -72,7 +76,7 @@ def answer(model: Model | str) -> dict[str, float]:
     return dict(classify(draw_clip(3, 0, 1, frames=8), clips, model=model).probabilities)
 
 
-@pytest.mark.parametrize("name", [*FILES, *ON_THE_HUB])
+@pytest.mark.parametrize("name", [*FILES, *ON_THE_HUB, *OWN])
 def test_the_whole_line(
     name: str, hub: Hub, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,13 +108,17 @@ def test_the_whole_line(
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["timm:test_resnet", "torchvision:shufflenet_v2_x0_5", "open_clip:small-vit", "org/videomae"],
-)
-def test_one_of_each_library_is_exported(name: str, hub: Hub, tmp_path: Path) -> None:
+    ("name", "to"),
+    [
+        ("timm:test_resnet", "torch-export"), ("torchvision:shufflenet_v2_x0_5", "torch-export"),
+        ("open_clip:small-vit", "torch-export"), ("org/videomae", "torch-export"),
+        ("org/siglip2", "torch-export"), ("org/siglip2", "onnx"), ("org/dinov3", "onnx"),
+    ],
+)  # fmt: skip
+def test_each_library_and_family_is_exported(name: str, to: str, hub: Hub, tmp_path: Path) -> None:
     model = load_model(named(name, hub, tmp_path), device="cpu", pose=False)
     plain = replace(model, method=build_method("protonet", {}).eval(), method_name="protonet")
-    made = export_model(plain, tmp_path / "exported", to="torch-export")
+    made = export_model(plain, tmp_path / "exported", to=to)
     assert made.differences["encoder"]["mean"] < 1e-5
 
 
