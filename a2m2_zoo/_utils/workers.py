@@ -188,11 +188,27 @@ def each(function: Callable[[S], R], items: Iterable[S]) -> Iterator[R]:
             # What no thread has begun is done here: jobs that wait for each other could wait for ever.
             if i == 0 or waiting[i - 1].cancel():
                 yield function(item)
-            else:
-                yield waiting[i - 1].result()
+                continue
+            # And what comes later, as long as another thread is at this one.
+            for later in range(i, len(waiting)):
+                if waiting[i - 1].done() or stop.is_set():
+                    break
+                if waiting[later].cancel():
+                    waiting[later] = _done(function, work[later + 1])
+            yield waiting[i - 1].result()
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _done(function: Callable[[S], R], item: S) -> Future[R]:
+    """What ``function`` gives or raises, for when its turn comes."""
+    held: Future[R] = Future()
+    try:
+        held.set_result(function(item))
+    except Exception as error:
+        held.set_exception(error)
+    return held
 
 
 def ahead(function: Callable[[S], R], items: Iterable[S], *, device: torch.device) -> Iterator[R]:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from itertools import islice
 
 import pytest
 import torch
@@ -141,3 +142,31 @@ def test_a_forked_child_is_told_and_does_not_wait() -> None:
     assert next(asked) == 0
     check_a_child_is_told(lambda: list(asked))
     assert list(asked) == list(range(1, 20))
+
+
+def test_nobody_waits_for_one_piece_while_others_are_not_begun() -> None:
+    """Neither the thread that shares them out: it does the last ones while another is at the second."""
+    late, done = threading.Event(), list[int]()
+
+    def work(x: int) -> int:
+        if x == 1:
+            assert late.wait(300)
+        if x == 7:
+            raise A2M2Error("seven")
+        done.append(x)
+        if x == 6:
+            late.set()
+        return x
+
+    @apart
+    @torch.inference_mode()
+    def all_of_them() -> list[int]:
+        shared = each(work, range(9))
+        found = list(islice(shared, 7))
+        with pytest.raises(A2M2Error, match="seven"):  # in its place
+            next(shared)
+        return found
+
+    a2m2_zoo.set_threads(2)
+    assert all_of_them() == list(range(7))
+    assert sorted(done)[:7] == list(range(7))
