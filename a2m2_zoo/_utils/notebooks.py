@@ -68,10 +68,13 @@ class Bar:
 
 def watched(items: Iterable[T], label: str, total: int = 0) -> Iterator[T]:
     """The items, and how many of them have come; ``total`` is 0 where it is not known."""
-    bar = Bar()
-    for done, item in enumerate(items, 1):
+    bar, done = Bar(), 0
+    for item in items:
         yield item
+        done += 1
         bar(label, done, total)
+    if done and not total:  # nobody knew that this was the last
+        bar(label, done, done)
 
 
 def counted(label: str) -> Callable[..., None]:

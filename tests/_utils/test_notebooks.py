@@ -69,7 +69,7 @@ def test_a_bar_for_each_piece_of_work_that_ends_full(
     assert [re.sub(r", \d+ s$", "", text) for _, text in python] == [
         "reading supports: 8 of 8",
         "classifying: 8 of 8",
-        "embedding: 8",
+        "embedding: 8 of 8",
     ]
     assert python[0][0] == f"<progress value='1.0000' max='1'></progress> {python[0][1]}"
     assert outputs[1][-1].data["text/plain"] == "8"  # the answer is the last that is shown
