@@ -35,7 +35,10 @@ nitpick_ignore_regex = [
     ),  # aliases
     ("py:class", r"a2m2_zoo\.synthetic\.vocabulary\.Cycle"),
     ("py:class", r"a2m2_zoo\._utils\.plugins\._T"),
-    ("py:class", r"a2m2_zoo\.hub\.source\.Source"),  # in an alias; it stands where the manifest does
+    (
+        "py:class",
+        r"a2m2_zoo\.hub\.source\.Source",
+    ),  # in an alias; it stands where the manifest does
     ("py:(obj|class)", r"a2m2_zoo\.engine\.\w+\.[TR]"),
 ]
 
