@@ -1,10 +1,11 @@
 """From windows that were scored to segments.
 
-At every moment the windows of all lengths that hold it are averaged, class by class; the class that leads
-has the moment, if it is probable enough. Neighbouring moments of one class are a segment. So windows of
-several lengths and classes compete moment by moment, segments cannot overlap, and borders lie where one
-class overtakes another. A moment is settled once no later window can hold it, so a file and a live stream
-give the same segments.
+At every moment the windows of all lengths that hold it are averaged, class by class, as the root of the mean
+of their squares: a window that lies over an action, and is sure, counts for more than those that begin in
+one and end in another. The class that leads has the moment, if it is probable enough. Neighbouring moments
+of one class are a segment. So windows of several lengths and classes compete moment by moment, segments
+cannot overlap, and borders lie where one class overtakes another. A moment is settled once no later window
+can hold it, so a file and a live stream give the same segments.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Rule:
     reject_below: float | None = None
     hold: float = 0.8
     shortest: float = 0.5
-    known_share: float = 0.25
+    known_share: float = 0.2
 
     def __post_init__(self) -> None:
         real("reject_below", self.reject_below, "a probability, 0 to 1", least=0, most=1)
@@ -137,9 +138,8 @@ class Segmenter:
     def _begin(self) -> None:
         self._zero: float | None = None
         self._settled = 0  # moments
-        self._sums: deque[NDArray[np.float64]] = (
-            deque()
-        )  # of those that are not; the last entry counts
+        # Sums of squares of those that are not; the last entry counts.
+        self._sums: deque[NDArray[np.float64]] = deque()
         self._latest: NDArray[np.float64] | None = None
         self._run: _Run | None = None
         self._nothing: _Run | None = None
@@ -181,7 +181,7 @@ class Segmenter:
         behind = math.floor((window.end - zero) / self._step - 0.5 + 1e-6)
         while self._settled + len(self._sums) <= max(last, behind):
             self._sums.append(np.zeros(len(self._names) + 1))
-        said = np.append(window.chances, 1.0)
+        said = np.append(window.chances, 1.0) ** 2
         for moment in range(max(first, self._settled), last + 1):
             self._sums[moment - self._settled] += said
 
@@ -194,7 +194,7 @@ class Segmenter:
             first = self._settled
             if sums[-1]:
                 first = 0 if self._latest is None else first
-                self._latest = sums[:-1] / sums[-1]
+                self._latest = np.sqrt(sums[:-1] / sums[-1])
             if self._latest is not None:
                 for moment in range(first, self._settled + 1):
                     found += self._extend(moment, self._latest)

@@ -28,7 +28,7 @@ _SHORTEST, _LONGEST = 0.25, 120.0
 _SLOTS = 1024  # 160 MB of maps of the embedded model
 # Part of a support's length: a window inside an action tells more than one that also holds what lies around
 # it. Chosen on generated clips.
-_FIT = 0.6
+_FIT = 0.8
 _APART = 1.25  # lengths nearer than this factor see the same
 
 

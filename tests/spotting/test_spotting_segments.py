@@ -52,24 +52,29 @@ def test_actions_of_several_lengths_are_found_where_they_are() -> None:
         assert temporal_iou(segment, Segment(start, stop, "", 1)) > 0.7
 
 
-def test_by_hand_the_mean_of_the_windows_leads() -> None:
+def test_by_hand_the_root_of_the_mean_square_of_the_windows_leads() -> None:
     """One length of 1 s, four moments a second, each window speaking for all of itself."""
     grid = Grid(step=0.25, stride=2, lengths=(4,), frames=4)
-    segmenter = Segmenter(("a", "b"), grid, Rule(reject_below=0.6, hold=1.0, shortest=0.0))
+    segmenter = Segmenter(("a", "b"), grid, Rule(reject_below=0.7, hold=1.0, shortest=0.0))
     chances = [(0.9, 0.1), (0.9, 0.1), (0.4, 0.6), (0.0, 1.0)]
     windows = [Window(k / 2, k / 2 + 1, np.array(c), np.zeros(2)) for k, c in enumerate(chances)]
     early = [segmenter.push([window]) for window in windows]
     found = [s for some in early for s in some] + segmenter.close()
-    # a: 0.9 up to 0.75 s, (0.9 + 0.9 + 0.4) / 3 at 1 s, (0.9 + 0.4) / 2 at 1.25 s. At 1.5 s, where three
-    # windows meet, neither reaches 0.6: b has (0.1 + 0.6 + 1) / 3. From 1.75 s b has 0.8 and more.
+
+    def together(*said: float) -> float:
+        return float(np.sqrt(np.mean(np.square(said))))
+
+    # a: 0.9 up to 0.75 s, then what three windows say at 1 s. At 1.25 s, where 0.9 and 0.4 meet, and at
+    # 1.5 s, where three windows meet, neither reaches 0.7. From 1.75 s b has two windows, then one.
     assert [(s.label, s.known) for s in found] == [("a", True), (UNKNOWN, False), ("b", True)]
-    # A segment's score is the mean over its moments, not its best one.
-    assert found[0].probability == pytest.approx((4 * 0.9 + 2.2 / 3 + 1.3 / 2) / 6)
-    assert found[-1].probability == pytest.approx((0.8 + 0.8 + 1.0 + 1.0) / 4)
-    assert found[0].end == pytest.approx(1.375)
-    assert found[1].end == pytest.approx(1.625)
+    # A segment's probability is the mean over its moments, not its best one.
+    assert found[0].probability == pytest.approx((4 * 0.9 + together(0.9, 0.9, 0.4)) / 5)
+    doubt = (together(0.9, 0.4) + together(0.1, 0.6, 1.0)) / 2
+    assert found[1].probability == pytest.approx(1 - doubt)
+    assert found[2].probability == pytest.approx((2 * together(0.6, 1.0) + 2 * 1.0) / 4)
+    assert found[0].end == found[1].start == pytest.approx(1.125)
+    assert found[1].end == found[2].start == pytest.approx(1.625)
     assert found[2].end == pytest.approx(2.625)
-    assert found[1].probability == pytest.approx(1 - 1.7 / 3)
 
 
 def test_stretches_where_nothing_fits_are_unknown_and_their_score_is_the_doubt() -> None:
