@@ -97,7 +97,9 @@ def promised(
         bank = take(found, clips[:, :shot].flatten())
         pairs = model.pairs(bank, bank)
         assert pairs is not None
-        grown = growth(pairs, torch.arange(way).repeat_interleave(shot), way=way)
+        given = torch.arange(way).repeat_interleave(shot)
+        rule = SupportSet.of(model, pairs.double(), given, way=way).rule
+        grown = growth(pairs, given, way=way, rule=rule)
         assert grown is not None
         gain = reached[1] - reached[0]
         inside += grown.interval[0] <= gain <= grown.interval[1]

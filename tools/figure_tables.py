@@ -240,12 +240,17 @@ def spotting() -> str:
             f"{row['difference']['mean']:+.1f} ± {row['difference']['interval']:.1f}".replace(
                 "-", "−"
             ),
+            *(
+                f"{row[f'{of}right_time']:.0f} / {row[f'{of}wrong_time_above_half']:.1f}"
+                for of in ("", "baseline_")
+            ),
         ]
         for row in receipt("spotting")["quality"]
     ]
     first = f"{receipt('spotting')['quality'][0]['videos']} long videos each"
     others = ("without people", "without `known`", "sliding `classify`", "ahead")
-    return markdown([first, "`spot`", *others], rows)
+    time = ("right / wrong and sure, % of time", "the same of `classify`")
+    return markdown([first, "`spot`", *others, *time], rows)
 
 
 def export() -> str:

@@ -130,7 +130,7 @@ def test_growth_against_a_plain_loop() -> None:
     torch.manual_seed(2)
     labels = torch.arange(2).repeat_interleave(4)
     pairs = (labels[:, None] == labels).double() + 1.5 * torch.randn(8, 8)
-    found = growth(pairs, labels, way=2)
+    found = growth(pairs, labels, way=2, rule="mean")
     assert found is not None
     assert [s for s, _ in found.measured] == [1, 2, 3]
     right = []
@@ -141,7 +141,7 @@ def test_growth_against_a_plain_loop() -> None:
         wins = [own > pairs[i, [j for j in others if j != left]].mean() for left in others]
         right.append(np.mean(wins))
     assert found.measured[2][1] == pytest.approx(100 * np.mean(right), abs=8)
-    assert growth(pairs, labels, way=2) == found
+    assert growth(pairs, labels, way=2, rule="mean") == found
 
 
 def test_growth_sees_where_more_clips_help_and_where_not() -> None:
@@ -149,17 +149,17 @@ def test_growth_sees_where_more_clips_help_and_where_not() -> None:
     labels = torch.arange(4).repeat_interleave(8)
     centres = torch.randn(4, 10)[labels]
     noisy = centres + 1.6 * torch.randn(32, 10)
-    helped = growth(noisy @ noisy.mT, labels, way=4)
+    helped = growth(noisy @ noisy.mT, labels, way=4, rule="mean")
     assert helped is not None
     assert helped.now > helped.measured[0][1] + 5
     assert helped.gain > 0
     assert helped.interval[0] < helped.gain < helped.interval[1]
     pure = torch.randn(32, 32)
-    nothing = growth(pure, labels, way=4)
+    nothing = growth(pure, labels, way=4, rule="mean")
     assert nothing is not None
     assert nothing.interval[0] < 0 < nothing.interval[1]
     assert abs(nothing.now - 25) < 15
-    assert growth(pure[:10, :10], torch.arange(5).repeat_interleave(2), way=5) is None
+    assert growth(pure[:10, :10], torch.arange(5).repeat_interleave(2), way=5, rule="mean") is None
 
 
 def test_copies_see_through_an_encoding_and_not_through_another_take(tmp_path: Path) -> None:

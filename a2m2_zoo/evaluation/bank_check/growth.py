@@ -44,7 +44,7 @@ def growth(
     labels: Int[Tensor, " n"],
     *,
     way: int,
-    rule: str = "mean",
+    rule: str,
     seed: int = 0,
 ) -> Growth | None:
     """The curve and where it goes; None where a class has fewer than ``NEEDED`` clips.
