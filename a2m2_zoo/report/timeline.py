@@ -105,7 +105,9 @@ def draw_timeline(
 def score_curves(
     windows: Sequence[Window], *, points: int = _POINTS
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Probability of every class over time: at each moment the mean over the windows that hold it.
+    """Probability of every class over time, of the windows that hold a moment together, as for segments.
+
+    That is the root of the mean of their squares, see ``a2m2_zoo.spotting``.
 
     Args:
         windows: What was scored, at least one.
@@ -122,12 +124,12 @@ def score_curves(
     # Each window adds itself where it starts and takes itself away behind its end.
     first, behind = (np.searchsorted(times, at, "left") for at in (starts, ends + 1e-9))
     sums = np.zeros((count + 1, chances.shape[1] + 1))
-    padded = np.concatenate([chances, np.ones((len(windows), 1))], 1)
+    padded = np.concatenate([chances**2, np.ones((len(windows), 1))], 1)
     np.add.at(sums, first, padded)
     np.subtract.at(sums, behind, padded)
     sums = sums[:-1].cumsum(0)
     held = sums[:, -1:].round()
-    return times, np.where(held > 0, sums[:, :-1] / np.maximum(held, 1), 0.0).clip(0, 1)
+    return times, np.where(held > 0, sums[:, :-1] / np.maximum(held, 1), 0.0).clip(0, 1) ** 0.5
 
 
 def _rows(

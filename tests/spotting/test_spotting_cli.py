@@ -274,7 +274,7 @@ def test_cut_clips_are_even_and_safely_named(tmp_path: Path) -> None:
     assert clip_name(1, Segment(0, 1, "///", 1)) == "001_action_0000.0s.mp4"
 
 
-def test_score_curves_are_means_over_the_windows_that_hold_a_moment() -> None:
+def test_score_curves_are_what_the_windows_that_hold_a_moment_say_together() -> None:
     rng = np.random.default_rng(0)
     windows = [
         Window(s, s + length, rng.dirichlet(np.ones(3)), np.zeros(3))
@@ -284,7 +284,7 @@ def test_score_curves_are_means_over_the_windows_that_hold_a_moment() -> None:
     times, scores = score_curves(windows, points=97)
     for at, row in zip(times, scores, strict=True):
         held = [w.probabilities for w in windows if w.start <= at <= w.end]
-        assert row == pytest.approx(np.mean(held, 0), abs=1e-9)
+        assert row == pytest.approx(np.sqrt(np.mean(np.square(held), 0)), abs=1e-7)
     with pytest.raises(ArgumentError, match="no window to draw"):
         draw_timeline([], [], ("a", "b"), Path("x.png"))
 
