@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("videos", type=Path, nargs="?", help="folder of the real sets")
     parser.add_argument("--sets", default="msr_action3d,jhmdb,ut_interaction")
     parser.add_argument("--footage", default="cctv_fight")
-    parser.add_argument("--seeds", type=int, default=20, help="long videos of each set")
+    parser.add_argument(
+        "--seeds", type=int, default=20, help="long videos of each set; 0 skips them"
+    )
     parser.add_argument("--first-seed", type=int, default=0, help="seed of the first of them")
     parser.add_argument("--shots", default="1,5")
     parser.add_argument("--generated", type=int, default=0, help="long generated videos")
@@ -70,9 +72,9 @@ def main() -> None:
     if options.videos and options.minutes:
         facts["speed"] = speed(options.videos, options.footage, options.minutes)
         print(facts["speed"], file=sys.stderr)
-    rows = []
+    rows: list[dict[str, Any]] = []
     model = load_model()
-    for shot in map(int, options.shots.split(",")):
+    for shot in map(int, options.shots.split(",") if options.seeds else ()):
         names = options.sets.split(",") if options.videos else []
         first = options.first_seed
         seeds, drawn = (range(first, first + n) for n in (options.seeds, options.generated))
@@ -262,7 +264,7 @@ def speed(videos: Path, footage: str, minutes: float) -> dict[str, Any]:
         classes = class_folders(videos / "msr_action3d")
         named = {name: classes[name] for name in list(classes)[:WAY]}
         acted = [found[5 + i] for i in range(10) for found in named.values()]
-        encode(live, footage_frames(acted, 60 * 15), 15)
+        encode(live, footage_frames(acted, 60 * 15, width=480), 15)  # as wide as the clips are
         supports = {name: clips[:5] for name, clips in named.items()}
         build_bank(supports, model=load_model()).save(bank)
         command = [sys.executable, __file__, "--measure", str(video), str(live), str(bank)]
@@ -274,7 +276,7 @@ def speed(videos: Path, footage: str, minutes: float) -> dict[str, Any]:
         return {"minutes": minutes, "size": "640x360", "fps": 25, **facts, "blind": blind}
 
 
-def footage_frames(clips: Sequence[Path], count: int) -> Iterator[np.ndarray]:
+def footage_frames(clips: Sequence[Path], count: int, *, width: int = 640) -> Iterator[np.ndarray]:
     given = 0
     for path in itertools.cycle(clips):
         with av.open(str(path)) as container:
@@ -282,7 +284,7 @@ def footage_frames(clips: Sequence[Path], count: int) -> Iterator[np.ndarray]:
                 if given == count:
                     return
                 given += 1
-                yield frame.to_ndarray(width=640, height=360, format="rgb24")
+                yield frame.to_ndarray(width=width, height=360, format="rgb24")
 
 
 def encode(path: Path, frames: Iterator[np.ndarray], fps: int) -> None:
