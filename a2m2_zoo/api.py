@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from a2m2_zoo._utils.arguments import kind
 from a2m2_zoo._utils.notebooks import length, watched
 from a2m2_zoo.errors import A2M2Error, ArgumentError
 from a2m2_zoo.recognition.bank import SupportBank
@@ -151,20 +150,17 @@ def classify(
 
 def iter_classify(
     queries: Iterable[Source],
-    bank: SupportBank,
+    supports: AnySupports,
     *,
     model: AnyModel = None,
     **options: Unpack[Options],
 ) -> Iterator[Prediction | A2M2Error]:
     """The answers one after the other as they come, an error in place of a clip that cannot be read.
 
-    Arguments are those of ``classify``. Memory does not grow with the number of queries.
+    Arguments and errors are those of ``classify``. The supports are read here, before the first answer is
+    asked for; memory does not grow with the number of queries.
     """
-    if not isinstance(bank, SupportBank):
-        raise ArgumentError(
-            f"the bank is {kind(bank)}; expected a SupportBank, as build_bank gives"
-        )
-    return _answers(queries, bank, model, options)
+    return _answers(queries, supports, model, options)
 
 
 def _answers(

@@ -261,6 +261,25 @@ def test_adding_and_removing_classes_leaves_the_others_alone(bank: SupportBank) 
             assert more.descriptors[key][ours].equal(tensor[theirs])
 
 
+def test_answers_one_by_one_are_those_of_classify_whatever_the_supports_are_given_as(
+    data: Path, bank: SupportBank, model: Model, tmp_path: Path
+) -> None:
+    clips = sorted(data.rglob("*.mp4"))[:2]
+    folders = {name: data / name for name in bank.class_names}
+    for supports in (
+        folders,
+        data,
+        build_episode(supports=data),
+        bank,
+        bank.save(tmp_path / "b.safetensors"),
+    ):
+        assert list(iter_classify(clips, supports, model=model)) == classify(
+            clips, supports, model=model
+        )
+    with pytest.raises(ArgumentError, match="a clip; expected a folder"):
+        iter_classify(clips, clips[0], model=model)  # as it is called, not with the first answer
+
+
 def test_one_class_is_no_choice(bank: SupportBank, model: Model) -> None:
     one = bank.remove(["right", "back"])
     with pytest.raises(EpisodeError, match="one class, 'still'"):

@@ -141,6 +141,29 @@ def test_a_file_is_imported_and_one_that_raises_is_named(
     assert "method mine of a file: --method mine" in capsys.readouterr().out
 
 
+def test_a_backbone_without_maps_is_a_model_for_methods_that_need_its_vector(
+    forgotten: None, few: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, data = tmp_path / "bare.py", tmp_path / "clips"
+    file.write_text(FILE.replace('made.name = "mine"', 'made.name, made.stages = "mine", {}'))
+    write_dataset(data, classes=2, clips=2, style="stick", form=ClipFormat(size=64, frames=8))
+    given = [str(data), "--model", "backbone:mine", "--import", str(file), "--device", "cpu"]
+    form = ["--episodes", "10", "--shot", "1", "--way", "2", "--json"]
+    assert main(["compare", *given, *form, "--methods", "protonet,otam"]) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert {result["method"] for result in results} == {"protonet", "otam"}
+    assert main(["evaluate", *given, *form]) == 0
+    capsys.readouterr()
+    assert main(["compare", *given, *form, "--methods", "a2m2"]) == 2
+    said = capsys.readouterr().err
+    assert "mine gives no maps and A2M2 reads maps" in said
+    assert said.count("\n") == 1
+    bank = str(tmp_path / "bank.safetensors")
+    assert main(["bank", "create", *given[:-2], "-o", bank]) == 0
+    clip = str(next(data.rglob("*.mp4")))
+    assert main(["classify", clip, "--supports", bank, "--import", str(file), "--json"]) == 0
+
+
 TRAINABLE = FILE.replace("ProtoNet", "A2M2").replace("methods.protonet", "methods.a2m2")
 
 

@@ -17,7 +17,7 @@ from a2m2_zoo.archive.faults import damaged
 from a2m2_zoo.archive.filling import Changes, OnClip, fill
 from a2m2_zoo.archive.given import Videos, alone, as_cluster, counted, listed, one_class, paths_of
 from a2m2_zoo.archive.hits import Hit
-from a2m2_zoo.archive.info import Info, check_model, new_record
+from a2m2_zoo.archive.info import Info, check_model, named_by, new_record
 from a2m2_zoo.archive.store import Store, make_store, open_store
 from a2m2_zoo.archive.suggesting import suggest
 from a2m2_zoo.engine import Engine, Ray
@@ -153,12 +153,13 @@ class Archive:
         """Its model, loaded when it is first needed.
 
         Raises:
-            ArchiveError: What goes by its name now is another model.
+            ArchiveError: Nothing goes by its name, or another model does now.
         """
         if self._model is None:
             from a2m2_zoo.zoo.load import load_model
 
-            found = load_model(self.opened_as, pose=self.made_by[2])
+            with named_by(self):
+                found = load_model(self.opened_as, pose=self.made_by[2])
             self._check(found)
             self._model = found
         return self._model

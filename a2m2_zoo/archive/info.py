@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from a2m2_zoo.archive.codec import Codec
 from a2m2_zoo.archive.cutting import Cutting
 from a2m2_zoo.errors import ArchiveError, ArgumentError
 from a2m2_zoo.video import Clip
+from a2m2_zoo.zoo.choose import asked_for
 
 if TYPE_CHECKING:
+    from a2m2_zoo.archive.archive import Archive
     from a2m2_zoo.recognition.model import Model
 
 
@@ -93,3 +96,9 @@ def check_model(uri: str, made_by: tuple[str, str, bool], model: Model) -> None:
             f"the archive {uri!r} was made {how} people (pose={pose}); load the model so, or build an "
             "archive anew"
         )
+
+
+def named_by(archive: Archive) -> AbstractContextManager[None]:
+    """Say that it is an archive which names the model opened here, where that is not found."""
+    owner, weights = f"the archive {archive.uri!r}", archive.made_by[1]
+    return asked_for(owner, archive.opened_as, weights=weights, error=ArchiveError)

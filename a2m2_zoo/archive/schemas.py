@@ -1,9 +1,9 @@
-"""Columns of the archive's tables."""
+"""Columns of the archive's tables, and conditions on them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from a2m2_zoo.archive.rows import Window
 
 CLIP_COLUMNS = ("key", "uri", "stamp", "windows", "seconds", "warnings")
+_ASKED = 500  # keys in one question
 
 
 def record_table(record: Mapping[str, Any]) -> pa.Table:
@@ -79,3 +80,10 @@ def windows_table(rows: Sequence[tuple[str, Window]], vectors: np.ndarray[Any, A
     }
     schema = windows_schema(vectors.shape[1], 0).remove_metadata()
     return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def among(column: str, values: Sequence[str]) -> Iterator[str]:
+    """Conditions that hold for some of the values each."""
+    for start in range(0, len(values), _ASKED):
+        some = ", ".join(f"'{value}'" for value in values[start : start + _ASKED])
+        yield f"{column} IN ({some})"

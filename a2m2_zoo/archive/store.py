@@ -8,7 +8,9 @@ windows: windows without a clip are what a run that was ended has left, and are 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,11 @@ import numpy as np
 
 from a2m2_zoo._utils.arguments import path_text
 from a2m2_zoo._utils.printable import printable
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.archive.faults import damaged, lancedb_or_say, quiet, reported
 from a2m2_zoo.archive.schemas import (
     CLIP_COLUMNS,
+    among,
     bases_schema,
     clips_schema,
     record_table,
@@ -34,11 +38,13 @@ if TYPE_CHECKING:
 
     from a2m2_zoo.archive.rows import ClipRows, Window
 
+_log = logging.getLogger("a2m2_zoo")
 #: Of the tables; another number is another form.
 VERSION = 2
 _TABLES = frozenset({"record", "bases", "clips", "windows"})
-_ASKED = 500  # keys in one question
-_LISTS = 64  # of the index, which has as many as the root of the windows, that are searched
+#: Lists of the index that are searched, of as many as the root of the windows: at least twenty thousand
+#: windows, far more than anybody asks for.
+_LISTS = 64
 
 
 class Store:
@@ -100,9 +106,7 @@ class Store:
         with reported(self.uri):
             query = self.table("windows").search(vector.astype(np.float32))
             query = query.distance_type("dot").select(["start", "_distance"]).with_row_id(True)
-            if count < 1_000_000 and self.indexed():
-                query = query.nprobes(_LISTS)
-            rows = query.limit(count).to_arrow()
+            rows = query.nprobes(_LISTS).limit(count).to_arrow()
         found: list[int] = rows["_rowid"].to_pylist()
         return found
 
@@ -114,7 +118,7 @@ class Store:
         """Key → the other facts of a clip; of all clips, or of those asked for."""
         wanted = None if keys is None else sorted(set(keys))
         found: dict[str, dict[str, Any]] = {}
-        for where in [None] if wanted is None else _among("key", wanted):
+        for where in [None] if wanted is None else among("key", wanted):
             for row in self.rows("clips", CLIP_COLUMNS, where=where).to_pylist():
                 found[row.pop("key")] = {**row, "uri": os.fsdecode(row["uri"])}
         return found
@@ -199,7 +203,7 @@ class Store:
 
     def remove(self, keys: Iterable[str]) -> None:
         """Take clips out, and then their windows."""
-        for where in _among("key", sorted(keys)):
+        for where in among("key", sorted(keys)):
             with reported(self.uri, writing=True):
                 self.table("clips").delete(where)
                 self.table("windows").delete(where)
@@ -230,10 +234,13 @@ class Store:
         """Make or renew the index of search vectors."""
         from lancedb.index import IvfFlat
 
+        windows, began = f"the index of {counted(self.count, 'window')}", time.monotonic()
+        _log.info("making %s of %r; a million take minutes", windows, self.uri)
         # Lists of whole vectors: codes that stand for them rank the best windows among each other badly.
         with reported(self.uri, writing=True), quiet():
             config = IvfFlat(distance_type="dot", max_iterations=20, sample_rate=64)
             self.table("windows").create_index("vector", config=config, replace=True)
+        _log.info("made %s in %.0f s", windows, time.monotonic() - began)
 
     def tidy(self) -> None:
         """Join small pieces, take new windows into the index, drop what no version of now needs."""
@@ -338,10 +345,3 @@ def _record(uri: str, database: Any) -> Any:
 def _names(uri: str, database: Any) -> list[str]:
     with reported(uri), quiet():
         return list(database.table_names(limit=1000))
-
-
-def _among(column: str, values: Sequence[str]) -> Iterator[str]:
-    """Conditions that hold for some of the values each."""
-    for start in range(0, len(values), _ASKED):
-        some = ", ".join(f"'{value}'" for value in values[start : start + _ASKED])
-        yield f"{column} IN ({some})"

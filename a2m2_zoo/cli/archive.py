@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -194,11 +195,12 @@ def compact(archive: ArchiveArgument, json: options.JsonOption = False) -> None:
 def opened(archive: str, machine: ArchiveModel) -> Archive:
     """The archive with its model on the machine that the options name."""
     from a2m2_zoo.archive import Archive
+    from a2m2_zoo.archive.info import named_by
 
     found = Archive.open(archive)
-    recogniser = options.open_model(
-        machine.model or found.opened_as, machine, pose=found.made_by[2]
-    )
+    with named_by(found) if machine.model is None else nullcontext():
+        name = machine.model or found.opened_as
+        recogniser = options.open_model(name, machine, pose=found.made_by[2])
     return Archive.open(archive, model=recogniser)
 
 

@@ -109,7 +109,7 @@ def add(
 def remove(
     bank: BankArgument,
     classes: Annotated[
-        list[str] | None, typer.Argument(metavar="[CLASS]...", help="Classes to take out.")
+        list[str] | None, typer.Argument(metavar="CLASS", help="Classes to take out.")
     ] = None,
     clip: Annotated[
         list[str] | None,

@@ -27,7 +27,9 @@ class Sizes:
 
 @grouped
 def episode(
-    data: Annotated[Path, typer.Argument(help="A folder with one folder of clips per class.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="A folder with one folder of clips per class.")
+    ],
     *,
     sizes: Sizes,
     model: options.ModelOption = DEFAULT_MODEL,

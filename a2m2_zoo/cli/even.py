@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 from typer.models import OptionInfo
 
 #: What stands for a value, by the option's name, or by the type where the name says nothing.
@@ -31,7 +32,7 @@ _NAMED = {
     "validation": "DATA",
     "backbone_weights": "FILE",
 }
-_TYPES: dict[Any, str] = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
+_TYPES: dict[Any, str] = {bool: "", int: "N", float: "X", Path: "PATH", str: "TEXT"}
 
 Quiet = Annotated[
     bool,
@@ -53,6 +54,16 @@ Verbose = Annotated[
 ]
 
 
+class _Command(TyperCommand):
+    """A command whose --help is a flag in its own help, too, and takes no word for a value."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.metavar = ""
+        return option
+
+
 def even_out(commands: typer.Typer) -> None:
     """Give every command of a tree what all have."""
     for command in commands.registered_commands:
@@ -60,7 +71,7 @@ def even_out(commands: typer.Typer) -> None:
         said = inspect.getdoc(command.callback) or ""
         # Let the help break its lines where the terminal does, not where the source does.
         command.help = "\n\n".join(" ".join(part.split()) for part in said.split("\n\n"))
-        command.callback = _spoken(command.callback)
+        command.callback, command.cls = _spoken(command.callback), _Command
     for group in commands.registered_groups:
         if group.typer_instance is not None:
             even_out(group.typer_instance)
@@ -70,12 +81,12 @@ def _spoken(command: Callable[..., None]) -> Callable[..., None]:
     """The command with --quiet and --verbose, and with metavars where it names none."""
     hints = get_type_hints(command, include_extras=True)
     given = [p.replace(annotation=hints[p.name]) for p in signature(command).parameters.values()]
-    for parameter in given:
-        _name_value(parameter.name, parameter.annotation)
     talk = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=False, annotation=kind)
         for name, kind in (("quiet", Quiet), ("verbose", Verbose))
     ]
+    for parameter in (*given, *talk):
+        _name_value(parameter.name, parameter.annotation)
 
     @wraps(command)
     def run(*, quiet: bool = False, verbose: bool = False, **options: Any) -> None:

@@ -13,7 +13,9 @@ from a2m2_zoo.cli import options, output
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="A model's name, or a checkpoint's path.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A model's name, or a checkpoint's path.")
+    ],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="A new folder for the graphs.")
     ],

@@ -208,7 +208,10 @@ def _validated(receipt: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
 def convert(
     method: Annotated[
         str,
-        typer.Argument(help="molo, clip-fsar, hyrsm, hyrsm++, trx or strm: whose code wrote it."),
+        typer.Argument(
+            metavar="METHOD",
+            help="molo, clip-fsar, hyrsm, hyrsm++, trx or strm: whose code wrote it.",
+        ),
     ],
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="The checkpoint of the official code.")

@@ -13,7 +13,7 @@ class _Notes(logging.Handler):
     """Says each line of the package's log once, however often a folder is read."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.INFO)
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -27,10 +27,13 @@ class _Notes(logging.Handler):
 def notes() -> Iterator[None]:
     """Let what the package logs be complaints of the command line."""
     log, handler = logging.getLogger("a2m2_zoo"), _Notes()
-    before, log.propagate = log.propagate, False
+    before, level = log.propagate, log.level
+    log.propagate = False
+    log.setLevel(logging.INFO)
     log.addHandler(handler)
     try:
         yield
     finally:
         log.removeHandler(handler)
         log.propagate = before
+        log.setLevel(level)

@@ -13,7 +13,6 @@ import typer
 
 from a2m2_zoo._utils.bounded_json import read
 from a2m2_zoo._utils.files import exists, is_folder
-from a2m2_zoo.errors import CheckpointError, ModelNotFoundError, WeightsNotReleased
 from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -304,12 +303,10 @@ def open_model_for(
 
 def open_bank_model(bank: SupportBank, machine: Machine, *, pose: bool = True) -> Model:
     """The model that a bank names."""
-    from a2m2_zoo.zoo.choose import not_at_hand
+    from a2m2_zoo.zoo.choose import named_by
 
-    try:
+    with named_by(bank):
         return open_model(bank.opened_as or bank.model, machine, pose=pose)
-    except (ModelNotFoundError, WeightsNotReleased, CheckpointError) as error:
-        raise not_at_hand(bank) from error
 
 
 def _class_names(given: list[str]) -> dict[str, str | list[str] | None]:

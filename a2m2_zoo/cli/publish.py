@@ -36,7 +36,7 @@ class About:
         typer.Option(
             "--metrics",
             metavar="RECEIPT.json",
-            help="What `a2m2 evaluate --json` wrote of it; repeatable.",
+            help="What `a2m2 evaluate --out FILE` wrote of it; repeatable.",
         ),
     ] = None
     trained_with: Annotated[

@@ -25,7 +25,8 @@ def pull(
     name: Annotated[
         str,
         typer.Argument(
-            help="A model or a backbone, also by a name such as hf-hub:ORG/NAME@COMMIT."
+            metavar="NAME",
+            help="A model or a backbone, also by a name such as hf-hub:ORG/NAME@COMMIT.",
         ),
     ],
     to: Annotated[
@@ -73,7 +74,7 @@ def verify(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...",
+            metavar="NAME",
             help="Models as --model takes them, or backbones; all if none.",
         ),
     ] = None,

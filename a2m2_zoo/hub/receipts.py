@@ -43,7 +43,7 @@ def read_figures(
     """The figures of one receipt.
 
     Args:
-        path: What ``a2m2 evaluate --json`` or ``a2m2 compare --json`` wrote, or a receipt of
+        path: What ``a2m2 evaluate --out`` or ``a2m2 compare --out`` wrote, or a receipt of
             ``benchmarks/accuracy.py``.
         weights_hash: Hash of the weights that the figures must be of, see ``Model.weights_hash``.
         method: The model's method.
@@ -59,14 +59,14 @@ def read_figures(
         raise ArgumentError(f"cannot read the receipt {at}: {error.strerror or error}") from error
     except ValueError as error:
         raise ArgumentError(
-            f"the receipt {at} is not JSON: {error}; give what `a2m2 evaluate --json` writes"
+            f"the receipt {at} is not JSON: {error}; give what `a2m2 evaluate --out FILE` writes"
         ) from error
     try:
         rows = list(_rows(raw, weights_hash, method, at))
         figures = tuple(_figure(row, name or path.name, at) for row in rows)
     except (KeyError, TypeError, AttributeError) as error:
         raise ArgumentError(
-            f"the receipt {at} has another form ({error!r}); give what `a2m2 evaluate --json` writes"
+            f"the receipt {at} has another form ({error!r}); give what `a2m2 evaluate --out FILE` writes"
         ) from error
     if not figures:
         raise ArgumentError(f"the receipt {at} has no figure of these weights; evaluate them")

@@ -29,6 +29,7 @@ from a2m2_zoo.report.picture import (
 )
 from a2m2_zoo.report.skeletons import thumbnails_with_skeletons, with_skeletons
 from a2m2_zoo.video import Clip, read_clip
+from a2m2_zoo.video.layout import laid_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,6 +49,7 @@ def explain(
     path: str | os.PathLike[str],
     *,
     model: AnyModel = None,
+    layout: str | None = None,
     dark: bool = False,
 ) -> Path:
     """Draw why ``clip`` got its label and write the picture.
@@ -61,6 +63,7 @@ def explain(
         path: File to write; its suffix names the format.
         model: What answered, its name or path, to read clips with; by the bank's word if None, and where
             there is no bank by the answer's.
+        layout: Of arrays, the query and those among the supports, see ``QueryOptions``.
         dark: Light words on dark paper, for a dark page.
 
     Raises:
@@ -76,10 +79,11 @@ def explain(
     if held is None or not isinstance(clip, Clip):
         if held is None and model is None:
             model = prediction.model
-        recognizer = Recognizer(model, bank if held is None else held)
+        recognizer = Recognizer(model, bank if held is None else held, layout=layout)
         held = recognizer.bank
         if not isinstance(clip, Clip):
-            clip = read_clip(clip, recognizer.model.preprocess)
+            (source,) = laid_out([clip], layout)
+            clip = read_clip(source, recognizer.model.preprocess)
             prediction = prediction if prediction.plans else recognizer.with_plans(prediction, clip)
     _check_supports(prediction, held)
     look = DARK if dark else LIGHT

@@ -61,7 +61,7 @@ def find_backbone(
 
     Raises:
         ModelNotFoundError: The name has another form, its library has none of that name, or it does not say
-            which weights.
+            which weights, and none are built in.
         ArgumentError: ``sha256`` is not that of the weights which a backbone brings.
         FetchError: A file cannot be fetched.
         CheckpointError: A file is missing or damaged.
@@ -204,10 +204,16 @@ def _joined(index: Source, get: Fetch) -> _Weights:
 
 
 def _own(name: str, sha256: str | None) -> BackboneFile:
-    """A backbone of the package's table with the weights it is built with."""
+    """A backbone of the package's table with the weights it is built with, the same each time."""
     if name not in BACKBONES:
         build_backbone(name)  # which says what names there are
     digest = own_weights_hash(name)
+    if own_weights_hash(name) != digest:
+        raise ModelNotFoundError(
+            f"{OWN}{name} brings no weights: they are drawn anew each time it is built; give trained ones, "
+            f"{OWN}{name}@FILE.safetensors, or a library's name with its weights, such as "
+            "timm:resnet50.a1_in1k@COMMIT or torchvision:resnet50@FILE.safetensors"
+        )
     if sha256 not in (None, digest):
         raise ArgumentError(f"sha256 is {sha256} and the weights of {name} have {digest}")
     return BackboneFile(name, name, None, digest, beside=_beside(digest))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
@@ -10,7 +12,14 @@ from typing import TypeAlias
 from a2m2_zoo._utils.arguments import kind, path_text
 from a2m2_zoo._utils.files import exists
 from a2m2_zoo._utils.locks import Lock
-from a2m2_zoo.errors import A2M2Error, ArgumentError, BankError, DependencyError, FetchError
+from a2m2_zoo.errors import (
+    A2M2Error,
+    ArgumentError,
+    BankError,
+    CheckpointError,
+    ModelNotFoundError,
+    WeightsNotReleased,
+)
 from a2m2_zoo.hub import DEFAULT_MODEL
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.model import Model
@@ -61,19 +70,34 @@ def model_of(bank: SupportBank, model: AnyModel = None) -> Model:
     """
     if model is not None:
         return as_model(model)
-    try:
+    with named_by(bank):
         return as_model(bank.opened_as or bank.model)
-    except (DependencyError, FetchError):
-        raise
-    except A2M2Error as error:
-        raise not_at_hand(bank) from error
 
 
-def not_at_hand(bank: SupportBank) -> BankError:
-    """What to say of a bank whose model is not found by its name."""
-    name, weights = bank.opened_as or bank.model, bank.weights_hash[:12]
-    return BankError(
-        f"the bank was made by model {name!r} (weights {weights}), which is not at hand by that name: "
-        "give it (model=..., or --model), your own by its path, a library's backbone with its weights, a "
-        "plugin's with its file (--import)"
-    )
+@contextmanager
+def named_by(bank: SupportBank) -> Iterator[None]:
+    """Say that it is a bank which names the model, where that is not found by its name."""
+    with asked_for(
+        "the bank", bank.opened_as or bank.model, weights=bank.weights_hash, error=BankError
+    ):
+        yield
+
+
+@contextmanager
+def asked_for(owner: str, name: str, *, weights: str, error: type[A2M2Error]) -> Iterator[None]:
+    """Say who names the model that is opened here, where it is not found by that name.
+
+    Args:
+        owner: What was made by the model, as an error calls it.
+        name: That it names the model by.
+        weights: Hash of the model's weights.
+        error: To raise.
+    """
+    try:
+        yield
+    except (ModelNotFoundError, WeightsNotReleased, CheckpointError) as cause:
+        raise error(
+            f"{owner} was made by model {name!r} (weights {weights[:12]}), which is not at hand by that "
+            "name: give it (model=..., or --model), your own by its path, a library's backbone with its "
+            "weights, a plugin's with its file (--import)"
+        ) from cause

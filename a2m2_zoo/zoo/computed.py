@@ -24,9 +24,10 @@ from a2m2_zoo.recognition.text import TextTower
 from a2m2_zoo.zoo.backbone_files import BackboneFile
 from a2m2_zoo.zoo.training_free import (
     Amounts,
+    Head,
     Progress,
     check,
-    config_for,
+    head_for,
     own_preprocess,
     training_free,
 )
@@ -47,7 +48,9 @@ def computed_model(
     progress: Progress | None = None,
     weights: BackboneFile | None = None,
 ) -> Model:
-    """A training-free A²M² model, computed on first use and kept on disk.
+    """A training-free model, computed on first use and kept on disk.
+
+    It is A²M², or ``protonet`` on a backbone without maps.
 
     Args:
         name: The model's id.
@@ -62,11 +65,11 @@ def computed_model(
         weights: Where the backbone's weights lie if the manifest does not name them: they go with the model.
 
     Raises:
-        ArgumentError: The backbone has no feature maps or is in training mode.
+        ArgumentError: The backbone is in training mode.
     """
     check(backbone)
     amounts, preprocess = amounts or Amounts(), own_preprocess(backbone)
-    config = config_for(backbone, preprocess.frames)
+    empty = head_for(backbone, preprocess.frames)
     facts = {
         "recipe": RECIPE,
         "id": name,
@@ -74,19 +77,19 @@ def computed_model(
         "backbone_sha256": backbone_sha256,
         "architecture": backbone.name,
         "preprocess": preprocess.to_dict(),
-        "config": config.to_dict(),
+        "config": empty.config.to_dict(),
         **asdict(amounts),
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     kept = default_cache() / "heads" if folder is None else folder
     file = kept / f"{backbone_sha256[:16]}-{key[:16]}.safetensors"
 
-    def model(head: A2M2, scales: Mapping[int, float], sha256: str) -> Model:
+    def model(head: Head, scales: Mapping[int, float], sha256: str) -> Model:
         return Model(
             id=name,
             weights_hash=hashlib.sha256(f"{sha256}{backbone_sha256}".encode()).hexdigest(),
             backbone_hash=backbone_sha256,
-            method_name="a2m2",
+            method_name="a2m2" if isinstance(head, A2M2) else "protonet",
             backbone_name=backbone_name,
             backbone=backbone,
             method=head.eval(),
@@ -100,10 +103,9 @@ def computed_model(
 
     found = _kept(file, key)
     if found is not None:
-        head = apart(A2M2)(config)
-        apart(head.load_state_dict)(found.tensors)
+        apart(empty.load_state_dict)(found.tensors)
         return model(
-            head, {int(k): v for k, v in found.record["scales"].items()}, found.plain_sha256
+            empty, {int(k): v for k, v in found.record["scales"].items()}, found.plain_sha256
         )
     head, scales = training_free(
         backbone, preprocess=preprocess, amounts=amounts, progress=progress

@@ -1,8 +1,9 @@
-"""Training-free A²M² heads for any backbone: statistics of generated clips, no label and no real video.
+"""Training-free heads for any backbone: statistics of generated clips, no label and no real video.
 
 The projections of the M² blocks are principal components of the backbone's standardised maps on clips that
 ``a2m2_zoo.synthetic`` draws, the centres are mean descriptors of those clips, and the calibration scales
-are fitted on other generated classes. ``computed`` keeps what was made here.
+are fitted on other generated classes. A backbone without maps gets prototypes of its vectors, with the same
+calibration. ``computed`` keeps what was made here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Descriptors, concatenate, encoded_pieces, take
 from a2m2_zoo.methods.blocks import M2Block
+from a2m2_zoo.methods.protonet import ProtoNet, ProtoNetConfig
 from a2m2_zoo.pose import find_people, people_tensor
 from a2m2_zoo.recognition.calibration import episodes_scale
 from a2m2_zoo.synthetic import draw_clip
@@ -31,6 +33,8 @@ from a2m2_zoo.video import Clip, Preprocess, normalise, read_clip
 
 #: Called with how many clips are done and how many there are.
 Progress = Callable[[int, int], None]
+#: What is made for a backbone.
+Head = A2M2 | ProtoNet
 
 SEED = 11
 _TILE = 8  # episodes scored at once
@@ -75,8 +79,8 @@ def training_free(
     amounts: Amounts | None = None,
     seed: int = SEED,
     progress: Progress | None = None,
-) -> tuple[A2M2, dict[int, float]]:
-    """Compute an A²M² head for a backbone.
+) -> tuple[Head, dict[int, float]]:
+    """Compute a head for a backbone: A²M², or ``protonet`` where it has no maps.
 
     Args:
         backbone: In evaluation mode, on any device; the head is on the CPU.
@@ -90,11 +94,11 @@ def training_free(
         The head and, by number of supports, the factors on its logits.
 
     Raises:
-        ArgumentError: The backbone has no feature maps or is in training mode.
+        ArgumentError: The backbone is in training mode.
     """
     check(backbone)
     preprocess, amounts = preprocess or own_preprocess(backbone), amounts or Amounts()
-    head = apart(A2M2)(config_for(backbone, preprocess.frames)).eval()
+    head = head_for(backbone, preprocess.frames)
     done = 0
 
     def drawn(
@@ -116,11 +120,14 @@ def training_free(
             if progress is not None:
                 progress(done, amounts.total)
 
-    seen = list(drawn(range(amounts.statistics), 1, None))
-    for stage, block in head.blocks.items():
-        assert isinstance(block, M2Block)
-        set_statistics(block, torch.cat([made.maps[stage] for made in seen]))
-    del seen
+    if isinstance(head, A2M2):
+        seen = list(drawn(range(amounts.statistics), 1, None))
+        for stage, block in head.blocks.items():
+            assert isinstance(block, M2Block)
+            set_statistics(block, torch.cat([made.maps[stage] for made in seen]))
+        del seen
+    else:
+        done = amounts.statistics
     # One class of each family of sisters, and none of those that the statistics come from.
     held = range(5000, 5000 + 4 * amounts.classes, 4)
     parts = []
@@ -134,24 +141,29 @@ def training_free(
 
 
 def check(backbone: Backbone) -> None:
-    """Refuse a backbone without maps or in training mode.
+    """Refuse a backbone in training mode.
 
     Raises:
-        ArgumentError: It is one.
+        ArgumentError: It is.
     """
-    if backbone.training or not backbone.stages:
+    if backbone.training:
         raise ArgumentError(
-            f"{backbone.name} {'is in training mode' if backbone.training else 'has no feature maps'}; "
-            "a head needs a backbone with maps, in evaluation mode"
+            f"{backbone.name} is in training mode; a head needs a backbone in evaluation mode"
         )
 
 
-def config_for(backbone: Backbone, frames: int) -> A2M2Config:
-    """The embedded model's choice, in no more dimensions than the smallest of its maps has channels."""
+@apart
+def head_for(backbone: Backbone, frames: int) -> Head:
+    """The embedded model's choice, in no more dimensions than the smallest of its maps has channels.
+
+    Prototypes of the vector where the backbone has no maps.
+    """
+    if not backbone.stages:
+        return ProtoNet(ProtoNetConfig()).eval()
     config = A2M2Config.for_backbone(backbone, frames=backbone.steps(frames))
     dim = min(m2.channels for m2 in config.m2.values())
     m2 = {name: replace(part, dim=min(part.dim, dim)) for name, part in config.m2.items()}
-    return replace(config, m2=m2)
+    return A2M2(replace(config, m2=m2)).eval()
 
 
 def own_preprocess(backbone: Backbone) -> Preprocess:
@@ -258,7 +270,7 @@ def set_statistics(block: M2Block, maps: Float[Tensor, "b t c h w"]) -> None:
 @apart
 @torch.inference_mode()
 def _scale(
-    head: A2M2, parts: list[dict[str, Tensor]], amounts: Amounts, shot: int, seed: int
+    head: Head, parts: list[dict[str, Tensor]], amounts: Amounts, shot: int, seed: int
 ) -> float:
     """The factor on the logits under which episodes of generated classes are most probable."""
     form = EpisodeForm(way=min(5, amounts.classes), shot=shot, episodes=amounts.episodes, seed=seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from a2m2_zoo import load_model
 from a2m2_zoo._utils.files import locked
 from a2m2_zoo.archive import Archive, Cutting, Writer, clip_rows, writing
 from a2m2_zoo.archive.store import open_store
+from a2m2_zoo.cli import main
 from a2m2_zoo.errors import (
     A2M2Error,
     ArchiveError,
@@ -80,6 +82,27 @@ def test_an_archive_opens_its_model_by_the_name_it_was_given(
     found = Archive.open(tmp_path / "made")
     assert found.made_by[0] == "tiny"
     assert found.model.weights_hash == model.weights_hash
+
+
+def test_an_archive_whose_model_is_not_found_says_which_archive_asks_for_it(
+    root: Path, whole: Path, model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip, uri = root / "videos" / "right" / "0.mp4", tmp_path / "made"
+    for name in ("backbone:none", "timm:resnet10t@none.safetensors", "none-at-all"):
+        shutil.rmtree(uri, ignore_errors=True)
+        Archive.build(uri, clip, model=replace(model, opened_as=name), cutting=CUTTING)
+        said = f"the archive {str(uri)!r} was made by model {name!r} "
+        with pytest.raises(ArchiveError, match=re.escape(said)):
+            Archive.open(uri).model  # noqa: B018 - loading it is what fails
+        assert main(["find", str(uri), "--query", str(clip)]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"a2m2: {said}")
+        assert told.count("\n") == 1
+        assert "--model" in told
+        assert "--import" in told
+        assert main(["find", str(uri), "--query", str(clip), "--model", "not-there"]) == 2
+        assert "the archive" not in capsys.readouterr().err  # for nobody but the caller names it
+    assert main(["find", str(uri), "--query", str(clip), "--model", str(root / "tiny")]) == 0
 
 
 def test_what_a_worker_makes_of_a_clip_is_what_the_archive_holds(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from archive_maker import videos
@@ -14,6 +17,7 @@ from a2m2_zoo.archive import Archive
 from a2m2_zoo.archive import archive as archives
 from a2m2_zoo.archive.rows import ClipRows, Window
 from a2m2_zoo.archive.writing import Writer
+from a2m2_zoo.cli import main
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.recognition.bank import SupportBank
 
@@ -57,3 +61,27 @@ def test_an_index_gives_the_same_answers_and_takes_new_windows(
     (hit,) = archive.like(new, k=1)
     assert Path(hit.uri) == new.resolve()
     assert archive._store.indexed()
+
+
+def test_making_an_index_is_said_on_stderr_unless_quiet(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = load_model(tiny_model(tmp_path))
+    folders = class_folders(videos(tmp_path / "videos"))
+    bank = build_bank({name: folders[name] for name in ("back", "right")}, model=model)
+    archive, _ = Archive.build(tmp_path / "archive", folders["back"][:2], model=model)
+    filled(archive, bank, FEW)
+    assert main(["archive", "compact", archive.uri]) == 0
+    assert "index" not in capsys.readouterr().err  # there is none of so few
+    monkeypatch.setattr(archives, "_INDEXED", FEW // 2)
+    assert main(["archive", "compact", archive.uri, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["archive", "compact", archive.uri, "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["windows"] == len(archive._store.clips())
+    first, last = told.err.splitlines()
+    assert first.startswith(f"a2m2: making the index of {len(archive)} windows of '")
+    assert re.fullmatch(rf"a2m2: made the index of {len(archive)} windows in \d+ s", last)
+    # As many as the index brings, which is all of so few: a question never gets fewer than it asks for.
+    vector = np.ones(archive._store.basis.axes.shape[1], np.float32)
+    assert len(archive._store.nearest(vector, len(archive))) == len(archive)

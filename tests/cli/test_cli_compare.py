@@ -14,6 +14,7 @@ from a2m2_zoo.cli import main
 from a2m2_zoo.cli.compare import read_shots
 from a2m2_zoo.errors import ArgumentError, DependencyError
 from a2m2_zoo.evaluation.results import Comparison
+from a2m2_zoo.hub.receipts import read_figures
 from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.base import PairwiseMethod
 from a2m2_zoo.methods.blocks._config import Config
@@ -243,6 +244,9 @@ def test_evaluate_shows_classes_and_what_is_mixed_up(
     out, err = capsys.readouterr()
     assert err == f"wrote: {file}\n"
     found = json.loads(file.read_text())
+    facts = found["receipt"]["model"]
+    figures = read_figures(file, weights_hash=facts["weights_hash"], method="a2m2")
+    assert [figure.accuracy for figure in figures] == [r["accuracy"] for r in found["results"]]
     assert out.startswith("a2m2-lite0 on movements: 2-way")
     lines = [line.split() for line in out.splitlines()]
     first, second = found["results"]

@@ -77,6 +77,21 @@ def test_options_are_alike(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_help_says_what_stands_for_a_value_and_nothing_of_flags(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*name.split(), "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "--help" in said
+    assert "<bool>" not in said
+    for parameter in ALL[name].params:
+        if parameter.param_type_name == "argument":
+            assert str(parameter.metavar).isupper(), parameter.name
+            assert "[" not in parameter.metavar  # which the usage line puts around it
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_wrong_calls_exit_2_with_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*name.split(), "--no-such-option"]) == 2
     said = capsys.readouterr()

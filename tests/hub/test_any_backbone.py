@@ -16,6 +16,7 @@ from library_maker import files_of, hf_name, weights_of
 from safetensors.torch import load_file, save_file
 
 from a2m2_zoo import SupportBank, build_bank, classify, load_model
+from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.cli import main
 from a2m2_zoo.errors import A2M2Error
 from a2m2_zoo.methods import build_method
@@ -23,6 +24,7 @@ from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.spotting import Stream
 from a2m2_zoo.synthetic import ClipFormat, draw_clip, draw_named, write_dataset
 from a2m2_zoo.zoo import computed
+from a2m2_zoo.zoo.any_backbone import find_backbone
 from a2m2_zoo.zoo.export import export_model
 from a2m2_zoo.zoo.training_free import Amounts
 
@@ -172,7 +174,12 @@ def test_names_that_are_refused(hub: Hub, tmp_path: Path) -> None:
     assert "is a pickle" in refused("timm:resnet10t@weights.pth")
     assert "cannot read" in refused("timm:resnet10t@none.safetensors")
     assert "did you mean tiny" in refused("backbone:tinny")
+    assert "brings no weights" in refused("backbone:resnet50")
     assert hub.count() == 0
+    own = tmp_path / "own.safetensors"
+    state = build_backbone("resnet50").state_dict()
+    save_file({name: value.contiguous() for name, value in state.items()}, own)
+    assert find_backbone(f"backbone:resnet50@{own}").path == own
 
     files = files_of("org/dinov2")
     pickle = {k: v for k, v in files.items() if k != "model.safetensors"}

@@ -170,10 +170,10 @@ def changed(raw: dict[str, Any], **first_result: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        ("{", "is not JSON"),
-        ("[" * 100_000, "is not JSON"),
-        ("[]", "has another form"),
-        ({"results": []}, "has another form"),
+        ("{", r"is not JSON.* `a2m2 evaluate --out FILE` writes"),
+        ("[" * 100_000, r"is not JSON.* `a2m2 evaluate --out FILE` writes"),
+        ("[]", r"has another form.* `a2m2 evaluate --out FILE` writes"),
+        ({"results": []}, r"has another form.* `a2m2 evaluate --out FILE` writes"),
         (
             {**MEASURED, "weights": {"mine": "00" * 32, "other": "11" * 32}},
             "is about other weights",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from makers import three_classes
 from makers_models import tiny_model
@@ -21,6 +22,7 @@ from a2m2_zoo.errors import (
     VideoError,
 )
 from a2m2_zoo.recognition.model import Model
+from a2m2_zoo.synthetic import draw_clip
 
 pytestmark = pytest.mark.usefixtures("seen_once")
 
@@ -147,3 +149,20 @@ def test_why_of_a_path(data: Path, tiny: Model, tmp_path: Path) -> None:
     assert explain(mine, clip, own, tmp_path / "own.png", model=tiny).exists()
     with pytest.raises(ArgumentError, match="the picture is"):
         explain(answer, clip, bank, None)  # type: ignore[arg-type]
+
+
+def test_why_of_arrays_in_the_layout_that_classify_was_given(tmp_path: Path) -> None:
+    def drawn(label: int, instance: int) -> Any:
+        return np.moveaxis(draw_clip(3, label, instance, frames=8), -1, 1) / np.float32(255)
+
+    supports = {"kick": [drawn(0, 0)], "wave": [drawn(1, 0)]}
+    clip, layout = drawn(0, 1), "TCHW 0..1"
+    answer = classify(clip, supports, layout=layout)
+    file = explain(answer, clip, supports, tmp_path / "why.png", layout=layout)
+    plain = np.moveaxis((clip * 255).round().astype(np.uint8), 1, -1)
+    other = explain(answer, plain, build_bank(supports, layout=layout), tmp_path / "other.png")
+    assert file.read_bytes() == other.read_bytes()
+    with pytest.raises(VideoError, match="layout"):
+        explain(answer, clip, supports, tmp_path / "none.png")
+    with pytest.raises(ArgumentError, match="layout is 'XY'"):
+        explain(answer, clip, supports, tmp_path / "none.png", layout="XY")

@@ -96,14 +96,21 @@ def test_the_scale_of_known_probabilities_is_found() -> None:
 
 
 def test_refusals(backbone: Backbone) -> None:
-    bare = build_backbone("clip:small-vit")
-    bare.stages = {}
-    with pytest.raises(ArgumentError, match="has no feature maps"):
-        training_free(bare)
     with pytest.raises(ArgumentError, match="is in training mode"):
         training_free(build_backbone("clip:small-vit").train())
     with pytest.raises(ArgumentError, match="expected at least 1, 2 × 2 and 1"):
         Amounts(clips=1)
+
+
+def test_a_backbone_without_maps_gets_prototypes_of_its_vector(tmp_path: Path) -> None:
+    bare = build_backbone("tiny").eval()
+    bare.stages = {}
+    made, count = computed(bare, tmp_path)
+    assert (made.method_name, made.method.stages, count) == ("protonet", (), FEW.total - 4)
+    assert made.scales.keys() == {1, 2}
+    kept, none = computed(bare, tmp_path)
+    assert (kept.weights_hash, kept.scales, none) == (made.weights_hash, made.scales, 0)
+    made.save(tmp_path / "saved.safetensors")
 
 
 def computed(backbone: Backbone, folder: Path, **changes: Any) -> tuple[Model, int]:
