@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo._utils.workers import apart, each
 from a2m2_zoo.archive.codec import PIECE, Codec
 from a2m2_zoo.archive.hits import Hit, fragment, merged
@@ -24,12 +26,14 @@ from a2m2_zoo.recognition.recognizer import Recognizer
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.model import Model
 
+_log = logging.getLogger("a2m2_zoo")
 #: The class of all that is none of the supports' classes.
 ELSE = "everything else"
 #: Windows that the search brings for all classes together.
 REACH = 1000
 _ELSE = 32  # windows that stand for everything else: the half of those drawn that is least like the supports
 _PLENTY = 2  # times as many windows as are wanted are compared with everything else
+_FEW = 20  # windows; so few hardly show what else happens
 _NEARLY = 0.9  # of a score of a pair: so much is nearly as good
 _COLUMNS = ("key", "start", "end", "rate", "descriptors", "poster")
 
@@ -119,13 +123,33 @@ class Asking:
         if not found.rows:
             return None
         pairs = self._pairs(bank.descriptors, found, range(len(found.rows)))
-        means = torch.stack([pairs[:, some].mean(1) for some in members], -1)
+        means = _class_means(pairs, members)
         top = means.topk(min(_PLENTY * count, len(means)), dim=0).indices
         best = sorted(set(top.flatten().tolist()))
-        against = bank.add(self._everything_else(bank))
+        return found, best, self._chances(bank, members, found.packed(best))
+
+    def _chances(
+        self, bank: SupportBank, members: Sequence[Tensor], packed: Sequence[bytes]
+    ) -> Tensor:
+        """Probability of each class and, last, of everything else."""
+        if self.store.count < _FEW:
+            _log.warning(
+                "the archive holds %s, too few to show what else happens: %s",
+                counted(self.store.count, "window"),
+                "go by the order of the places"
+                if len(members) == 1
+                else "scores are as of `classify`",
+            )
+            if len(members) > 1:
+                chances, known = self._answers(
+                    Recognizer(self.model, bank, pose=self.model.pose), packed
+                )
+                sure = torch.tensor([1.0 if one is None else one for one in known]).to(chances)
+                return torch.cat([chances * sure[:, None], 1 - sure[:, None]], -1)
+        against = bank.add(self._everything_else(bank, members))
         recognizer = Recognizer(self.model, against, pose=self.model.pose)
         places = [against.class_names.index(name) for name in (*bank.class_names, ELSE)]
-        return found, best, self._probabilities(recognizer, found.packed(best))[:, places]
+        return self._answers(recognizer, packed)[0][:, places]
 
     def classify(
         self, recognizer: Recognizer, *, top_k: int | None, reject_below: float | None
@@ -195,9 +219,6 @@ class Asking:
 
         return torch.cat(list(each(chunk, range(0, len(places), PIECE)))).double()
 
-    def _probabilities(self, recognizer: Recognizer, packed: Sequence[bytes]) -> Tensor:
-        return self._answers(recognizer, packed)[0]
-
     @apart
     @torch.inference_mode()
     def _answers(
@@ -212,10 +233,11 @@ class Asking:
         parts = list(each(chunk, range(0, len(packed), PIECE)))
         return torch.cat([chances for chances, _ in parts]), [k for _, some in parts for k in some]
 
-    def _everything_else(self, bank: SupportBank) -> SupportBank:
-        """Windows of the archive that are least like the supports, as a class of their own."""
+    def _everything_else(self, bank: SupportBank, members: Sequence[Tensor]) -> SupportBank:
+        """Windows of the archive that are least like any class of the supports, as a class of their own."""
         found = self.drawn(2 * _ELSE)
-        alike = self._pairs(bank.descriptors, found, range(len(found.rows))).mean(1)
+        pairs = self._pairs(bank.descriptors, found, range(len(found.rows)))
+        alike = _class_means(pairs, members).amax(1)
         least = alike.argsort(stable=True)[: max(1, len(alike) // 2)].tolist()
         descriptors = self.codec.unpack(found.packed(least))
         if missing := bank.descriptors.keys() - descriptors.keys():
@@ -231,6 +253,11 @@ class Asking:
             model=bank.model,
             weights_hash=bank.weights_hash,
         )
+
+
+def _class_means(pairs: Tensor, members: Sequence[Tensor]) -> Tensor:
+    """Mean score of each window against the supports of each class."""
+    return torch.stack([pairs[:, some].mean(1) for some in members], -1)
 
 
 def _prediction(

@@ -20,7 +20,9 @@ def reported(uri: str, *, writing: bool = False) -> Iterator[None]:
     except (A2M2Error, KeyboardInterrupt):
         raise
     except (OSError, RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split())
+        said = " ".join(str(error).split()).split(", /rustc/")[
+            0
+        ]  # without lines of somebody's source
         if any(word in said.lower() for word in _FULL):
             raise SaveError(
                 f"the archive {uri!r} cannot be written: no space is left; make room and go on with "

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.archive.codec import Codec
 from a2m2_zoo.archive.store import Store
+from a2m2_zoo.errors import ArchiveError
 
 _BATCH = 1024
 
@@ -22,7 +23,21 @@ def verify(
         codec: What the record says of descriptors.
         on_window: Called with the number of windows that were read since the last time.
     """
-    clips, problems = store.clips(), []
+    problems: list[str] = []
+    try:
+        _read(store, codec, problems, on_window or (lambda _: None))
+    except ArchiveError as error:  # a file of it is damaged: what was found so far is still true
+        problems.append(
+            str(error).split("; look at it")[0] + "; build the archive again from its videos"
+        )
+    return problems
+
+
+def _read(
+    store: Store, codec: Codec, problems: list[str], on_window: Callable[[int], object]
+) -> None:
+    """Add what is wrong to ``problems``."""
+    clips = store.clips()
     if store.record.get("writing"):
         problems.append(
             "half-written: a run is at work, or was ended before its end; go on with `a2m2 archive add` or "
@@ -39,8 +54,7 @@ def verify(
             counts[row["key"]] += 1
             short += len(row["descriptors"] or b"") != codec.size
             black += not (row["poster"] or b"").startswith(b"\xff\xd8")
-        if on_window is not None:
-            on_window(len(batch))
+        on_window(len(batch))
     left = counts.keys() - clips.keys()
     if left:
         problems.append(
@@ -63,4 +77,3 @@ def verify(
             problems.append(f"{count} window(s) {what}")
     if store.basis is None and counts:
         problems.append("no basis of search vectors is there")
-    return problems

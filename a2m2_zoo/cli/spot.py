@@ -195,10 +195,10 @@ def show(
 def clock(seconds: float) -> str:
     """A time for people.
 
-    >>> clock(75.26), clock(3723.0)
-    ('1:15.3', '1:02:03.0')
+    >>> clock(75.26), clock(3723.0), clock(3.7499999), clock(3.7500001)
+    ('1:15.3', '1:02:03.0', '0:03.8', '0:03.8')
     """
-    tenths = round(10 * seconds)
+    tenths = int(10 * round(seconds, 4) + 0.5)  # a half is rounded up, whatever stands behind it
     minutes, tenths = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
     rest = f"{tenths / 10:04.1f}"

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from a2m2_zoo._utils.arguments import path_text
+from a2m2_zoo._utils.arguments import kind, path_text
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.pose import find_people, frames_with_people, people_tensor
+from a2m2_zoo.recognition.episode import Prediction
 from a2m2_zoo.recognition.recognizer import Recognizer
 from a2m2_zoo.recognition.supports import saved_bank
 from a2m2_zoo.report.picture import (
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from a2m2_zoo.recognition.bank import SupportBank
-    from a2m2_zoo.recognition.episode import Plan, Prediction, Source
+    from a2m2_zoo.recognition.episode import Plan, Source
     from a2m2_zoo.recognition.named import AnyModel
     from a2m2_zoo.recognition.supports import AnySupports
 
@@ -73,6 +74,10 @@ def explain(
         BankError: The query is to be read and the bank's model is not at hand, or the file is no bank.
         ArgumentError: The supports are not those of the answer, or the model is not known by its name.
     """
+    if not isinstance(prediction, Prediction):
+        raise ArgumentError(
+            f"the answer is {kind(prediction)}; expected a Prediction, one of `classify`"
+        )
     path = Path(path_text("the picture", path, "the path of a file to write"))
     check_ready(path)
     held = saved_bank(bank)
@@ -81,6 +86,7 @@ def explain(
             model = prediction.model
         recognizer = Recognizer(model, bank if held is None else held, layout=layout)
         held = recognizer.bank
+        _check_supports(prediction, held)
         if not isinstance(clip, Clip):
             (source,) = laid_out([clip], layout)
             clip = read_clip(source, recognizer.model.preprocess)
@@ -120,7 +126,12 @@ def seen_in(frames: int, of: int) -> str:
 
 
 def _check_supports(prediction: Prediction, bank: SupportBank) -> None:
-    """Refuse supports that the plans do not refer to."""
+    """Refuse supports that lack a class of the answer, or that the plans do not refer to."""
+    if missing := [name for name in prediction.probabilities if name not in bank.class_names]:
+        raise ArgumentError(
+            f"the answer is about class {missing[0]!r}, and the supports have none; give those that the "
+            "answer is from"
+        )
     for name, plan in prediction.plans.items():
         if not (
             plan.support < len(bank.labels) and bank.class_names[bank.labels[plan.support]] == name

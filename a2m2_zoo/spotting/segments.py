@@ -168,7 +168,7 @@ class Segmenter:
         if self._zero is None:
             return []
         found = self._settle(self._settled + len(self._sums)) + self._finish_run(last=True)
-        found += self._finish_nothing()
+        found += self._finish_nothing(last=True)
         self._begin()
         return found
 
@@ -221,9 +221,7 @@ class Segmenter:
         run, self._run = self._run, None
         if run is None:
             return []
-        # What fills a whole stream is a segment, however short.
-        least = 0.0 if last and run.start == self._zero else self._rule.shortest
-        if run.label is not None and run.end - run.start >= least - 1e-6:
+        if run.label is not None and run.end - run.start >= self._shortest(run, last=last) - 1e-6:
             segment = Segment(run.start, run.end, self._names[run.label], run.mean)
             return [*self._finish_nothing(), segment]
         if self._nothing is None:
@@ -232,8 +230,12 @@ class Segmenter:
             self._nothing.add(run)
         return []
 
-    def _finish_nothing(self) -> list[Segment]:
+    def _shortest(self, run: _Run, *, last: bool) -> float:
+        """Seconds that a run needs: what fills a whole stream is a segment, however short."""
+        return 0.0 if last and run.start == self._zero else self._rule.shortest
+
+    def _finish_nothing(self, *, last: bool = False) -> list[Segment]:
         run, self._nothing = self._nothing, None
-        if run is None or run.end - run.start < self._rule.shortest - 1e-6:
+        if run is None or run.end - run.start < self._shortest(run, last=last) - 1e-6:
             return []
         return [Segment(run.start, run.end, UNKNOWN, 1 - run.mean, known=False)]

@@ -26,7 +26,7 @@ from a2m2_zoo.errors import (
 from a2m2_zoo.video.clip import Job, Limits, check_size
 from a2m2_zoo.video.duration import Extent
 from a2m2_zoo.video.keyframes import Restarts
-from a2m2_zoo.video.stream_choice import choose
+from a2m2_zoo.video.stream_choice import choose, packets_of_all
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -262,7 +262,7 @@ def demux(
     if extent is None:
         yield from (packet for packet in container.demux(stream) if packet.size)
         return
-    for packet in container.demux():
+    for packet in packets_of_all(container):
         extent.see(cast("Packet[VideoStream]", packet))
         if packet.size and packet.stream_index == stream.index:
             yield cast("Packet[VideoStream]", packet)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from av.error import FFmpegError
 from av.stream import Disposition
@@ -76,11 +77,24 @@ def choose(container: InputContainer, job: Job) -> tuple[int, bool]:
     return best.number, True
 
 
+def packets_of_all(container: InputContainer) -> Iterator[Packet[Any]]:
+    """Yield the packets of all streams, but for those that first show in the middle of a damaged file.
+
+    PyAV has no stream for the packets of such a one, and its iterator ends with an IndexError.
+    """
+    while True:
+        try:
+            yield from container.demux()
+        except IndexError:
+            continue  # behind the packet that was read
+        return
+
+
 def _counts(container: InputContainer, job: Job) -> dict[int, int]:
     """Return how many packets each stream has."""
     counts: dict[int, int] = {}
     try:
-        for packet in container.demux():
+        for packet in packets_of_all(container):
             job.watch.check()
             if packet.size:
                 counts[packet.stream_index] = counts.get(packet.stream_index, 0) + 1

@@ -89,6 +89,15 @@ def test_stretches_where_nothing_fits_are_unknown_and_their_score_is_the_doubt()
     assert (nothing.start, nothing.known) == (0.0, False)
 
 
+def test_what_fills_a_whole_stream_is_a_segment_however_short() -> None:
+    grid = Grid(step=0.1, stride=4, lengths=(8,), frames=8)
+    for chances, name in ((np.array([0.9, 0.1]), "a"), (np.array([0.01, 0.01]), UNKNOWN)):
+        segmenter = Segmenter(("a", "b"), grid, Rule(reject_below=0.5, shortest=0.5))
+        found = segmenter.push([Window(0.0, 0.3, chances, np.zeros(2))]) + segmenter.close()
+        assert [s.label for s in found] == [name]
+        assert found[0].start == 0.0
+
+
 def test_an_action_longer_than_all_windows_is_one_segment_and_two_apart_are_two() -> None:
     going_on = [
         [Window(w.start, w.end, np.array([0.02, 0.96, 0.02]), np.zeros(3)) for w in held]
