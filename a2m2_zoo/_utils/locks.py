@@ -8,17 +8,18 @@ import weakref
 
 
 class Lock:
-    """A lock that is open in a forked child, whoever held it in the parent."""
+    """A lock that is open in a forked child, whoever held it in the parent: ``with lock.held:``.
+
+    It is no context manager itself: Ctrl-C may end a method that is written in Python between taking the
+    lock and returning, and nobody would ever let go of it. A lock of Python's own is taken in one step.
+
+    Attributes:
+        held: To be held.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.held = threading.Lock()
         _LOCKS.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
     def __reduce__(self) -> tuple[type[Lock], tuple[()]]:
         """A copy, and one in another process, is another lock, which nobody holds."""
@@ -26,7 +27,7 @@ class Lock:
 
     def reset(self) -> None:
         """Begin anew."""
-        self._lock = threading.Lock()
+        self.held = threading.Lock()
 
 
 _LOCKS: weakref.WeakSet[Lock] = weakref.WeakSet()

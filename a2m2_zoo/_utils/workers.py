@@ -95,10 +95,11 @@ class _Pool:
         self._size = 0
 
     def submit(self, work: Callable[[], R]) -> Future[R]:
-        with self._lock:
+        with self._lock.held:
             if self._pool is None or self._size != threads():
                 if self._pool is not None:
                     self._pool.shutdown(wait=False)  # what it has begun or holds is still done
+                    self._pool = None
                 self._size = threads()
                 self._pool = _started(self._size)
             return self._pool.submit(work)

@@ -52,7 +52,7 @@ class Session(Generic[Network]):
     def _session(self) -> Any:
         state, session = self._made
         if session is None or state != self._state():
-            with _lock:
+            with _lock.held:
                 state, session = self._made
                 if session is None or state != self._state():
                     self._weights = [

@@ -56,7 +56,7 @@ class TextTower:
     @apart
     def scale(self) -> float:
         """The model's own factor on cosines between images and texts."""
-        with self._lock:
+        with self._lock.held:
             return self._opened().scale
 
     @apart
@@ -68,7 +68,7 @@ class TextTower:
             ArgumentError: The weights have no text tower after all.
             CheckpointError: The file that had the tower is gone or was replaced.
         """
-        with self._lock:
+        with self._lock.held:
             new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._embedded]
             # One by one: a prompt's embedding is the same to the last bit whatever comes with it.
             found = {prompt: self._opened().encode_text([prompt])[0].float() for prompt in new}

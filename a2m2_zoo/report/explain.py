@@ -129,8 +129,8 @@ def _check_supports(prediction: Prediction, bank: SupportBank) -> None:
     """Refuse supports that lack a class of the answer, or that the plans do not refer to."""
     if missing := [name for name in prediction.probabilities if name not in bank.class_names]:
         raise ArgumentError(
-            f"the answer is about class {missing[0]!r}, and the supports have none; give those that the "
-            "answer is from"
+            f"the answer is about class {missing[0]!r}, and the supports have none; give the supports that "
+            "the answer is from"
         )
     for name, plan in prediction.plans.items():
         if not (

@@ -30,7 +30,7 @@ class Leftovers:
 
     def expect(self, size: int) -> bool:
         """Count a decoder that is about to start; collect first if the earlier ones hold too much."""
-        with self._lock:
+        with self._lock.held:
             full = self._held + size > self._budget and self._held > 0
             self._held = size if full else self._held + size
         if full:

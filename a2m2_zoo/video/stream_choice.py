@@ -14,6 +14,7 @@ from a2m2_zoo.video.clip import Job
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.stream import VideoStream
 
 _STILLS = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image

@@ -56,7 +56,7 @@ def as_model(model: AnyModel) -> Model:
     name = DEFAULT_MODEL if model is None else path_text("model", model, "a model's name or path")
     if Path(name).suffix == ".safetensors" or exists(name):
         return load_model(name)  # The file may be another one by now.
-    with _default_lock:
+    with _default_lock.held:
         return _loaded_once(name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import subprocess
 import sys
 from copy import deepcopy
@@ -72,5 +73,28 @@ def test_a_folder_that_takes_no_lock_is_one_line(tmp_path: Path) -> None:
 
 def test_a_copy_of_a_lock_is_free() -> None:
     lock = Lock()
-    with lock, pickle.loads(pickle.dumps(lock)), deepcopy(lock):
+    with lock.held, pickle.loads(pickle.dumps(lock)).held, deepcopy(lock).held:
         pass
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers that send signals here")
+def test_ctrl_c_at_any_moment_leaves_no_lock_behind() -> None:
+    """Nobody could work any more after it: the pool of threads hung forever, once in many thousand."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    lock = Lock()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for i in range(300):
+            with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+                signal.setitimer(signal.ITIMER_REAL, 1e-4 + 1e-6 * (i % 97))
+                while True:
+                    with lock.held:
+                        pass
+            assert lock.held.acquire(blocking=False), i
+            lock.held.release()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

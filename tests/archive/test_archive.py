@@ -318,6 +318,19 @@ def test_damage_is_found(whole: Path, model: Model, tmp_path: Path) -> None:
         assert said in problems
 
 
+def test_a_file_that_is_cut_off_is_found_without_advice_to_look_for_it(
+    whole: Path, tmp_path: Path
+) -> None:
+    uri = Path(shutil.copytree(whole, tmp_path / "a"))
+    largest = max(uri.rglob("*.lance"), key=lambda p: p.stat().st_size if p.is_file() else 0)
+    largest.write_bytes(largest.read_bytes()[:3000])
+    (problem,) = Archive.open(uri).verify()
+    assert "cannot be read" in problem
+    assert "rustc" not in problem
+    assert "look at it" not in problem
+    assert main(["archive", "verify", str(uri)]) == 1
+
+
 _FULL = """
 import resource, sys
 from pathlib import Path

@@ -157,6 +157,20 @@ def test_a_method_without_pairs_is_asked_too(tiny: Path) -> None:
     assert made.like(tiny / "videos" / "back" / "1.mp4", k=1)[0].uri.endswith("1.mp4")
 
 
+def test_in_few_windows_several_actions_are_told_apart_as_classify_does(
+    root: Path, model: Model, bank: SupportBank, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half of so few windows would stand for everything else, whatever they show."""
+    clips = [root / "videos" / name / "3.mp4" for name in NAMES]
+    few, _ = Archive.build(tmp_path / "few", clips, model=model)
+    hits = few.find(bank, k=1)
+    assert {hit.uri: hit.label for hit in hits} == {
+        str(clip): name for clip, name in zip(clips, NAMES, strict=True)
+    }
+    assert all(hit.score > 0.1 for hit in hits)
+    assert "too few to show what else happens" in caplog.text
+
+
 def test_an_archive_without_windows_finds_nothing(tiny: Path, tmp_path: Path) -> None:
     broken = tiny / "videos" / "broken.mp4"
     made, found = Archive.build(tmp_path / "a", broken, model=load_model(tiny))

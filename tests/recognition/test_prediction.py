@@ -166,3 +166,14 @@ def test_why_of_arrays_in_the_layout_that_classify_was_given(tmp_path: Path) -> 
         explain(answer, clip, supports, tmp_path / "none.png")
     with pytest.raises(ArgumentError, match="layout is 'XY'"):
         explain(answer, clip, supports, tmp_path / "none.png", layout="XY")
+
+
+def test_supports_without_a_class_of_the_answer_are_not_drawn(tmp_path: Path) -> None:
+    kick, wave = (draw_clip(3, label, 0, frames=8) for label in range(2))
+    answer = classify(draw_clip(3, 0, 1, frames=8), {"kick": [kick], "wave": [wave]})
+    for supports in ({"a": [kick], "b": [wave]}, build_bank({"kick": [kick], "b": [wave]})):
+        with pytest.raises(ArgumentError, match="the supports have none"):
+            explain(answer, kick, supports, tmp_path / "none.png")
+    with pytest.raises(ArgumentError, match="the answer is a list"):
+        explain([answer], kick, {"kick": [kick], "wave": [wave]}, tmp_path / "none.png")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())

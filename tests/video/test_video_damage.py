@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from types import SimpleNamespace
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 import pytest
+from makers import draw_video
 from odd_maker import Part, content, full_decode, write
 from video_maker import PYAV, SPEC, make, number, picture
 
 from a2m2_zoo.errors import A2M2Error, VideoError, VideoLimitError, VideoNotFoundError
 from a2m2_zoo.video import Limits, Preprocess, read_clip
 from a2m2_zoo.video.decoder import Decoder
+from a2m2_zoo.video.stream_choice import packets_of_all
 
 FASTSTART = {"movflags": "faststart"}
 
@@ -344,3 +348,27 @@ def test_folders(tmp_path):
 def test_a_picture_bomb_is_refused(tmp_path):
     cv2.imwrite(str(tmp_path / "bomb.png"), np.zeros((6000, 6000), np.uint8))
     refuse(tmp_path, VideoError, "damaged or has more than 16 megapixels")
+
+
+def test_a_stream_that_first_shows_in_the_middle_ends_nothing(tmp_path: Path) -> None:
+    """PyAV knows no stream for its packets, and raises an IndexError from the iteration."""
+
+    class Surprised:
+        """A container whose iterator breaks off twice."""
+
+        def __init__(self, container: Any) -> None:
+            self._packets = container.demux()
+            self._left = 2
+
+        def demux(self) -> Iterator[Any]:
+            for count, packet in enumerate(self._packets):
+                yield packet
+                if count == 2 and self._left:
+                    self._left -= 1
+                    raise IndexError("list index out of range")
+
+    with av.open(str(draw_video(tmp_path / "a.mp4", 12))) as container:
+        whole = [packet.pts for packet in container.demux()]
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        found = packets_of_all(Surprised(container))  # type: ignore[arg-type]
+        assert [packet.pts for packet in found] == whole
