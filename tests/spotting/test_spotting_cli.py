@@ -76,7 +76,7 @@ def test_every_form_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[2:] == [
         ["0:00.0", "0:01.5", "[pick]", "up", "0.91"],
         ["0:01.5", "0:04.0", "unknown"],
-        ["1:01.2", "1:02:05.0", "throw,", "catch", "1.00"],
+        ["1:01.3", "1:02:05.0", "throw,", "catch", "1.00"],
     ]
     assert subtitles(found) == (
         "1\n00:00:00,000 --> 00:00:01,500\n[pick] up (0.91)\n\n"
