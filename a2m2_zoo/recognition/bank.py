@@ -338,12 +338,8 @@ class SupportBank:
         kept = {len(bank.durations), len(bank.shapes)}
         if sizes != {n} or not bank.descriptors or kept - {0, n}:
             raise ValueError("its tensors do not match its labels")
-        if (
-            thumbnails.dtype != torch.uint8
-            or thumbnails.ndim != 5
-            or thumbnails.shape[-1] != 3
-            or 0 in thumbnails.shape
-        ):
+        shape = thumbnails.shape
+        if thumbnails.dtype != torch.uint8 or len(shape) != 5 or shape[-1] != 3 or 0 in shape:
             raise ValueError("its thumbnails are not pictures")
         if not all(t.is_floating_point() and t.ndim > 1 for t in bank.descriptors.values()):
             raise ValueError("its descriptors are not vectors")
