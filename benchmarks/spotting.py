@@ -74,8 +74,8 @@ def main() -> None:
         print(facts["speed"], file=sys.stderr)
     rows: list[dict[str, Any]] = []
     model = load_model()
-    for shot in map(int, options.shots.split(",") if options.seeds else ()):
-        names = options.sets.split(",") if options.videos else []
+    for shot in map(int, options.shots.split(",")):
+        names = options.sets.split(",") if options.videos and options.seeds else []
         first = options.first_seed
         seeds, drawn = (range(first, first + n) for n in (options.seeds, options.generated))
         rows += [quality(n, shot, seeds, model, options.videos / n) for n in names]
@@ -99,7 +99,7 @@ def quality(
         found = [*run(model, bank, clips(), fps), run(blind, bank, clips(), fps)[0]]
         found.append(baseline(model, bank, clips(), fps))
         scores.append([100 * mean_average_precision(segments, truth) for segments in found])
-        times.append([named(segments, truth) for segments in (found[0], found[-1])])
+        times.append([named_time(segments, truth) for segments in (found[0], found[-1])])
         print(name, shot, seed, [round(s, 1) for s in scores[-1]], file=sys.stderr, flush=True)
     values, share = np.array(scores), np.array(times).mean(0).round(1).tolist()
     return {
@@ -120,7 +120,7 @@ def quality(
     }
 
 
-def named(segments: Sequence[Segment], truth: Sequence[Segment]) -> tuple[float, float]:
+def named_time(segments: Sequence[Segment], truth: Sequence[Segment]) -> tuple[float, float]:
     """Percent of the actions' time that has its right name; percent of all that has a wrong one for sure."""
     moments = np.arange(0, max(action.end for action in truth), 0.05)
 
@@ -264,7 +264,7 @@ def speed(videos: Path, footage: str, minutes: float) -> dict[str, Any]:
         classes = class_folders(videos / "msr_action3d")
         named = {name: classes[name] for name in list(classes)[:WAY]}
         acted = [found[5 + i] for i in range(10) for found in named.values()]
-        encode(live, footage_frames(acted, 60 * 15, width=480), 15)  # as wide as the clips are
+        encode(live, footage_frames(acted, 60 * 15, width=480), 15)
         supports = {name: clips[:5] for name, clips in named.items()}
         build_bank(supports, model=load_model()).save(bank)
         command = [sys.executable, __file__, "--measure", str(video), str(live), str(bank)]

@@ -20,9 +20,7 @@ def reported(uri: str, *, writing: bool = False) -> Iterator[None]:
     except (A2M2Error, KeyboardInterrupt):
         raise
     except (OSError, RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split()).split(", /rustc/")[
-            0
-        ]  # without lines of somebody's source
+        said = words_of(error)
         if any(word in said.lower() for word in _FULL):
             raise SaveError(
                 f"the archive {uri!r} cannot be written: no space is left; make room and go on with "
@@ -32,6 +30,11 @@ def reported(uri: str, *, writing: bool = False) -> Iterator[None]:
         raise kind(
             f"the archive {uri!r} cannot be {verb} ({said:.160}); look at it with `a2m2 archive verify`"
         ) from error
+
+
+def words_of(error: BaseException) -> str:
+    """What LanceDB says, in one line and without lines of its source."""
+    return " ".join(str(error).split()).split(", /rustc/")[0]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.archive.codec import Codec
+from a2m2_zoo.archive.faults import words_of
 from a2m2_zoo.archive.store import Store
 from a2m2_zoo.errors import ArchiveError
 
@@ -26,9 +27,10 @@ def verify(
     problems: list[str] = []
     try:
         _read(store, codec, problems, on_window or (lambda _: None))
-    except ArchiveError as error:  # a file of it is damaged: what was found so far is still true
+    except ArchiveError as error:  # what was found so far is still true
         problems.append(
-            str(error).split("; look at it")[0] + "; build the archive again from its videos"
+            f"the rest cannot be read ({words_of(error.__cause__ or error):.160}): where its place can be "
+            "reached, a file is damaged; build the archive again from its videos"
         )
     return problems
 

@@ -23,6 +23,7 @@ from a2m2_zoo.report.picture import (
     matplotlib_pyplot,
     save_figure,
 )
+from a2m2_zoo.spotting.windows import together, weighed
 from a2m2_zoo.video import Limits, Preprocess, read_clip
 
 if TYPE_CHECKING:
@@ -124,12 +125,13 @@ def score_curves(
     # Each window adds itself where it starts and takes itself away behind its end.
     first, behind = (np.searchsorted(times, at, "left") for at in (starts, ends + 1e-9))
     sums = np.zeros((count + 1, chances.shape[1] + 1))
-    padded = np.concatenate([chances**2, np.ones((len(windows), 1))], 1)
-    np.add.at(sums, first, padded)
-    np.subtract.at(sums, behind, padded)
-    sums = sums[:-1].cumsum(0)
+    said = weighed(chances)
+    np.add.at(sums, first, said)
+    np.subtract.at(sums, behind, said)
+    sums = sums[:-1].cumsum(0).clip(0)
     held = sums[:, -1:].round()
-    return times, np.where(held > 0, sums[:, :-1] / np.maximum(held, 1), 0.0).clip(0, 1) ** 0.5
+    sums[:, -1:] = np.maximum(held, 1)
+    return times, np.where(held > 0, together(sums), 0.0).clip(0, 1)
 
 
 def _rows(

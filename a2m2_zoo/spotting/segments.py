@@ -20,7 +20,7 @@ import numpy as np
 
 from a2m2_zoo._utils.arguments import real
 from a2m2_zoo.errors import ArgumentError
-from a2m2_zoo.spotting.windows import Grid, Window
+from a2m2_zoo.spotting.windows import Grid, Window, together, weighed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -181,7 +181,7 @@ class Segmenter:
         behind = math.floor((window.end - zero) / self._step - 0.5 + 1e-6)
         while self._settled + len(self._sums) <= max(last, behind):
             self._sums.append(np.zeros(len(self._names) + 1))
-        said = np.append(window.chances, 1.0) ** 2
+        said = weighed(window.chances)
         for moment in range(max(first, self._settled), last + 1):
             self._sums[moment - self._settled] += said
 
@@ -194,7 +194,7 @@ class Segmenter:
             first = self._settled
             if sums[-1]:
                 first = 0 if self._latest is None else first
-                self._latest = np.sqrt(sums[:-1] / sums[-1])
+                self._latest = together(sums)
             if self._latest is not None:
                 for moment in range(first, self._settled + 1):
                     found += self._extend(moment, self._latest)

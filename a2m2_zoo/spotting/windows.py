@@ -146,6 +146,17 @@ def window_lengths(bank: SupportBank) -> tuple[float, ...]:
     return tuple(chosen)
 
 
+def weighed(chances: Float[np.ndarray, "*n w"]) -> Float[np.ndarray, "*n v"]:
+    """What windows add to the sums of a moment that they hold: squares, and a 1 to count them by."""
+    return np.concatenate([chances, np.ones((*chances.shape[:-1], 1))], -1) ** 2
+
+
+def together(sums: Float[np.ndarray, "*n v"]) -> Float[np.ndarray, "*n w"]:
+    """What the windows of a moment say together, one at least: the root of the mean of their squares."""
+    found: Float[np.ndarray, "*n w"] = np.sqrt(sums[..., :-1] / sums[..., -1:])
+    return found
+
+
 class FeatureRing:
     """Feature maps of the latest slots.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
@@ -74,13 +74,10 @@ def model_of(bank: SupportBank, model: AnyModel = None) -> Model:
         return as_model(bank.opened_as or bank.model)
 
 
-@contextmanager
-def named_by(bank: SupportBank) -> Iterator[None]:
+def named_by(bank: SupportBank) -> AbstractContextManager[None]:
     """Say that it is a bank which names the model, where that is not found by its name."""
-    with asked_for(
-        "the bank", bank.opened_as or bank.model, weights=bank.weights_hash, error=BankError
-    ):
-        yield
+    name = bank.opened_as or bank.model
+    return asked_for("the bank", name, weights=bank.weights_hash, error=BankError)
 
 
 @contextmanager
