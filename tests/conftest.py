@@ -80,6 +80,14 @@ def seen_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_line_a_minute() -> None:
+    """A command prints the same on a slow machine: the line of each minute, how far it is, waits."""
+    from a2m2_zoo.cli import output
+
+    output._PERIOD = 3600.0
+
+
 @pytest.fixture
 def computed_anew() -> Iterator[None]:
     """Where ``seen_once`` holds: this test asks for the computing itself."""

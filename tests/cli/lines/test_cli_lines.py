@@ -203,7 +203,7 @@ def test_progress_is_a_line_now_and_then(
             err += capsys.readouterr().err
     assert re.search(rf"^{re.escape(said)}\d+ s so far$", err, re.MULTILINE)
     assert threading.active_count() == threads
-    monkeypatch.setattr(output, "_PERIOD", 60)
+    monkeypatch.setattr(output, "_PERIOD", 3600.0)
     with output.progress("quick", 8):
         pass
     assert capsys.readouterr().err == ""
