@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from a2m2_zoo._version import __version__
 from a2m2_zoo.cli import (
@@ -30,14 +29,14 @@ from a2m2_zoo.cli import (
     train,
     watch,
 )
-from a2m2_zoo.cli.even import even_out
+from a2m2_zoo.cli.even import Group, even_out
 
 
 class Interrupted(Exception):  # noqa: N818 - somebody asked for it
     """Ctrl-C, or another signal that asks to end, that no command answered itself."""
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """Typer would turn Ctrl-C and SIGTERM into Ctrl-C's exit code and say nothing."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 from typer.models import OptionInfo
 
 #: What stands for a value, by the option's name, or by the type where the name says nothing.
@@ -32,7 +32,7 @@ _NAMED = {
     "validation": "DATA",
     "backbone_weights": "FILE",
 }
-_TYPES: dict[Any, str] = {bool: "", int: "N", float: "X", Path: "PATH", str: "TEXT"}
+_TYPES: dict[Any, str] = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 
 Quiet = Annotated[
     bool,
@@ -54,14 +54,23 @@ Verbose = Annotated[
 ]
 
 
-class _Command(TyperCommand):
-    """A command whose --help is a flag in its own help, too, and takes no word for a value."""
+class _Flags:
+    """In the help no word for a value stands behind a switch, be it --help itself."""
 
-    def get_help_option(self, ctx: Any) -> Any:
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.metavar = ""
-        return option
+    def get_params(self, ctx: Any) -> list[Any]:
+        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for option in found:
+            if getattr(option, "is_flag", False):
+                option.metavar = ""
+        return found
+
+
+class _Command(_Flags, TyperCommand):
+    """A command."""
+
+
+class Group(_Flags, TyperGroup):
+    """Commands under one name."""
 
 
 def even_out(commands: typer.Typer) -> None:
@@ -74,6 +83,7 @@ def even_out(commands: typer.Typer) -> None:
         command.callback, command.cls = _spoken(command.callback), _Command
     for group in commands.registered_groups:
         if group.typer_instance is not None:
+            group.typer_instance.info.cls = Group
             even_out(group.typer_instance)
 
 

@@ -30,12 +30,19 @@ class Windows:
         typer.Option(
             "--window",
             min=0.25,
+            max=120,
             help="Length of the windows in seconds; give it again for several lengths.",
             show_default="lengths that suit the supports",
         ),
     ] = None
     stride: Annotated[
-        float, typer.Option("--stride", min=0.01, help="Seconds from one window to the next.")
+        float,
+        typer.Option(
+            "--stride",
+            min=0.01,
+            max=120,
+            help="Seconds from one window to the next, at most the shortest window.",
+        ),
     ] = 0.5
     reject_below: Annotated[
         float | None,
@@ -121,7 +128,7 @@ def spot(
     found: list[Segment] = []
     scored: list[Window] = []
     stopped: A2M2Error | str | None = None
-    with output.progress("spotting", 0) as bar:
+    with output.progress("spotting", None) as bar:
         segments = iter_spot(
             video,
             bank,
