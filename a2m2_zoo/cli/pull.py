@@ -111,7 +111,7 @@ def _show(files: Sequence[File], *, json: bool, states: bool) -> None:
         rows = [{**asdict(file), "state": file.state} for file in files]
         output.write_json([{**row, "path": row["path"] and str(row["path"])} for row in rows])
         return
-    digits = 16 if sys.stdout.isatty() else 64
+    short = sys.stdout.isatty()
     first = ("state",) if states else ()
     made = output.table(*first, "what", "bytes", "sha256", "where", right=("bytes",))
     for file in files:
@@ -120,7 +120,7 @@ def _show(files: Sequence[File], *, json: bool, states: bool) -> None:
             *([f"[{style}]{file.state}[/]"] if states else []),
             file.role,
             "" if file.size is None else f"{file.size:,}",
-            (file.sha256 or "")[:digits],
+            f"{file.sha256[:15]}…" if short and file.sha256 else file.sha256 or "",
             output.escape(str(file.path or file.source)),
         )
     output.stdout().print(made)
