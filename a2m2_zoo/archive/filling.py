@@ -76,7 +76,8 @@ def fill(
         paths: The clips.
         engine: The cluster whose machines encode; None for this process.
         on_clip: Told of each clip.
-        roots: Take out what lay under these paths and is gone; None takes nothing out.
+        roots: Take out what lay under these paths and is gone. What lay at a path and was replaced there is
+            taken out in any case.
     """
     if left := store.unfinished():
         store.remove(left)
@@ -88,8 +89,7 @@ def fill(
         run.here(paths)
     else:
         run.far(paths, engine)
-    if roots is not None:
-        run.gone(roots)
+    run.gone(roots or ())
     store.note(writing=False)
     return run.changes
 
@@ -111,6 +111,7 @@ class Filling:
         self._at = {facts["uri"]: key for key, facts in self._known.items()}
         self._moved: dict[str, tuple[str, str]] = {}
         self._seen: dict[str, str] = {}  # uri → key of what was found there in this run
+        self._elsewhere: dict[str, _Source] = {}  # key → the first other place where it was found
         self._copies: dict[str, list[_Source]] = {}  # key → others of the content that is encoded
 
     def here(self, paths: Iterable[Path]) -> None:
@@ -184,16 +185,20 @@ class Filling:
             self._added(source.path, len(made[0]))
 
     def gone(self, roots: Iterable[Path]) -> None:
-        """Take out what lay under the roots and is not there any more, or is something else now."""
+        """Take out what is something else now, and what lay under the roots and is not there any more."""
         inside = tuple(uri_of(root).rstrip(os.sep) for root in roots)
         out = [
             key
             for key, facts in self._known.items()
             if key not in self._moved
-            and any(
-                facts["uri"] == root or facts["uri"].startswith(root + os.sep) for root in inside
+            and (found := self._seen.get(facts["uri"], "")) != key
+            and (
+                found
+                or any(
+                    facts["uri"] == root or facts["uri"].startswith(root + os.sep)
+                    for root in inside
+                )
             )
-            and self._seen.get(facts["uri"], "") != key
         ]
         self._store.remove(out)
         self.changes.removed = len(out)
@@ -206,8 +211,31 @@ class Filling:
             yield writer
         finally:
             writer.flush()
+        self._settle()
         if self._moved:
             self._store.move(self._moved)
+
+    def _settle(self) -> None:
+        """Say where contents lie that are not any more where they were.
+
+        In the end, when it is known what lies where: clips may have got each other's names.
+        """
+        for key, source in self._elsewhere.items():
+            if not self._still_there(key):
+                self.changes.moved += 1
+                self._call(source, key)
+
+    def _still_there(self, key: str) -> bool:
+        """Whether a content lies where the archive says, as far as that can be known."""
+        facts = self._known[key]
+        if (found := self._seen.get(facts["uri"])) is not None:
+            return found == key
+        if not _lies_at(facts["uri"]):
+            return False
+        try:
+            return bool(stamp_of(facts["uri"]) == facts["stamp"])
+        except A2M2Error:
+            return True
 
     def _stamped(self, path: Path) -> _Source | None:
         """A clip that may be new; None where it is there unchanged, or cannot be read."""
@@ -255,11 +283,11 @@ class Filling:
 
     def _there(self, source: _Source, key: str) -> None:
         """A clip whose content is in the archive, from here or from elsewhere."""
-        uri, before = source.uri, self._known[key]
-        if before["uri"] == uri or not _lies_at(before["uri"]):
-            self.changes.moved += before["uri"] != uri
+        if self._known[key]["uri"] == source.uri:
             self._call(source, key)
-        self._seen[uri] = key
+        else:
+            self._elsewhere.setdefault(key, source)
+        self._seen[source.uri] = key
         self.changes.known += 1
         self._tell(source.path, None)
 

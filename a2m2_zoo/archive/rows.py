@@ -11,7 +11,6 @@ import av
 import numpy as np
 
 from a2m2_zoo._utils.remote.addresses import place
-from a2m2_zoo._utils.remote.systems import Facts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,10 +98,7 @@ def stamp_of(path: str | os.PathLike[str]) -> str:
     Raises:
         VideoError: There is no such clip.
     """
-    from a2m2_zoo.video.content import reading, survey
+    from a2m2_zoo.video.content import reading, stamp, survey
 
     with reading(path):
-        parts, changed, _ = survey(place(path))
-        sizes = ((f.size or 0) if isinstance(f, Facts) else f.st_size for *_, f in parts)
-        versions = "".join(str(f.version) for *_, f in parts if isinstance(f, Facts))
-        return f"{len(parts)} {sum(sizes)} {versions or changed}"
+        return stamp(survey(place(path))[0])

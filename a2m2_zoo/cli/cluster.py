@@ -105,15 +105,15 @@ def from_cluster(
     clips: Sequence[Path],
     far: AskFar,
     contents: frozenset[bytes],
-    known: Callable[[str | None], bool],
+    known: Callable[[Path, str | None], bool],
 ) -> Iterator[Found]:
-    """Answers of a cluster, whose machines hash the clips; a copy of an answered clip takes a second turn.
+    """Answers of a cluster, whose machines hash the clips; what is not known after all takes a second turn.
 
     Args:
         clips: The clips.
         far: Answers them.
         contents: Those with an answer.
-        known: Whether a clip of this content has an answer still; each is for one clip.
+        known: Whether there is an answer for a clip of this content.
     """
     while clips:
         copies = []
@@ -121,6 +121,6 @@ def from_cluster(
             if not found.known:
                 assert found.result is not None
                 yield clips[place], found.key, found.result
-            elif not known(found.key):
+            elif not known(clips[place], found.key):
                 copies.append(clips[place])
         clips, contents = copies, frozenset()

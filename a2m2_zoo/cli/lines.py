@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 
@@ -184,6 +184,7 @@ class Count:
         failed: Clips and folders without an answer.
         unanswered: Clips that nothing is known of, since the run was stopped.
         stopped: What stopped it.
+        clips: Names and contents of the clips that have a record, as their hashes.
     """
 
     answered: int = 0
@@ -191,6 +192,17 @@ class Count:
     failed: int = 0
     unanswered: int = 0
     stopped: BaseException | None = None
+    clips: set[int] = field(default_factory=set, repr=False)
+
+    def has(self, record: Mapping[str, Any], made_by: MadeBy) -> bool:
+        """Whether a record is of a clip of this run, and made with the same."""
+        made = made_by.read(record)
+        noted = hash((record["query"], record.get("sha256"))) in self.clips
+        return noted and (made is None or made.key == made_by.key)
+
+    def note(self, query: str, content: str | None) -> None:
+        """A clip has a record."""
+        self.clips.add(hash((query, content)))
 
 
 def answer_lines(
@@ -226,9 +238,18 @@ def answer_lines(
             count.unanswered -= 1
             bar.advance(bar.task_ids[0])
 
-        def known(content: str | None) -> bool:
-            if not target.known.take(content, made_by):
-                return False
+        renamed: deque[dict[str, Any]] = (
+            deque()
+        )  # answers of before, of clips that have another name now
+
+        def known(clip: Path, content: str | None) -> bool:
+            query = str(clip)
+            if not target.known.named(content, made_by, query):
+                record = target.known.answer(content, made_by)
+                if record is None:
+                    return False
+                renamed.append({**record, "query": query})
+            count.note(query, content)
             count.kept += 1
             done()
             return True
@@ -236,7 +257,7 @@ def answer_lines(
         def unknown() -> Iterator[Path]:
             """Drawn from as clips are read: each is hashed just before."""
             for clip, content in contents(clips, limits):
-                if not known(content):
+                if not known(clip, content):
                     waiting.append((clip, content))
                     yield clip
 
@@ -255,6 +276,7 @@ def answer_lines(
             def fail(query: Path, content: str | None, error: A2M2Error) -> None:
                 output.complain(error)
                 count.failed += 1
+                count.note(str(query), content)
                 if not target.known.take_failure(content, str(error)):
                     write({**output.answer_row(query, error), "sha256": content})
 
@@ -263,17 +285,22 @@ def answer_lines(
                     for failure in failures:
                         fail(root, None, failure)
                 for clip, content, answer in found:
+                    while renamed:
+                        write(renamed.popleft())
                     if isinstance(answer, A2M2Error):
                         fail(clip, content, answer)
                         done()
                     else:
                         row = output.answer_row(clip, answer)
                         write({**row, "sha256": content, "made_by": made_by.to_dict()})
+                        count.note(row["query"], content)
                         count.answered += 1
                         done()
                         draw(clip, answer, several=len(clips) > 1)
                     if target.file is None and output.lost():
                         break
+                while renamed:
+                    write(renamed.popleft())
             except (KeyboardInterrupt, A2M2Error, MemoryError, OSError) as error:
                 count.stopped = error
             finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from a2m2_zoo._utils.bounded_json import MAX_BYTES, parse
-from a2m2_zoo._utils.files import check_file, open_regular, write_atomically
+from a2m2_zoo._utils.files import check_file, exists, open_regular, write_atomically
 from a2m2_zoo.errors import DependencyError
 
 _GROUP = 4096  # rows that are written together
@@ -82,14 +82,20 @@ def write(path: Path, rows: Rows) -> None:
     write_atomically(path, fill)
 
 
-def records(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The records of a file of JSON lines; what is none is passed over."""
-    with open_regular(path) as file:
-        while line := file.readline(MAX_BYTES):
-            with suppress(ValueError):
-                record = parse(line)
-                if isinstance(record, dict) and isinstance(record.get("query"), str):
-                    yield record
+def records(
+    paths: Iterable[Path | None], keep: Callable[[Mapping[str, Any]], bool]
+) -> Iterator[Mapping[str, Any]]:
+    """The records of files of JSON lines that are to be kept; what is none is passed over."""
+    for path in dict.fromkeys(paths):
+        if path is None or not exists(path):
+            continue
+        with open_regular(path) as file:
+            while line := file.readline(MAX_BYTES):
+                with suppress(ValueError):
+                    record = parse(line)
+                    sound = isinstance(record, dict) and isinstance(record.get("query"), str)
+                    if sound and keep(record):
+                        yield record
 
 
 def _flat(row: Mapping[str, Any], columns: Iterable[str]) -> dict[str, Any]:

@@ -147,7 +147,8 @@ class Known:
         self.damaged = self.sound = 0
         self.open_ended = False
         self._makers: dict[str, MadeBy] = {}
-        self._answers: dict[str, Counter[bytes]] = {}
+        self._answers: dict[str, dict[bytes, tuple[Path, int | bytes]]] = {}
+        self._names: dict[str, set[int]] = {}
         self._failures: Counter[tuple[str | None, str]] = Counter()
 
     def read(self, path: str | os.PathLike[str]) -> None:
@@ -158,11 +159,12 @@ class Known:
         """
         records = self.sound = 0
         self.open_ended = False
+        path = place(path)
         try:
             with open_regular(path) as file:
                 while line := file.readline(MAX_BYTES):
                     whole = line.endswith(b"\n")
-                    sound = self._take_in(line)
+                    sound = self._take_in(line, path)
                     if not sound and not records and (whole or not b'{"query'.startswith(line[:7])):
                         raise ArgumentError(
                             f"{os.fspath(path)!r} is no file of answers; expected what `a2m2 classify "
@@ -182,10 +184,10 @@ class Known:
 
     def others(self, made_by: MadeBy) -> tuple[int, str]:
         """How many clips have an answer of another run only, and in what the last of these differs."""
-        mine = self._answers.get(made_by.key, Counter())
+        mine = self._answers.get(made_by.key, {})
         count, how = 0, ""
         for key, answers in self._answers.items():
-            missing = sum(number for clip, number in answers.items() if clip not in mine)
+            missing = len(answers.keys() - mine.keys())
             if key != made_by.key and missing:
                 count += missing
                 how = self._makers[key].unlike(made_by)
@@ -195,17 +197,33 @@ class Known:
         """Clips that have an answer, by the hash of their content."""
         return frozenset(self._answers.get(made_by.key, ()))
 
-    def take(self, content: str | None, made_by: MadeBy) -> bool:
-        """Whether a clip has an answer; each answer is for one clip."""
-        answers = self._answers.get(made_by.key)
-        return content is not None and answers is not None and _taken(answers, _packed(content))
+    def named(self, content: str | None, made_by: MadeBy, query: str) -> bool:
+        """Whether there is an answer for a content under this name."""
+        return hash((content, query)) in self._names.get(made_by.key, ())
+
+    def answer(self, content: str | None, made_by: MadeBy) -> dict[str, Any] | None:
+        """The record of a content, whatever the clip was called; None where it has no answer."""
+        where = content and self._answers.get(made_by.key, {}).get(_packed(content))
+        if not where:
+            return None
+        path, at = where
+        line = at if isinstance(at, bytes) else b""
+        if not isinstance(at, bytes):
+            with suppress(OSError), open_regular(path) as file:
+                file.seek(at)
+                line = file.readline(MAX_BYTES)
+        with suppress(ValueError):
+            record: Any = parse(line)
+            if isinstance(record, dict) and record.get("sha256") == content:
+                return record
+        return None
 
     def take_failure(self, content: str | None, error: str) -> bool:
         """Whether a clip has failed before in the same way; each record is for one clip."""
         return _taken(self._failures, (content, error))
 
-    def _take_in(self, line: bytes) -> bool:
-        """Whether a line is a record."""
+    def _take_in(self, line: bytes, path: Path) -> bool:
+        """Whether a line of a file, the next one, is a record."""
         try:
             record = parse(line)
         except ValueError:
@@ -222,7 +240,9 @@ class Known:
         if made_by is not None and content is not None:
             key = made_by.key
             self._makers[key] = made_by
-            self._answers.setdefault(key, Counter())[_packed(content)] += 1
+            at = line if isinstance(path, RemotePath) else self.sound
+            self._answers.setdefault(key, {})[_packed(content)] = path, at
+            self._names.setdefault(key, set()).add(hash((content, record["query"])))
         return made_by is not None
 
 

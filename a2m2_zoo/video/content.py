@@ -107,6 +107,23 @@ def _is_picture(name: str) -> bool:
     return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
 
 
+def stamp(parts: list[Part]) -> str:
+    """Changes, as far as can be seen without reading, whenever the content does.
+
+    The time of an entry's own change is in it: of two files of one size and age that swap their names it is
+    all that tells.
+    """
+    stamps = [
+        (name, facts.size, str(facts.version))
+        if isinstance(facts, Facts)
+        else (name, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+        for name, _, facts in parts
+    ]
+    if len(stamps) == 1 and not stamps[0][0]:
+        return " ".join(map(str, stamps[0][1:]))
+    return hashlib.sha256(repr(stamps).encode()).hexdigest()
+
+
 def digest(parts: list[Part], *, folder: bool, limits: Limits | None = None) -> str:
     """The hash of the content of what ``survey`` found."""
     if not folder:

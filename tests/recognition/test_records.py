@@ -36,12 +36,21 @@ def known(path: Path, content: bytes) -> Known:
     return found
 
 
-def test_each_answer_is_for_one_clip(tmp_path: Path) -> None:
-    found = known(tmp_path / "a", line(1) + line(1) + line(2, error="it is broken"))
-    taken = [found.take(f"{1:064x}", HERE) for _ in range(3)]
-    assert taken == [True, True, False]
-    assert not found.take(f"{2:064x}", HERE)
-    assert not found.take(None, HERE)
+def answered(found: Known, number: int, made_by: MadeBy = HERE) -> bool:
+    content = f"{number:064x}"
+    record = found.answer(content, made_by)
+    assert record is None or record["sha256"] == content
+    return record is not None
+
+
+def test_an_answer_is_for_a_content_and_stands_under_a_name(tmp_path: Path) -> None:
+    found = known(tmp_path / "a", line(1) + line(3) + line(2, error="it is broken"))
+    assert answered(found, 1)
+    assert found.named(f"{1:064x}", HERE, "1.mp4")
+    assert not found.named(f"{1:064x}", HERE, "3.mp4")
+    assert not answered(found, 2)
+    assert found.answer(None, HERE) is None
+    assert not found.named(None, HERE, "1.mp4")
     assert [found.take_failure(f"{2:064x}", "it is broken") for _ in range(2)] == [True, False]
     assert not found.take_failure(f"{2:064x}", "it is missing")
 
@@ -53,8 +62,8 @@ def test_whom_an_answer_is_from(tmp_path: Path) -> None:
     )
     assert found.others(HERE) == (1, "supports 't' (here 's'), options top_k 3 (here none)")
     assert found.others(there)[0] == 1
-    assert found.take(f"{3:064x}", there)
-    assert not found.take(f"{3:064x}", HERE)
+    assert answered(found, 3, there)
+    assert not answered(found, 3)
 
 
 def test_a_file_that_something_happened_to_costs_what_it_hit(tmp_path: Path) -> None:
@@ -80,7 +89,7 @@ def test_a_file_that_something_happened_to_costs_what_it_hit(tmp_path: Path) -> 
             outcomes["refused"] += 1
             assert line(0)[:-1] not in data.split(b"\n")[:1]
             continue
-        kept = {content for content in sound if found.take(content, HERE)}
+        kept = {content for content in sound if found.answer(content, HERE)}
         intact = {f"{i:064x}" for i in range(6) if line(i)[:-1] in data.split(b"\n")}
         assert intact <= kept, "a line that nothing happened to counts"
         outcomes["read"] += 1
@@ -90,7 +99,7 @@ def test_a_file_that_something_happened_to_costs_what_it_hit(tmp_path: Path) -> 
         assert parts[-2:] == [line(7)[:-1], b""]
         again = Known()
         again.read(tmp_path / "a")
-        assert {content for content in sound if again.take(content, HERE)} == kept
+        assert {content for content in sound if again.answer(content, HERE)} == kept
     assert min(outcomes["read"], outcomes["refused"]) > 20, outcomes
 
 
@@ -116,7 +125,7 @@ def test_lines_without_end_take_no_memory(tmp_path: Path, monkeypatch: pytest.Mo
     assert bounded_json.MAX_BYTES > 1000
     found = known(tmp_path / "a", line(1) + b"x" * 4500 + b"\n" + line(2))
     assert found.damaged == 5
-    assert found.take(f"{2:064x}", HERE)
+    assert answered(found, 2)
     found = known(tmp_path / "a", line(1) + b'{"query": "half')
     assert (found.sound, found.damaged) == (len(line(1)), 0)
 
