@@ -16,10 +16,10 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from a2m2_zoo._utils.bounded_json import parse
 from a2m2_zoo._utils.files import open_regular, write_atomically
@@ -34,6 +34,8 @@ FORMAT = 1
 MAX_BYTES = 5 << 30  # other programs cut at 5 GB
 _PIECE = 1 << 20
 _MAPPED = 32 << 20  # bytes of a file that are mapped before it is mapped anew
+_AGAIN = 10  # times that a file is read from its beginning if others replace it meanwhile
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -146,16 +148,20 @@ def load(
         CheckpointError: It is missing, no regular file, too large, has another hash, or is broken.
     """
     path = Path(path)
-    with _verified(path, sha256, max_bytes) as (digest, header):
-        record, announced = _record(header, path.name, kind)
-        tensors = _tensors(path, header.names)
-        if announced not in (None, content_sha256(kind, record, tensors)):
-            raise CheckpointError(
-                f"{path.name!r} is damaged: its content does not have the hash that its header gives; make "
-                "or fetch it again"
-            )
-        plain = digest if announced is None else _plain_sha256(path, header, announced)
-        return Checkpoint(record, tensors, digest, plain, summed=announced is not None)
+
+    def read() -> Checkpoint:
+        with _verified(path, sha256, max_bytes) as (digest, header):
+            record, announced = _record(header, path.name, kind)
+            tensors = _tensors(path, header.names)
+            if announced not in (None, content_sha256(kind, record, tensors)):
+                raise CheckpointError(
+                    f"{path.name!r} is damaged: its content does not have the hash that its header gives; "
+                    "make or fetch it again"
+                )
+            plain = digest if announced is None else _plain_sha256(path, header, announced)
+            return Checkpoint(record, tensors, digest, plain, summed=announced is not None)
+
+    return _unchanged(read)
 
 
 def read_tensors(
@@ -177,9 +183,25 @@ def read_tensors(
         CheckpointError: It is missing, no regular file, too large, has another hash, or is broken.
     """
     path = Path(path)
-    with _verified(path, sha256, max_bytes) as (_, header):
-        names = list(header.names)
-        return _tensors(path, names if keep is None else dict.fromkeys(keep(names)))
+
+    def read() -> dict[str, Tensor]:
+        with _verified(path, sha256, max_bytes) as (_, header):
+            names = list(header.names)
+            return _tensors(path, names if keep is None else dict.fromkeys(keep(names)))
+
+    return _unchanged(read)
+
+
+class _ChangedError(CheckpointError):
+    """Another file lies there than the one that was begun with."""
+
+
+def _unchanged(read: Callable[[], _Read]) -> _Read:
+    """What is read of a file, from the beginning again where it was replaced meanwhile."""
+    for _ in range(_AGAIN):
+        with suppress(_ChangedError):
+            return read()
+    return read()
 
 
 @contextmanager
@@ -201,12 +223,21 @@ def _verified(path: Path, sha256: str | None, max_bytes: int) -> Iterator[tuple[
                     "replaced: install the package or fetch the file again"
                 )
             header = header or _header(file, path, before.st_size)
-        yield digest, header
-        after = path.stat()
+        try:
+            yield digest, header
+        except CheckpointError as error:  # of two files that were taken for one
+            _check_same(path, before, error)
+            raise
+        _check_same(path, before)
     except OSError as error:
         raise CheckpointError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
-    if _mark(before) != _mark(after):
-        raise CheckpointError(f"{path.name!r} was changed while it was read; load it again")
+
+
+def _check_same(path: Path, before: os.stat_result, error: Exception | None = None) -> None:
+    if _mark(before) != _mark(path.stat()):
+        raise _ChangedError(
+            f"{path.name!r} was changed while it was read; load it again"
+        ) from error
 
 
 def _header(file: BinaryIO, path: Path, size: int) -> Header:
