@@ -32,7 +32,7 @@ class DependencyError(A2M2Error, ImportError):
 
 
 class PluginError(A2M2Error, ImportError):
-    """Another package's method or backbone cannot be imported, or two have the same name."""
+    """Another package's method or backbone cannot be imported, fails, or two have the same name."""
 
 
 class VideoError(A2M2Error, ValueError):

@@ -125,8 +125,14 @@ class Registry(MutableMapping[str, _T], Generic[_T]):
 
 
 def import_files(paths: list[Path] | tuple[Path, ...]) -> None:
-    """Run files that add to the tables, each once; one that cannot be run is logged and left out."""
+    """Run files that add to the tables, each once; one that cannot be run is logged and left out.
+
+    Raises:
+        ArgumentError: There is no such file.
+    """
     for path in map(Path.resolve, paths):
+        if not path.is_file():
+            raise ArgumentError(f"there is no file {str(path)!r} to import; check the path")
         if _imported.get(path):
             continue
         try:

@@ -91,14 +91,26 @@ class Clips:
     data: DataArgument
     list_file: ListOption = None
     benchmark: BenchmarkOption = None
-    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test"
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split", help="train, val or test, of --list or --benchmark.", show_default="test"
+        ),
+    ] = None
 
     def open(self) -> Listing:
         """The clips that the options name."""
         from a2m2_zoo.data.lists import open_dataset
 
+        if self.split is not None and self.list_file is None and self.benchmark is None:
+            raise typer.BadParameter(
+                "--split is a part of --list or --benchmark, and neither is given; give one, or leave it out"
+            )
         return open_dataset(
-            self.data, list_file=self.list_file, benchmark=self.benchmark, split=self.split
+            self.data,
+            list_file=self.list_file,
+            benchmark=self.benchmark,
+            split=self.split or "test",
         )
 
 

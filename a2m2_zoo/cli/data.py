@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -88,7 +89,7 @@ def synth(
 def _next(out: Path, *, clips: int, classes: int) -> str:
     """A command that makes something of what was drawn."""
     if clips == 1 or classes == 1:
-        return f"a2m2 classify YOUR.mp4 --supports {out}"
+        return f"a2m2 classify YOUR.mp4 --supports {quote(str(out))}"
     way = f" --way {classes}" if classes < _WAY else ""
     shot = " --shot 1" if clips <= _SHOTS else ""
-    return f"a2m2 evaluate {out}{way}{shot}"
+    return f"a2m2 evaluate {quote(str(out))}{way}{shot}"

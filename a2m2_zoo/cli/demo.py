@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -101,7 +102,7 @@ def demo(
         output.complain(error)
     output.say(
         f"all clips at a glance: {supports / 'contact_sheet.png'}",
-        f"now try: a2m2 spot {long} --supports {supports}",
-        f"or yours: a2m2 classify YOUR.mp4 --supports {supports}",
+        f"now try: a2m2 spot {quote(str(long))} --supports {quote(str(supports))}",
+        f"or yours: a2m2 classify YOUR.mp4 --supports {quote(str(supports))}",
         whole=True,
     )

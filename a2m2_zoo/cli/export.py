@@ -30,7 +30,7 @@ def export(
     """Write a model as two graphs, of its backbone and M², and of A², and compare them with it.
 
     The graphs are compared on noise, a still picture, drawn clips and those of --clip, in several batch
-    sizes and episodes; graphs that differ by more than 1e-4 are not kept. Takes about a minute.
+    sizes and episodes; graphs that differ by more than 1e-4 are not kept. Takes one to four minutes.
     Exit code 0: written and equal; 1: it differs or cannot be written; 2: the call is wrong.
     """
     with output.stderr.status("loading"):

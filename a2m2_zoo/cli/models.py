@@ -190,8 +190,18 @@ def _own(name: str) -> dict[str, Any]:
 
 
 def _validated(receipt: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
-    """The figures of a training run's best validation."""
+    """The figures of the head that a training run has kept: its verdict's, else of its best validation."""
     config, result = receipt["config"], receipt["result"]
+    if verdict := receipt.get("verdict"):
+        kept = receipt.get("kept", True)
+        yield {
+            "data": "held-out clips" if kept else "held-out clips, by the head it started from",
+            "way": verdict["way"],
+            "shot": ", ".join(map(str, verdict["shots"])),
+            "accuracy": float(verdict["after" if kept else "before"]),
+            "receipt": name,
+        }
+        return
     best = [row for row in result["curve"] if row["step"] == result["best_step"]]
     for shot, accuracy in best[-1].items() if best else ():
         if shot != "step":

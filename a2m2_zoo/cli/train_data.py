@@ -101,7 +101,10 @@ def with_recipe(beginning: Beginning, clips: Clips, listed: Classes | None) -> B
         # Who says how to train may train on clips that are too few to tell by whether it helped.
         try:
             divided(listed, by=None if clips.by is None else clips.by.value, share=clips.share)
-        except EpisodeError:
+        except EpisodeError as error:
+            output.complain(
+                f"without the recipe {RECIPE}, which compares with the model as it is: {error}"
+            )
             return beginning
     count = sum(map(len, listed.values()))
     output.complain(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ import numpy as np
 from a2m2_zoo._utils.notebooks import Bar
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
-from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError
+from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, EpisodeError, PluginError
 from a2m2_zoo.evaluation.baselines import Baseline, build_baseline, check_baselines, known_baselines
 from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
 from a2m2_zoo.evaluation.results import Comparison, Difference, Failure, MethodResult
@@ -69,6 +71,7 @@ def compare(
         ArgumentError: A head that was asked for cannot stand on this backbone.
         ModelNotFoundError: A method has an unknown name.
         EpisodeError: Too few classes have enough clips.
+        PluginError: The model's own head, of somebody else's code, fails.
     """
     model = as_model(model)
     tell: Progress = progress or Bar()
@@ -90,7 +93,11 @@ def compare(
     readable, broken = _without(enough, unreadable)
     classes, shorter = _with_enough(readable, protocol)
     bench = Bench(model, features, classes, protocol, calibration, workers, tell)
-    runs = [run for baseline in baselines for run in bench.runs(baseline)]
+    measured = [_measured(bench, baseline) for baseline in baselines]
+    if isinstance(measured[0], Failure):
+        raise PluginError(f"{measured[0].name} {measured[0].reason}")
+    runs = [run for found in measured if not isinstance(found, Failure) for run in found]
+    failed = [found for found in measured if isinstance(found, Failure)]
     lost = [run for run in runs if not run.sound]
     if lost and lost[0].baseline is baselines[0]:
         raise CheckpointError(f"{model.id!r} gives scores that are not finite; its weights are bad")
@@ -118,7 +125,7 @@ def compare(
         model=model.id,
         receipt=_receipt(model, baselines, classes, protocol, name=name),
         results=tuple(results),
-        failures=(*refused, *short, *broken, *shorter, *nan),
+        failures=(*refused, *failed, *short, *broken, *shorter, *nan),
     )
 
 
@@ -132,6 +139,21 @@ def _baselines(
     found = [_built(name, model, seed=seed, strict=methods is not None) for name in others]
     baselines = [build_baseline(own, model), *(r for r in found if isinstance(r, Baseline))]
     return baselines, [r for r in found if isinstance(r, Failure)]
+
+
+def _measured(bench: Bench, baseline: Baseline) -> list[Run] | Failure:
+    """A method at every number of shots, or what an error of somebody else's code was, and where."""
+    own = sys.modules.get(type(baseline.method).__module__)
+    file = getattr(own, "__file__", None) or ""
+    try:
+        return list(bench.runs(baseline))
+    except Exception as error:
+        inside = [frame for frame in extract_tb(error.__traceback__) if frame.filename == file]
+        if isinstance(error, A2M2Error) or type(baseline.method).__module__.startswith("a2m2_zoo."):
+            raise
+        where = f" ({Path(file).name}, line {inside[-1].lineno})" if inside else ""
+        said = " ".join(str(error).split())
+        return Failure("method", baseline.name, f"fails with {type(error).__name__}: {said}{where}")
 
 
 def _built(name: str, model: Model, *, seed: int, strict: bool) -> Baseline | Failure:

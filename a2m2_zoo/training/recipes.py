@@ -165,7 +165,8 @@ def recipe(name: str) -> Recipe:
     raise ModelNotFoundError(
         f"no recipe is called {name!r}; "
         + (f"did you mean {' or '.join(near)}? " if near else "")
-        + "they are called <method>-<backbone>-<benchmark>, such as molo-resnet50-ssv2-small"
+        + "there are small and a2m2-lite0, and <method>-<backbone>-<benchmark> of the papers, such as "
+        "molo-resnet50-ssv2-small"
     )
 
 

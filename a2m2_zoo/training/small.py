@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.data.plans import uniform
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.training.dataset import Classes, Split, hold_out
@@ -95,9 +96,10 @@ def told(split: Split) -> Split:
     count = sum(map(len, split.judged.values()))
     if count < FEWEST or len(split.judged) < 2:
         raise EpisodeError(
-            f"{len(split.clips)} clips leave {count} of {len(split.judged)} classes to tell by whether "
-            f"training helped, and {FEWEST} of 2 are the least; use the model as it is, with these clips as "
-            "supports, or add clips"
+            f"too few clips to tell whether training helped: {counted(count, 'clip')} of "
+            f"{counted(len(split.judged), 'class')} would be left to judge it by, and at least {FEWEST} of 2 "
+            "classes are needed; use the model as it is, with these clips as supports, add clips, or lower "
+            "--shot"
         )
     return split
 

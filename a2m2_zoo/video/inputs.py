@@ -171,7 +171,11 @@ def _stacked(pictures: list[Any] | tuple[Any, ...], name: str) -> NDArray[np.uin
 def as_numbers(source: Any, name: str) -> NDArray[Any]:
     """A tensor of any device, an array or an image as a NumPy array."""
     try:
-        return np.asarray(source.detach().cpu() if hasattr(source, "detach") else source)
+        if hasattr(source, "detach"):
+            source = source.detach().cpu()
+            if str(source.dtype) == "torch.bfloat16":  # which NumPy does not know
+                source = source.float()
+        return np.asarray(source)
     except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
         raise VideoError(f"{name}: {kind(source)} that is no array ({reason})") from error

@@ -92,6 +92,11 @@ class Layout:
                 f"{name}: values from {low:g} to {high:g} where {self.low:g}..{self.high:g} was said: "
                 "give the range that they have"
             )
+        if moved.dtype.kind == "f" and high <= 1 < self.high / 100 and bool((moved % 1 > 0).any()):
+            raise VideoError(
+                f"{name}: values from {low:g} to {high:g} where {self.low:g}..{self.high:g} was said, which "
+                "is black to the eye: give the range that they have"
+            )
         scaled = (moved.astype(np.float64) - self.low) * (255 / (self.high - self.low))
         found: NDArray[np.uint8] = np.rint(scaled).clip(0, 255).astype(np.uint8)
         return found
