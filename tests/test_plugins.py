@@ -125,7 +125,7 @@ def test_a_file_is_imported_and_one_that_raises_is_named(
     (tmp_path / "exit.py").write_text("raise SystemExit(3)\n")
     data = tmp_path / "clips"
     write_dataset(data, classes=2, clips=2, style="stick", form=ClipFormat(size=64, frames=8))
-    files = ["mine.py", "bad.py", "exit.py", "none.py"]
+    files = ["mine.py", "bad.py", "exit.py"]
     imports = [word for name in files for word in ("--import", str(tmp_path / name))]
     words = ["compare", str(data), "--model", "backbone:mine", "--methods", "protonet,mine"]
     rest = ["--episodes", "10", "--shot", "1", "--way", "2", "--device", "cpu", "--json"]
@@ -133,12 +133,36 @@ def test_a_file_is_imported_and_one_that_raises_is_named(
     said = capsys.readouterr()
     assert {r["method"] for r in json.loads(said.out)["results"]} == {"a2m2", "protonet", "mine"}
     complaints = [line for line in said.err.splitlines() if "cannot be imported" in line]
-    assert len(complaints) == 3
+    assert len(complaints) == 2
     assert "ZeroDivisionError: division by zero" in complaints[0]
     assert "SystemExit: 3" in complaints[1]
-    assert "FileNotFoundError" in complaints[2]
+    assert main([*words, *rest, "--import", str(tmp_path / "none.py")]) == 2
+    assert "none.py' to import; check the path" in capsys.readouterr().err
     assert main(["models", "list", "--import", str(tmp_path / "mine.py")]) == 0
     assert "method mine of a file: --method mine" in capsys.readouterr().out
+
+
+def test_a_method_that_breaks_is_named_with_its_line_and_the_others_are_compared(
+    forgotten: None, few: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, data = tmp_path / "breaks.py", tmp_path / "clips"
+    broken = "    def pairs(self, query, support):\n        return query['clp']\n"
+    file.write_text(FILE.replace("    pass\n", broken).replace('"mine"', '"breaks"'))
+    at = file.read_text().splitlines().index("        return query['clp']")
+    write_dataset(data, classes=2, clips=2, style="stick", form=ClipFormat(size=64, frames=8))
+    words = [
+        "compare",
+        str(data),
+        "--import",
+        str(file),
+        "--methods",
+        "breaks,protonet",
+        "--no-pose",
+    ]
+    assert main([*words, "--episodes", "10", "--shot", "1", "--way", "2", "--json"]) == 1
+    said = capsys.readouterr()
+    assert [r["method"] for r in json.loads(said.out)["results"]] == ["a2m2", "protonet"]
+    assert f"'breaks': breaks with KeyError: 'clp' (breaks.py, line {at + 1})" in said.err
 
 
 def test_a_backbone_without_maps_is_a_model_for_methods_that_need_its_vector(

@@ -104,7 +104,8 @@ class Clips:
 
         if self.split is not None and self.list_file is None and self.benchmark is None:
             raise typer.BadParameter(
-                "--split is a part of --list or --benchmark, and neither is given; give one, or leave it out"
+                f"--split {self.split} is a part of --list or --benchmark, and neither is given; give one, "
+                "or leave it out"
             )
         return open_dataset(
             self.data,
@@ -152,7 +153,7 @@ def compare(
     Every clip goes through the model's backbone once. Heads that were never trained are marked: their
     figures are not the published method's.
 
-    Exit code 0: every clip counted; 1: some clips could not be read; 2: the call is wrong.
+    Exit code 0: every clip counted; 1: a clip could not be read, or a method breaks; 2: the call is wrong.
     """
     names = None if methods is None else [n.strip() for n in methods.split(",") if n.strip()]
     check_json_file(written.out, instead="--html writes a page")
@@ -228,14 +229,16 @@ def progress_bars() -> Iterator[Tell]:
 
 
 def complain(found: Comparison, listing: Listing) -> None:
-    """Name on stderr what was left out; exit with ``FAILED`` if clips were."""
+    """Name on stderr what was left out; exit with ``FAILED`` if clips were, or a method that broke."""
+    from a2m2_zoo.evaluation.results import BREAKS
+
     if listing.missing:
         gone = counted(len(listing.missing), "listed video")
         verb = "is" if len(listing.missing) == 1 else "are"
         output.complain(f"{gone} {verb} not there, the first is {listing.missing[0]!r}")
     for failure in found.failures:
         output.complain(f"left out {failure.kind} {failure.name!r}: {failure.reason}")
-    if any(failure.kind == "clip" for failure in found.failures):
+    if any(f.kind == "clip" or f.reason.startswith(BREAKS) for f in found.failures):
         raise typer.Exit(FAILED)
 
 

@@ -20,7 +20,7 @@ from a2m2_zoo._version import __version__
 from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, EpisodeError, PluginError
 from a2m2_zoo.evaluation.baselines import Baseline, build_baseline, check_baselines, known_baselines
 from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
-from a2m2_zoo.evaluation.results import Comparison, Difference, Failure, MethodResult
+from a2m2_zoo.evaluation.results import BREAKS, Comparison, Difference, Failure, MethodResult
 from a2m2_zoo.evaluation.statistics import (
     class_interval,
     confusion_counts,
@@ -153,7 +153,7 @@ def _measured(bench: Bench, baseline: Baseline) -> list[Run] | Failure:
             raise
         where = f" ({Path(file).name}, line {inside[-1].lineno})" if inside else ""
         said = " ".join(str(error).split())
-        return Failure("method", baseline.name, f"fails with {type(error).__name__}: {said}{where}")
+        return Failure("method", baseline.name, f"{BREAKS} {type(error).__name__}: {said}{where}")
 
 
 def _built(name: str, model: Model, *, seed: int, strict: bool) -> Baseline | Failure:

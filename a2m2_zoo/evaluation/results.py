@@ -100,6 +100,10 @@ class MethodResult:
     open: OpenFigures | None = None
 
 
+#: How the reason begins where a method's code raised an error.
+BREAKS = "breaks with"
+
+
 @dataclass(frozen=True)
 class Failure:
     """What was left out of a comparison, and why.

@@ -227,6 +227,14 @@ def test_models_of_ones_own_are_shown_and_verified(
         assert main(["models", "show", str(path)]) == 0
         out = capsys.readouterr().out
         assert out.index("61.5") < out.index("protonet")  # figures come first
+    verdict = {"way": 3, "shots": [1, 5], "before": 52.2, "after": 50.4}
+    for kept, figure in ((False, 52.2), (True, 50.4)):
+        told = {**receipt, "verdict": verdict, "kept": kept}
+        (folder / "receipt.json").write_text(json.dumps(told))
+        assert main(["models", "show", str(folder), "--json"]) == 0
+        (metric,) = json.loads(capsys.readouterr().out)["metrics"]
+        assert metric["accuracy"] == figure
+        assert ("it started from" in metric["data"]) == (not kept)
     (folder / "receipt.json").write_text("[]")
     assert main(["models", "show", str(folder), "--json"]) == 0
     said = capsys.readouterr()

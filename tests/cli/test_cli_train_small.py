@@ -185,7 +185,7 @@ def test_a_run_is_the_same_again_and_resumed(
         (["--set", "backbone_lr=1e-3"], "leaves the backbone as it is"),
         (["--validation", "x", "--hold-out-by", "clips"], "--hold-out-by is for the recipe small"),
         (["--set", "way=many"], "way is 'many'"),
-        (["--set", "validate_shots=[9]"], "leave 0 of 0 classes to tell by"),
+        (["--set", "validate_shots=[9]"], "0 clips of 0 classes would be left to judge it by"),
         (["--method", "trx"], "leave those out"),
         (["--backbone-weights", "x"], "leave --backbone-weights out"),
         (["--runtime", "onnxruntime"], "computes the backbone lite and not tiny"),
@@ -260,7 +260,7 @@ def test_too_few_clips_are_refused_before_anything_is_encoded(
     assert first.endswith(
         "3 classes, 15 clips: training with the recipe small; --recipe or --method asks for another"
     )
-    assert "15 clips leave 3 of 3 classes to tell by whether training helped" in second
+    assert "3 clips of 3 classes would be left to judge it by" in second
     assert "use the model as it is, with these clips as supports" in second
     assert not (tmp_path / "cache").exists()
     assert not (tmp_path / "run").exists()

@@ -56,7 +56,8 @@ def test_classes_are_held_out_where_there_are_enough() -> None:
 
 def test_what_cannot_be_told_is_refused_with_what_to_do() -> None:
     with pytest.raises(
-        EpisodeError, match=r"15 clips leave 3 of 3 .* 6 of 2 are the least; use the model"
+        EpisodeError,
+        match=r": 3 clips of 3 classes would .* at least 6 of 2 classes are needed; use the model",
     ):
         divided(folders(3, 5))
     assert sum(map(len, divided(folders(6, 4)).judged.values())) == FEWEST
@@ -67,7 +68,7 @@ def test_what_cannot_be_told_is_refused_with_what_to_do() -> None:
         divided(folders(10, 20), by="people")
     with pytest.raises(EpisodeError, match="too few to train on"):
         divided(folders(3, 20), by="classes", share=0.9)
-    with pytest.raises(EpisodeError, match="leave 2 of 1 classes to tell"):
+    with pytest.raises(EpisodeError, match="2 clips of 1 class would be left to judge it by"):
         halved(Split(folders(4, 5), {"other": [Path(f"o/{i}.mp4") for i in range(5)]}))
 
 

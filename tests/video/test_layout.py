@@ -53,6 +53,16 @@ def test_every_layout_is_the_same_clip(layout: str, array: Any, model: Model) ->
     assert len(classify(batch, bank, model=model, layout=layout)) == 2
 
 
+def test_dark_clips_and_numbers_of_eight_bits_of_mantissa_are_taken() -> None:
+    dark = FRAMES % 2
+    assert np.array_equal(Layout.parse("THWC 0..255").frames(dark.astype(np.float32)), dark)
+    halved = torch.from_numpy(FRAMES // 2 * 2).to(
+        torch.bfloat16
+    )  # which 8 bits hold for the most part
+    found = Layout.parse("THWC 0..255").frames(halved).astype(int)
+    assert np.abs(found - FRAMES).max() <= 2
+
+
 def test_paths_and_pictures_stay_what_they_are(model: Model, tmp_path: Path) -> None:
     from makers import draw_video
 
@@ -78,6 +88,7 @@ def test_what_is_no_layout(layout: Any, model: Model) -> None:
         ("TCHW 0..1", FRAMES.transpose(0, 3, 1, 2), r"values from 0 to 255 where 0..1 was said"),
         ("THWC", FRAMES / 255, "float64, not bytes: say the range"),
         ("THWC 0..1", FRAMES * np.nan, "where 0..1 was said"),
+        ("THWC 0..255", FRAMES / 255, r"values from 0 to 1 where 0..255 was said, which is black"),
         ("THWC 0..1", FRAMES[:0] / 255, "holds no frames"),
         ("THWC 0..1", FRAMES[..., :2] / 255, "is not THWC"),
     ],
