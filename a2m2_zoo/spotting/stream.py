@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, cast
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from a2m2_zoo.recognition.model import Model
+
+_ANEW = 4  # frames in a row that each begin the stream anew, until that is said
 
 
 class StreamOptions(TypedDict, total=False):
@@ -146,6 +149,7 @@ class Stream:
         self._limits = as_limits(limits)
         self._on_windows = on_windows
         self._closed = False
+        self._anew = 0  # frames in a row that began the stream anew
         self._begin()
 
     def _begin(self) -> None:
@@ -188,6 +192,16 @@ class Stream:
         if self._sampler.breaks(at):
             found += self._finish()
             self._sampler.restart()
+            self._anew += 1
+            if self._anew == _ANEW:
+                warnings.warn(
+                    f"each of {_ANEW} frames came too long after the one before it and began the stream "
+                    "anew: nothing is found so. Timestamps are in seconds, not milliseconds; of a stream "
+                    "that is so slow, raise gap",
+                    stacklevel=2,
+                )
+        else:
+            self._anew = 0
         for filled in self._sampler.push(picture, at):
             self._keep(filled)
             if self._slots % self.grid.stride == 0:

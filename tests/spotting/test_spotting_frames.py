@@ -113,6 +113,17 @@ def test_no_window_reaches_over_a_break(video: Path, bank: SupportBank, model: M
     assert all(s.end < 3.2 or s.start >= 52.9 for s in found)
 
 
+def test_times_in_milliseconds_are_said_once(video: Path, bank: SupportBank, model: Model) -> None:
+    stream = Stream(model, bank)
+    frames = [frame for frame, _ in frames_of(video)[:12]]
+    for i, frame in enumerate(frames[:4]):
+        assert stream.push(frame, 1000 * i / FPS) == []
+    with pytest.warns(UserWarning, match="in seconds, not milliseconds"):
+        stream.push(frames[4], 1000 * 4 / FPS)
+    for i, frame in enumerate(frames[5:], 5):
+        stream.push(frame, 1000 * i / FPS)
+
+
 def test_the_clock_may_count_from_1970_and_a_jump_costs_nothing(
     bank: SupportBank, model: Model
 ) -> None:
