@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from a2m2_zoo.cli import options, output
+from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.compare import CacheOption, HereWorkersOption, progress_bars
 from a2m2_zoo.cli.files import OutOption, check_json_file, write_json_file
 from a2m2_zoo.cli.grouped import grouped
@@ -61,7 +61,7 @@ def misalign(
 
     Supports stay as they are. All alignments see the same descriptors and the same episodes.
 
-    Exit code 0: measured; 1: a file could not be written; 2: the call is wrong.
+    Exit code 0: measured; 1: a clip could not be read, or a file not be written; 2: the call is wrong.
     """
     from a2m2_zoo.data.plans import EpisodeForm
     from a2m2_zoo.evaluation.misalignment import measure_misalignment
@@ -94,6 +94,10 @@ def misalign(
 
         draw_curves(found.curves, plot, title=found.title)
         output.wrote(plot)
+    for failure in found.failures:
+        output.complain(f"left out {failure.kind} {failure.name!r}: {failure.reason}")
+    if found.failures:
+        raise typer.Exit(FAILED)
 
 
 def _show(found: Misalignment) -> None:
@@ -113,6 +117,9 @@ def _names(text: str) -> list[str]:
 
 def _percent(text: str) -> float:
     try:
-        return float(text) / 100
+        found = float(text)
     except ValueError:
-        raise ArgumentError(f"amounts hold {text!r}; give percents such as 0,20,40") from None
+        found = -1.0
+    if not 0 <= found < 100:
+        raise ArgumentError(f"--amounts has {text!r}; give percents below 100 such as 0,20,40")
+    return found / 100

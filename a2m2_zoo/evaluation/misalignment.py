@@ -25,9 +25,10 @@ from a2m2_zoo.backbones import Features
 from a2m2_zoo.data.draws import Draw, draw_episodes, labelled
 from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.data.plans import EpisodeForm
-from a2m2_zoo.errors import ArgumentError, VideoError
+from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.baselines import CONTROLS
 from a2m2_zoo.evaluation.protocol import Progress, score_draw
+from a2m2_zoo.evaluation.results import Failure
 from a2m2_zoo.evaluation.statistics import mean_interval
 from a2m2_zoo.evaluation.warps import KINDS, instants, looked_at
 from a2m2_zoo.features import FeatureCache, default_cache
@@ -153,11 +154,13 @@ class Misalignment:
         title: What on what.
         curves: One per alignment and kind, the adaptive alignment's first.
         receipt: What it was measured with.
+        failures: Clips that cannot be read, and classes that have too few without them.
     """
 
     title: str
     curves: tuple[Curve, ...]
     receipt: dict[str, Any]
+    failures: tuple[Failure, ...] = ()
 
 
 @plain()
@@ -187,8 +190,7 @@ def measure_misalignment(
     Raises:
         ArgumentError: The model has another head or mixes frames, a kind is unknown, or an amount is no part
             of a clip.
-        EpisodeError: Too few classes or clips.
-        VideoError: A clip cannot be read.
+        EpisodeError: Too few classes or clips, or too few of them can be read.
     """
     model = as_model(model)
     if not isinstance(model.method, A2M2):
@@ -217,11 +219,11 @@ def measure_misalignment(
         half=True,
     )
     failed = features.fill(clips, workers=workers, progress=partial(tell, "encoding frames"))
+    failures: tuple[Failure, ...] = ()
     if failed:
-        clip, reason = next(iter(failed.items()))
-        raise VideoError(
-            f"{len(failed)} clip(s) cannot be read, the first is {str(clip)!r}: {reason}"
-        )
+        classes, failures = _readable(classes, failed, need=form.shot + form.query)
+        clips, labels = labelled(classes)
+        draw = draw_episodes(labels, form)
     encoded = encode_misaligned(
         model.method,
         _counted(features.read(clips, batch=4), len(clips), tell),
@@ -251,7 +253,24 @@ def measure_misalignment(
             "dense_frames": DENSE,
             **asdict(form),
         },
+        failures,
     )
+
+
+def _readable(
+    classes: Mapping[str, Sequence[Path]], failed: Mapping[Path, str], *, need: int
+) -> tuple[dict[str, tuple[Path, ...]], tuple[Failure, ...]]:
+    """The classes that have the clips they need without those that failed, and what is left out."""
+    kept = {
+        name: tuple(clip for clip in clips if clip not in failed) for name, clips in classes.items()
+    }
+    short = [name for name, clips in kept.items() if len(clips) < need]
+    said = [Failure("clip", str(clip), reason) for clip, reason in failed.items()]
+    said += [
+        Failure("class", name, f"has {len(kept[name])} of the {need} clips that an episode needs")
+        for name in short
+    ]
+    return {name: clips for name, clips in kept.items() if name not in short}, tuple(said)
 
 
 def _counted(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -140,5 +141,21 @@ def test_command_line_measures_and_draws(
     assert picture.read_bytes()[:4] == b"\x89PNG"
     assert main([*call, "--workers", "1", "--out", str(tmp_path / "again.json")]) == 0
     assert json.loads((tmp_path / "again.json").read_text())["curves"] == curves
-    assert main(["misalign", str(data), "--amounts", "ten"]) == 2
-    assert "amounts hold 'ten'" in capsys.readouterr().err
+    for wrong in ("ten", "0,140", "-5", "nan"):
+        assert main(["misalign", str(data), f"--amounts={wrong}"]) == 2
+        said = wrong.rpartition(",")[2]
+        assert f"--amounts has {said!r}; give percents" in capsys.readouterr().err
+    few = data / "few"
+    few.mkdir()
+    clip = sorted(data.glob("*/*.mp4"))[0]
+    shutil.copy(clip, few)
+    for folder in (clip.parent, few):
+        (folder / "bad.mp4").write_bytes(b"no video")
+    left = tmp_path / "left.json"
+    assert main([*call, "--out", str(left)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1].split("'")[0] for line in lines if "left out" in line] == [
+        *(" left out clip ",) * 2,
+        " left out class ",
+    ]
+    assert json.loads(left.read_text())["curves"] == curves, "the clips are those of before"
