@@ -238,9 +238,7 @@ def answer_lines(
             count.unanswered -= 1
             bar.advance(bar.task_ids[0])
 
-        renamed: deque[dict[str, Any]] = (
-            deque()
-        )  # answers of before, of clips that have another name now
+        renamed: deque[dict[str, Any]] = deque()  # known, and not the last line under their name
 
         def known(clip: Path, content: str | None) -> bool:
             query = str(clip)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from a2m2_zoo._utils.notebooks import Bar
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
 from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, EpisodeError, PluginError
@@ -179,8 +180,8 @@ def _with_enough(
     if len(kept) < way:
         raise EpisodeError(
             f"{len(kept)} of {len(data)} classes have the {need} clips that {max(protocol.shots)}-shot "
-            f"episodes with {protocol.query} query clip(s) need, and {way}-way episodes need {way} "
-            "classes; lower way or shot, or add clips"
+            f"episodes with {counted(protocol.query, 'query clip')} need, and {way}-way episodes need {way} "
+            f"classes; {_way_out(data, protocol)}"
         )
     short = [
         Failure("class", name, f"has {len(clips)} of the {need} clips that an episode needs")
@@ -188,6 +189,17 @@ def _with_enough(
         if name not in kept
     ]
     return kept, short
+
+
+def _way_out(data: Mapping[str, Sequence[Path]], protocol: Protocol) -> str:
+    """Which sizes these classes have the clips for."""
+    sizes = sorted(map(len, data.values()), reverse=True)
+    found = []
+    if len(sizes) >= protocol.way and (shot := sizes[protocol.way - 1] - protocol.query) >= 1:
+        found.append(f"shot {shot}")
+    if (way := sum(size >= protocol.need for size in sizes)) >= 2:
+        found.append(f"way {way}")
+    return f"lower to {' or '.join(found)}, or add more" if found else "add clips and classes"
 
 
 def _without(

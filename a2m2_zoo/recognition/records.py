@@ -148,7 +148,9 @@ class Known:
         self.open_ended = False
         self._makers: dict[str, MadeBy] = {}
         self._answers: dict[str, dict[bytes, tuple[Path, int | bytes]]] = {}
-        self._names: dict[str, set[int]] = {}
+        self._last: dict[
+            int, int
+        ] = {}  # name of a clip → whose answer its last line is, and for what
         self._failures: Counter[tuple[str | None, str]] = Counter()
 
     def read(self, path: str | os.PathLike[str]) -> None:
@@ -198,8 +200,8 @@ class Known:
         return frozenset(self._answers.get(made_by.key, ()))
 
     def named(self, content: str | None, made_by: MadeBy, query: str) -> bool:
-        """Whether there is an answer for a content under this name."""
-        return hash((content, query)) in self._names.get(made_by.key, ())
+        """Whether the last line under a name is the answer for this content."""
+        return self._last.get(hash(query)) == hash((made_by.key, content))
 
     def answer(self, content: str | None, made_by: MadeBy) -> dict[str, Any] | None:
         """The record of a content, whatever the clip was called; None where it has no answer."""
@@ -235,6 +237,7 @@ class Known:
             return False
         if isinstance(error, str):
             self._failures[content, error] += 1
+            self._last.pop(hash(record["query"]), None)
             return True
         made_by = MadeBy.read(record)
         if made_by is not None and content is not None:
@@ -242,7 +245,7 @@ class Known:
             self._makers[key] = made_by
             at = line if isinstance(path, RemotePath) else self.sound
             self._answers.setdefault(key, {})[_packed(content)] = path, at
-            self._names.setdefault(key, set()).add(hash((content, record["query"])))
+            self._last[hash(record["query"])] = hash((key, content))
         return made_by is not None
 
 

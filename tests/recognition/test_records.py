@@ -51,6 +51,11 @@ def test_an_answer_is_for_a_content_and_stands_under_a_name(tmp_path: Path) -> N
     assert not answered(found, 2)
     assert found.answer(None, HERE) is None
     assert not found.named(None, HERE, "1.mp4")
+    again = known(
+        tmp_path / "b", line(1) + line(1).replace(b"1" + b'", "label', b"4" + b'", "label')
+    )
+    assert [again.named(f"{n:064x}", HERE, "1.mp4") for n in (1, 4)] == [False, True]
+    assert answered(again, 1), "of what the clip was before"
     assert [found.take_failure(f"{2:064x}", "it is broken") for _ in range(2)] == [True, False]
     assert not found.take_failure(f"{2:064x}", "it is missing")
 

@@ -61,6 +61,24 @@ def test_clips_that_swapped_their_names_have_each_its_own_answer(
     assert found == {name: of and of["right"] for name, of in anew.items()}
 
 
+def test_a_clip_that_is_what_it_was_again_has_its_answer_last(
+    clips: Path, run: Run, read: list[str], tmp_path: Path
+) -> None:
+    file, clip = tmp_path / "a.jsonl", clips / "0.mp4"
+    first, second = clip.read_bytes(), (clips / "1.mp4").read_bytes()
+    run(clip, "--jsonl", file)
+    clip.write_bytes(second)
+    run(clip, "--resume", file)
+    clip.write_bytes(first)
+    read.clear()
+    run(clip, "--resume", file)
+    found = rows(file)
+    assert (len(found), read) == (3, [])
+    assert found[2] == found[0] != found[1]
+    run(clip, "--resume", file)
+    assert len(rows(file)) == 3
+
+
 def test_a_table_is_of_the_clips_and_supports_of_its_run_alone(
     work: Path, clips: Path, run: Run, tmp_path: Path
 ) -> None:
