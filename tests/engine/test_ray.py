@@ -67,6 +67,7 @@ class Machines:
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # other tests would not let them come to work
         before = signal.getsignal(signal.SIGTERM)  # which the machines of a cluster take
         made = Machines(tmp_path_factory.mktemp("plasma"))
         try:
