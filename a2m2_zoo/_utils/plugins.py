@@ -117,7 +117,7 @@ class Registry(MutableMapping[str, _T], Generic[_T]):
             return self._checked(name, found[0].load())
         except (Exception, SystemExit) as error:
             raise PluginError(
-                f"the {self._what} {name!r} of {_package(found[0])} cannot be used: {_said(error)}"
+                f"the {self._what} {name!r} of {_package(found[0])} cannot be used: {said(error)}"
             ) from error
 
     def _checked(self, name: str, value: Any) -> _T:
@@ -139,7 +139,7 @@ def import_files(paths: list[Path] | tuple[Path, ...]) -> None:
             _run(path)
             _imported[path] = True
         except (Exception, SystemExit) as error:
-            _log.warning("%s cannot be imported: %s", path, _said(error))
+            _log.warning("%s cannot be imported: %s", path, said(error))
 
 
 def imported_files() -> list[Path]:
@@ -193,6 +193,7 @@ def _where(value: Any) -> str:
     return f"{getattr(first, '__qualname__', '')} of {module}"
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """Kind and first line of somebody else's error."""
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first:.200}" if first else type(error).__name__

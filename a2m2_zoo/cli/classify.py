@@ -177,10 +177,8 @@ def classify(
                 given, ask, target, made_by=made_by, draw=draw, far=far, limits=limits
             )
             if answers.parquet is not None and target.file is not None:
-                files, mine = (
-                    (answers.resume, target.file.path),
-                    partial(count.has, made_by=made_by),
-                )
+                files = (answers.resume, target.file.path)
+                mine = partial(count.has, made_by=made_by)
                 parquet.write(answers.parquet, partial(parquet.records, files, mine))
     pictures.close()
     end(count.stopped, unanswered=count.unanswered, failed=bool(count.failed or broken))

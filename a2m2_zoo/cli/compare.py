@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from a2m2_zoo.data.plans import EpisodeForm
     from a2m2_zoo.evaluation.bench import Progress as Tell
     from a2m2_zoo.evaluation.bench import Protocol
-    from a2m2_zoo.evaluation.results import Comparison, MethodResult
+    from a2m2_zoo.evaluation.results import Comparison, Failure, MethodResult
     from a2m2_zoo.recognition.model import Model
     from a2m2_zoo.report.page import Explained
 
@@ -229,16 +229,23 @@ def progress_bars() -> Iterator[Tell]:
 
 
 def complain(found: Comparison, listing: Listing) -> None:
-    """Name on stderr what was left out; exit with ``FAILED`` if clips were, or a method that broke."""
-    from a2m2_zoo.evaluation.results import BREAKS
-
+    """Name on stderr which listed videos are not there, and what was left out, see ``left_out``."""
     if listing.missing:
         gone = counted(len(listing.missing), "listed video")
         verb = "is" if len(listing.missing) == 1 else "are"
         output.complain(f"{gone} {verb} not there, the first is {listing.missing[0]!r}")
-    for failure in found.failures:
+    left_out(found.failures)
+
+
+def left_out(failures: Iterable[Failure]) -> None:
+    """Name on stderr what was left out; exit with ``FAILED`` if clips were, or a method that broke."""
+    from a2m2_zoo.evaluation.results import BREAKS
+
+    wrong = False
+    for failure in failures:
         output.complain(f"left out {failure.kind} {failure.name!r}: {failure.reason}")
-    if any(f.kind == "clip" or f.reason.startswith(BREAKS) for f in found.failures):
+        wrong |= failure.kind == "clip" or failure.reason.startswith(BREAKS)
+    if wrong:
         raise typer.Exit(FAILED)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from a2m2_zoo.cli import FAILED, options, output
-from a2m2_zoo.cli.compare import CacheOption, HereWorkersOption, progress_bars
+from a2m2_zoo.cli import options, output
+from a2m2_zoo.cli.compare import CacheOption, HereWorkersOption, left_out, progress_bars
 from a2m2_zoo.cli.files import OutOption, check_json_file, write_json_file
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import ArgumentError
@@ -94,10 +94,7 @@ def misalign(
 
         draw_curves(found.curves, plot, title=found.title)
         output.wrote(plot)
-    for failure in found.failures:
-        output.complain(f"left out {failure.kind} {failure.name!r}: {failure.reason}")
-    if found.failures:
-        raise typer.Exit(FAILED)
+    left_out(found.failures)
 
 
 def _show(found: Misalignment) -> None:

@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 
 from a2m2_zoo._utils.notebooks import Bar
+from a2m2_zoo._utils.plugins import said
 from a2m2_zoo._utils.words import counted
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
 from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, EpisodeError, PluginError
 from a2m2_zoo.evaluation.baselines import Baseline, build_baseline, check_baselines, known_baselines
 from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
+from a2m2_zoo.evaluation.leaving_out import large_enough, readable
 from a2m2_zoo.evaluation.results import BREAKS, Comparison, Difference, Failure, MethodResult
 from a2m2_zoo.evaluation.statistics import (
     class_interval,
@@ -91,8 +93,8 @@ def compare(
         workers=workers,
         progress=lambda done, total: tell("reading clips", done, total),
     )
-    readable, broken = _without(enough, unreadable)
-    classes, shorter = _with_enough(readable, protocol)
+    kept, broken = readable(enough, unreadable)
+    classes, shorter = _with_enough(kept, protocol)
     bench = Bench(model, features, classes, protocol, calibration, workers, tell)
     measured = [_measured(bench, baseline) for baseline in baselines]
     if isinstance(measured[0], Failure):
@@ -144,17 +146,16 @@ def _baselines(
 
 def _measured(bench: Bench, baseline: Baseline) -> list[Run] | Failure:
     """A method at every number of shots, or what an error of somebody else's code was, and where."""
-    own = sys.modules.get(type(baseline.method).__module__)
-    file = getattr(own, "__file__", None) or ""
     try:
         return list(bench.runs(baseline))
     except Exception as error:
-        inside = [frame for frame in extract_tb(error.__traceback__) if frame.filename == file]
-        if isinstance(error, A2M2Error) or type(baseline.method).__module__.startswith("a2m2_zoo."):
+        module = type(baseline.method).__module__
+        if isinstance(error, A2M2Error) or module.startswith("a2m2_zoo."):
             raise
+        file = getattr(sys.modules.get(module), "__file__", None) or ""
+        inside = [frame for frame in extract_tb(error.__traceback__) if frame.filename == file]
         where = f" ({Path(file).name}, line {inside[-1].lineno})" if inside else ""
-        said = " ".join(str(error).split())
-        return Failure("method", baseline.name, f"{BREAKS} {type(error).__name__}: {said}{where}")
+        return Failure("method", baseline.name, f"{BREAKS} {said(error)}{where}")
 
 
 def _built(name: str, model: Model, *, seed: int, strict: bool) -> Baseline | Failure:
@@ -169,9 +170,9 @@ def _built(name: str, model: Model, *, seed: int, strict: bool) -> Baseline | Fa
 def _with_enough(
     data: Mapping[str, Sequence[Path]], protocol: Protocol
 ) -> tuple[dict[str, tuple[Path, ...]], list[Failure]]:
-    """Classes with the clips that an episode takes, and the others by name."""
+    """What `large_enough` gives, if it is enough for the episodes."""
     need, way = protocol.need, protocol.way
-    kept = {name: tuple(clips) for name, clips in data.items() if len(clips) >= need}
+    kept, short = large_enough(data, need)
     if way <= len(kept) < protocol.classes:
         raise EpisodeError(
             f"{len(kept)} of {len(data)} classes have the {need} clips that an episode takes, and open-set "
@@ -183,11 +184,6 @@ def _with_enough(
             f"episodes with {counted(protocol.query, 'query clip')} need, and {way}-way episodes need {way} "
             f"classes; {_way_out(data, protocol)}"
         )
-    short = [
-        Failure("class", name, f"has {len(clips)} of the {need} clips that an episode needs")
-        for name, clips in data.items()
-        if name not in kept
-    ]
     return kept, short
 
 
@@ -200,19 +196,6 @@ def _way_out(data: Mapping[str, Sequence[Path]], protocol: Protocol) -> str:
     if (way := sum(size >= protocol.need for size in sizes)) >= 2:
         found.append(f"way {way}")
     return f"lower to {' or '.join(found)}, or add more" if found else "add clips and classes"
-
-
-def _without(
-    data: Mapping[str, Sequence[Path]], unreadable: Mapping[Path, str]
-) -> tuple[dict[str, list[Path]], list[Failure]]:
-    broken = [
-        Failure("clip", f"{name}/{clip.name}", unreadable[clip])
-        for name, clips in data.items()
-        for clip in clips
-        if clip in unreadable
-    ]
-    kept = {name: [c for c in clips if c not in unreadable] for name, clips in data.items()}
-    return kept, broken
 
 
 def _results(runs: Sequence[Run], count: int) -> list[MethodResult]:

@@ -27,6 +27,7 @@ from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.baselines import CONTROLS
+from a2m2_zoo.evaluation.leaving_out import large_enough, readable
 from a2m2_zoo.evaluation.protocol import Progress, score_draw
 from a2m2_zoo.evaluation.results import Failure
 from a2m2_zoo.evaluation.statistics import mean_interval
@@ -221,7 +222,9 @@ def measure_misalignment(
     failed = features.fill(clips, workers=workers, progress=partial(tell, "encoding frames"))
     failures: tuple[Failure, ...] = ()
     if failed:
-        classes, failures = _readable(classes, failed, need=form.shot + form.query)
+        kept, broken = readable(classes, failed)
+        classes, short = large_enough(kept, form.shot + form.query)
+        failures = (*broken, *short)
         clips, labels = labelled(classes)
         draw = draw_episodes(labels, form)
     encoded = encode_misaligned(
@@ -255,22 +258,6 @@ def measure_misalignment(
         },
         failures,
     )
-
-
-def _readable(
-    classes: Mapping[str, Sequence[Path]], failed: Mapping[Path, str], *, need: int
-) -> tuple[dict[str, tuple[Path, ...]], tuple[Failure, ...]]:
-    """The classes that have the clips they need without those that failed, and what is left out."""
-    kept = {
-        name: tuple(clip for clip in clips if clip not in failed) for name, clips in classes.items()
-    }
-    short = [name for name, clips in kept.items() if len(clips) < need]
-    said = [Failure("clip", str(clip), reason) for clip, reason in failed.items()]
-    said += [
-        Failure("class", name, f"has {len(kept[name])} of the {need} clips that an episode needs")
-        for name in short
-    ]
-    return {name: clips for name, clips in kept.items() if name not in short}, tuple(said)
 
 
 def _counted(
