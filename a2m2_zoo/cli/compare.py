@@ -19,17 +19,13 @@ from a2m2_zoo.errors import A2M2Error, ArgumentError
 from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from a2m2_zoo.data.lists import Listing
     from a2m2_zoo.data.plans import EpisodeForm
     from a2m2_zoo.evaluation.bench import Progress as Tell
     from a2m2_zoo.evaluation.bench import Protocol
-    from a2m2_zoo.evaluation.results import Comparison, Failure, MethodResult
+    from a2m2_zoo.evaluation.results import Comparison, Failure
     from a2m2_zoo.recognition.model import Model
     from a2m2_zoo.report.page import Explained
-
-_WIDE = 130  # columns from which on a terminal holds the costs too
 
 DataArgument = Annotated[
     Path,
@@ -177,7 +173,9 @@ def compare(
     if written.json:
         output.put(escaped_json(found.to_json()) + "\n")
     else:
-        _show(found)
+        from a2m2_zoo.cli.compare_report import show
+
+        show(found)
     if written.out is not None:
         write_json_file(written.out, found.to_json())
     if written.html is not None:
@@ -263,98 +261,3 @@ def _explained(
         except A2M2Error as error:
             output.complain(f"the page has no explained answers: {error}")
             return ()
-
-
-def _show(found: Comparison) -> None:
-    console = output.stdout()
-    output.say(found.title)
-    for shot in found.shots:
-        console.print(_block(found, shot, costs=console.width >= _WIDE))
-    show_open(found)
-    output.say(*_notes(found))
-
-
-def show_open(found: Comparison) -> None:
-    """What rejection is worth and how to read it, where it was measured."""
-    if any(result.open for result in found.results):
-        output.stdout().print(_open_table(found))
-        output.say(*_open_notes(found))
-
-
-def _block(found: Comparison, shot: int, *, costs: bool) -> Table:
-    to = f"to {found.reference}"
-    figures = ("accuracy %", "± classes", to, "± classes")
-    prices = ("ms/episode", "ms/clip", "parameters") if costs else ()
-    columns = ("method", *figures, "verdict", "head", *prices)
-    title = f"{found.way}-way {shot}-shot"
-    made = output.table(*columns, right=(*figures, *prices), title=title)
-    for result in found.of_shot(shot):
-        made.add_row(*_row(result)[: len(columns)])
-    return made
-
-
-def _open_table(found: Comparison) -> Table:
-    """What rejection is worth, by method and shots."""
-    figures = ("AUROC", "AUROC, one threshold", "accuracy %", "accuracy % of 80 % answered")
-    made = output.table("shot", "method", *figures, right=("shot", *figures), title="open set")
-    for result in found.results:
-        if result.open is not None:
-            made.add_row(
-                str(result.shot),
-                output.escape(result.method),
-                f"{result.open.auroc:.3f} ± {result.open.auroc_interval:.3f}",
-                f"{result.open.auroc_pooled:.3f}",
-                f"{result.open.accuracy:.1f}",
-                f"{result.open.accuracy_answered:.1f}",
-            )
-    return made
-
-
-def _open_notes(found: Comparison) -> Iterator[str]:
-    """How to read ``_open_table``."""
-    yield "AUROC: how often a clip of a known class scores above one of an unknown class; 0.5 is guessing."
-    others = [r for r in found.results if r.open is not None and r.open.calibration_error is None]
-    if others:
-        yield (
-            "Best raw score where no probability of being right is fitted: "
-            f"{', '.join(dict.fromkeys(r.method for r in others))}"
-        )
-
-
-def _row(result: MethodResult) -> tuple[str, ...]:
-    difference, untrained = result.difference, result.status == "untrained"
-    apart = ("", "", "reference")
-    if difference is not None:
-        mean = f"{difference.mean:+.1f} ± {difference.interval:.1f}"
-        verdict = difference.verdict if untrained else _coloured(difference.verdict)
-        apart = (mean, _half(difference.class_interval), verdict)
-    name = output.escape(result.method)
-    return (
-        f"[dim]{name}[/]" if untrained else f"[bold]{name}[/]",
-        f"{result.accuracy:.1f} ± {result.interval:.1f}",
-        _half(result.class_interval),
-        *apart,
-        f"[yellow]{result.status}[/]" if untrained else result.status,
-        f"{result.score_ms:.2f}",
-        f"{result.encode_ms:.2f}",
-        f"{result.parameters:,}",
-    )
-
-
-def _half(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
-
-
-def _coloured(verdict: str) -> str:
-    colour = {"better": "green", "worse": "red"}.get(verdict.split()[0])
-    return f"[{colour}]{verdict}[/]" if colour else verdict
-
-
-def _notes(found: Comparison) -> Iterator[str]:
-    yield f"Guessing gives {found.chance:.0f} %. ±: 95 % intervals, over episodes and over classes."
-    yield "better, worse: on the same episodes with p below 0.05, and over classes the interval leaves out 0;"
-    yield "               on these classes: the episodes say so, other classes might not."
-    if untrained := dict.fromkeys(r.method for r in found.results if r.status == "untrained"):
-        yield (
-            f"untrained: random weights, not the published method's result: {', '.join(untrained)}"
-        )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from a2m2_zoo.cli import compare as shared
 from a2m2_zoo.cli import options, output
+from a2m2_zoo.cli.compare_report import show_open
 from a2m2_zoo.cli.files import OutOption, check_json_file, write_json_file
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.hub import DEFAULT_MODEL
@@ -99,7 +100,7 @@ def _show(found: Comparison) -> None:
             f"{result.score_ms:.2f}",
         )
     console.print(overall)
-    shared.show_open(found)
+    show_open(found)
     columns = [f"{result.shot}-shot %" for result in found.results]
     classes = output.table("class", "clips", *columns, right=("clips", *columns))
     for i, name in enumerate(found.class_names):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from a2m2_zoo.cli import options, output
-from a2m2_zoo.errors import FetchError
+from a2m2_zoo.errors import A2M2Error, FetchError
 
 if TYPE_CHECKING:
     from a2m2_zoo.zoo.pull import File
@@ -83,14 +83,23 @@ def verify(
 ) -> None:
     """Compare the files of models that are on this machine with their announced hashes.
 
-    Files that were never fetched are missing, which is no fault. Exit code 1: a file is damaged.
+    Files that were never fetched are missing, which is no fault. Exit code 1: a file is damaged; 2: a name is
+    wrong, and the others were compared.
     """
     from a2m2_zoo.cli import FAILED
     from a2m2_zoo.zoo.pull import verify as run
 
+    found: list[File] = []
+    wrong: list[A2M2Error] = []
     with output.stderr.status("comparing"):
-        files = run(names or ())
-    _show(files, json=json, states=True)
+        for some in [[name] for name in names] if names else [[]]:
+            try:
+                found += run(some)
+            except A2M2Error as error:  # noqa: PERF203  # the others are compared all the same
+                wrong.append(error)
+    files = list(dict.fromkeys(found))
+    if files or not wrong:
+        _show(files, json=json, states=True)
     unsound = [file for file in files if not file.sound]
     for file in unsound:
         if file.fault is not None:
@@ -102,6 +111,10 @@ def verify(
             f"{str(file.path or file.source)!r} {what} where {file.announced} was announced; "
             f"{repair} mends it"
         )
+    for fault in wrong[:-1]:
+        output.complain(fault)
+    if wrong:
+        raise wrong[-1]
     if unsound:
         raise typer.Exit(FAILED)
 

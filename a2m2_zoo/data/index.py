@@ -223,9 +223,13 @@ def check_class_names(names: Iterable[str]) -> None:
 
 
 def _matches(path: Path) -> list[Path] | None:
-    """What a pattern matches, by name; None for the name of a file, or of none."""
+    """What a pattern matches, by name; None for a name."""
     text = str(path)
-    if isinstance(path, RemotePath) or not glob.has_magic(text) or exists(text):
+    if isinstance(path, RemotePath) or exists(text):
+        return None
+    if text == "-":
+        raise VideoNotFoundError("-: no clip is read from stdin: give its file")
+    if not glob.has_magic(text):
         return None
     found = sorted(glob.iglob(text, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute one
     if not found:

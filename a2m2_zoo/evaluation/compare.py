@@ -16,13 +16,12 @@ import numpy as np
 
 from a2m2_zoo._utils.notebooks import Bar
 from a2m2_zoo._utils.plugins import said
-from a2m2_zoo._utils.words import counted
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
-from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, EpisodeError, PluginError
+from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, PluginError
 from a2m2_zoo.evaluation.baselines import Baseline, build_baseline, check_baselines, known_baselines
 from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
-from a2m2_zoo.evaluation.leaving_out import large_enough, readable
+from a2m2_zoo.evaluation.leaving_out import readable, with_enough
 from a2m2_zoo.evaluation.results import BREAKS, Comparison, Difference, Failure, MethodResult
 from a2m2_zoo.evaluation.statistics import (
     class_interval,
@@ -79,7 +78,7 @@ def compare(
     model = as_model(model)
     tell: Progress = progress or Bar()
     baselines, refused = _baselines(model, methods, seed=protocol.seed)
-    enough, short = _with_enough(data, protocol)
+    enough, short = with_enough(data, protocol)
     features = FeatureCache(
         default_cache() if cache is None else cache,
         backbone=model.backbone,
@@ -94,7 +93,7 @@ def compare(
         progress=lambda done, total: tell("reading clips", done, total),
     )
     kept, broken = readable(enough, unreadable)
-    classes, shorter = _with_enough(kept, protocol)
+    classes, shorter = with_enough(kept, protocol)
     bench = Bench(model, features, classes, protocol, calibration, workers, tell)
     measured = [_measured(bench, baseline) for baseline in baselines]
     if isinstance(measured[0], Failure):
@@ -165,37 +164,6 @@ def _built(name: str, model: Model, *, seed: int, strict: bool) -> Baseline | Fa
         if strict:
             raise
         return Failure("method", name, str(error))
-
-
-def _with_enough(
-    data: Mapping[str, Sequence[Path]], protocol: Protocol
-) -> tuple[dict[str, tuple[Path, ...]], list[Failure]]:
-    """What `large_enough` gives, if it is enough for the episodes."""
-    need, way = protocol.need, protocol.way
-    kept, short = large_enough(data, need)
-    if way <= len(kept) < protocol.classes:
-        raise EpisodeError(
-            f"{len(kept)} of {len(data)} classes have the {need} clips that an episode takes, and open-set "
-            f"episodes need {way} known and {way} unknown classes; lower way, or add classes"
-        )
-    if len(kept) < way:
-        raise EpisodeError(
-            f"{len(kept)} of {len(data)} classes have the {need} clips that {max(protocol.shots)}-shot "
-            f"episodes with {counted(protocol.query, 'query clip')} need, and {way}-way episodes need {way} "
-            f"classes; {_way_out(data, protocol)}"
-        )
-    return kept, short
-
-
-def _way_out(data: Mapping[str, Sequence[Path]], protocol: Protocol) -> str:
-    """Which sizes these classes have the clips for."""
-    sizes = sorted(map(len, data.values()), reverse=True)
-    found = []
-    if len(sizes) >= protocol.way and (shot := sizes[protocol.way - 1] - protocol.query) >= 1:
-        found.append(f"shot {shot}")
-    if (way := sum(size >= protocol.need for size in sizes)) >= 2:
-        found.append(f"way {way}")
-    return f"lower to {' or '.join(found)}, or add more" if found else "add clips and classes"
 
 
 def _results(runs: Sequence[Run], count: int) -> list[MethodResult]:

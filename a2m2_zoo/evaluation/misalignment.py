@@ -27,7 +27,8 @@ from a2m2_zoo.data.index import class_folders
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.baselines import CONTROLS
-from a2m2_zoo.evaluation.leaving_out import large_enough, readable
+from a2m2_zoo.evaluation.bench import Protocol
+from a2m2_zoo.evaluation.leaving_out import readable, with_enough
 from a2m2_zoo.evaluation.protocol import Progress, score_draw
 from a2m2_zoo.evaluation.results import Failure
 from a2m2_zoo.evaluation.statistics import mean_interval
@@ -155,7 +156,7 @@ class Misalignment:
         title: What on what.
         curves: One per alignment and kind, the adaptive alignment's first.
         receipt: What it was measured with.
-        failures: Clips that cannot be read, and classes that have too few without them.
+        failures: Clips that cannot be read, and classes that have too few.
     """
 
     title: str
@@ -208,9 +209,9 @@ def measure_misalignment(
         for amount in amounts:
             instants(1, 1, kind=kind, amount=amount, seed=form.seed)
     tell = progress or Bar()
-    classes = class_folders(data)
-    clips, labels = labelled(classes)
-    draw = draw_episodes(labels, form)
+    sizes = {k: v for k, v in asdict(form).items() if k != "shot"}
+    protocol = Protocol(shots=(form.shot,), **sizes)
+    enough, short = with_enough(class_folders(data), protocol)
     features = FeatureCache(
         default_cache() if cache is None else cache,
         backbone=model.backbone,
@@ -219,14 +220,13 @@ def measure_misalignment(
         stages=model.method.stages,
         half=True,
     )
-    failed = features.fill(clips, workers=workers, progress=partial(tell, "encoding frames"))
-    failures: tuple[Failure, ...] = ()
-    if failed:
-        kept, broken = readable(classes, failed)
-        classes, short = large_enough(kept, form.shot + form.query)
-        failures = (*broken, *short)
-        clips, labels = labelled(classes)
-        draw = draw_episodes(labels, form)
+    unreadable = features.fill(
+        labelled(enough)[0], workers=workers, progress=partial(tell, "encoding frames")
+    )
+    kept, broken = readable(enough, unreadable)
+    classes, shorter = with_enough(kept, protocol)
+    clips, labels = labelled(classes)
+    draw = draw_episodes(labels, form)
     encoded = encode_misaligned(
         model.method,
         _counted(features.read(clips, batch=4), len(clips), tell),
@@ -256,7 +256,7 @@ def measure_misalignment(
             "dense_frames": DENSE,
             **asdict(form),
         },
-        failures,
+        (*short, *broken, *shorter),
     )
 
 
