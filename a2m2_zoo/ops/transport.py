@@ -190,9 +190,12 @@ def _summed_scalings(kernel: Tensor, a: Tensor, b: Tensor, iterations: int) -> T
     rows = a.double().reshape(-1, n).mT.contiguous()
     columns = b.double().reshape(-1, m).mT.contiguous()
 
+    ones = {size: k.new_ones(1, size) for size in (n, m)}
+
     def total(x: Tensor) -> Tensor:
-        summed: Tensor = k.new_ones(1, len(x)) @ x.flatten(1)
-        return summed.reshape(x.shape[1:])
+        # Only the last axis is open: sizes that are numbers need no computing in the graph.
+        summed: Tensor = ones[len(x)] @ x.reshape(len(x), -1)
+        return summed.reshape(x.shape[1], -1)
 
     v = u = columns
     for _ in range(iterations):

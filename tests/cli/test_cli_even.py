@@ -254,6 +254,13 @@ def test_models_of_ones_own_are_shown_and_verified(
         assert file in said.err
     assert main(["models", "verify", str(tmp_path / "none.safetensors")]) == 1
     assert "missing" in capsys.readouterr().err
+    assert main(["models", "verify", "nonesuch", "a2m2-lite0", "neither", "--json"]) == 2
+    said = capsys.readouterr()  # a wrong name does not keep the others from being compared
+    assert {row["state"] for row in json.loads(said.out)} == {"ok"}
+    assert [line.split("; ")[0] for line in said.err.splitlines()] == [
+        "a2m2: no model is called 'nonesuch'",
+        "a2m2: no model is called 'neither'",
+    ]
 
 
 def test_a_model_without_mistakes_has_no_table_of_them(

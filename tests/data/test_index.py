@@ -400,6 +400,8 @@ def test_a_pattern_stands_for_what_it_matches(tmp_path: Path) -> None:
     assert len(find_clips(root / "*").clips) == 9
     with pytest.raises(VideoNotFoundError, match=r"\*\.mkv: no such file .* nothing matches it"):
         find_clips(root / "*.mkv")
+    with pytest.raises(VideoNotFoundError, match="no clip is read from stdin"):
+        find_clips("-")
     named = root / "right" / "r[0].mp4"  # a file's own name may look like a pattern
     (root / "right" / "r1.mp4").rename(named)
     assert find_clips(named).clips == (named,)
