@@ -153,16 +153,16 @@ def test_a_folder_of_clips_is_answered_clip_by_clip_as_on_the_command_line(
 def test_answers_do_not_depend_on_batch_size_or_workers(
     data: Path, bank: SupportBank, model: Model
 ) -> None:
-    queries = sorted(data.rglob("*.mp4"))[::2]
+    queries = sorted(data.rglob("*.mp4"))[::3]
     reference = classify(queries, bank, model=model, batch_size=1, workers=1)
-    for batch_size, workers in ((1, 4), (4, 2), (100, 3)):
+    for batch_size, workers in ((1, 4), (2, 2), (100, 3)):
         found = classify(queries, bank, model=model, batch_size=batch_size, workers=workers)
         assert answers(found) == answers(reference)
 
 
 @pytest.mark.usefixtures("computed_anew")
 def test_many_threads_get_the_answers_of_one(data: Path, bank: SupportBank, model: Model) -> None:
-    queries = sorted(data.rglob("*.mp4"))[::3]
+    queries = sorted(data.rglob("*.mp4"))[::5]
     reference = answers(classify(queries, bank, model=model))
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: answers(classify(queries, bank)), range(4)))
