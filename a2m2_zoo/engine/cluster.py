@@ -117,7 +117,7 @@ class _Pool:
             min_size=1, initial_size=min(self._room, len(blocks)), max_size=self._most
         )
         tables = [_table(pa, block, items) for block in blocks]
-        data: Any = ray.data.from_arrow(tables)
+        data: Any = ray.data.from_blocks(tables)  # from_arrow gives the cluster a task for each
         with warnings.catch_warnings():
             # Ray is about to do without options for its actors; it then retries without end.
             warnings.simplefilter("ignore", DeprecationWarning)

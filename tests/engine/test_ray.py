@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -26,6 +27,7 @@ from a2m2_zoo.features import FeatureCache
 
 pytest.importorskip("ray")
 pytestmark = [
+    pytest.mark.usefixtures("seen_once"),  # here; what the machines see is theirs
     pytest.mark.skipif(sys.platform != "linux", reason="Ray joins several nodes on Linux alone"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves pipes to its processes open
@@ -68,6 +70,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_worker_niceness", "0")  # other tests would not let them come to work
+        patch.setenv("RAY_prestart_worker_first_driver", "0")  # processes that wait for no work
         before = signal.getsignal(signal.SIGTERM)  # which the machines of a cluster take
         made = Machines(tmp_path_factory.mktemp("plasma"))
         try:
@@ -75,6 +78,16 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
         finally:
             made.shutdown()
             signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="module")
+def connected(machines: Machines) -> Iterator[None]:
+    """The program is connected, and stays so: what Ray starts for a connection is started once for all."""
+    import ray
+
+    ray.init(address=machines.address, log_to_driver=False, logging_level=logging.ERROR)
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +136,7 @@ def test_answers_are_those_of_one_process_in_their_order(
     assert "under the same paths" in str(far[4])
 
 
+@pytest.mark.usefixtures("connected")
 def test_features_are_those_of_one_process(machines: Machines, work: Path, tmp_path: Path) -> None:
     model = load_model(work / "tiny")
     clips = [*sorted((work / "clips").iterdir()), work / "clips" / "gone.mp4"]
@@ -139,9 +153,8 @@ def test_features_are_those_of_one_process(machines: Machines, work: Path, tmp_p
     near, far = cache("near"), cache("far")
     far.fill(clips[:2])
     counts: list[int] = []
-    there = far.fill(
-        clips, engine=Ray(address=machines.address), progress=lambda done, _: counts.append(done)
-    )
+    single = Ray(address=machines.address, workers=1)
+    there = far.fill(clips, engine=single, progress=lambda done, _: counts.append(done))
     here = near.fill(clips)
     assert counts == list(range(1, 9))
     assert list(there) == list(here) == [work / "clips" / "broken.mp4", clips[-1]]
@@ -153,6 +166,7 @@ def test_features_are_those_of_one_process(machines: Machines, work: Path, tmp_p
         assert torch.equal(one.pooled, other.pooled)
 
 
+@pytest.mark.usefixtures("connected")
 def test_work_that_ends_its_process_is_an_error_and_the_rest_is_done(machines: Machines) -> None:
     def make() -> Callable[[Iterable[int]], Iterator[int]]:
         def work(numbers: Iterable[int]) -> Iterator[int]:
@@ -170,6 +184,7 @@ def test_work_that_ends_its_process_is_an_error_and_the_rest_is_done(machines: M
     assert "its worker died each time" in str(error)
 
 
+@pytest.mark.usefixtures("connected")
 def test_work_that_fails_is_one_line(machines: Machines) -> None:
     def make() -> Any:
         raise ZeroDivisionError("by zero\nof all things")
@@ -190,6 +205,7 @@ def archived(uri: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["key"], row["start"])), store.clips()
 
 
+@pytest.mark.usefixtures("connected")
 def test_an_archive_is_that_of_one_process_though_it_is_stopped_and_a_machine_is_killed(
     machines: Machines, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
