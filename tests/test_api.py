@@ -59,6 +59,21 @@ def bank(data: Path, model: Model) -> SupportBank:
     return build_bank(data, model=model)
 
 
+@pytest.fixture(scope="module")
+def few(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One clip of each class."""
+    root = tmp_path_factory.mktemp("few")
+    for folder in data.iterdir():
+        (root / folder.name).mkdir()
+        shutil.copy(min(folder.glob("*.mp4")), root / folder.name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def few_bank(few: Path, model: Model) -> SupportBank:
+    return build_bank(few, model=model)
+
+
 def answers(found: list[Prediction]) -> list[tuple[str, dict[str, float]]]:
     return [(p.label, p.probabilities) for p in found]
 
@@ -87,12 +102,12 @@ def test_a_prediction_says_everything(data: Path, bank: SupportBank, model: Mode
 
 
 def test_every_form_of_supports_gives_the_same_answer(
-    data: Path, bank: SupportBank, model: Model, tmp_path: Path
+    data: Path, few: Path, few_bank: SupportBank, model: Model, tmp_path: Path
 ) -> None:
     query = data / "back" / "b1.mp4"
-    mapping = {folder.name: sorted(folder.glob("*.mp4")) for folder in data.iterdir()}
-    saved = bank.save(tmp_path / "bank.safetensors")
-    forms = [data, str(data), mapping, build_episode(supports=mapping), saved, bank]
+    mapping = {folder.name: sorted(folder.glob("*.mp4")) for folder in few.iterdir()}
+    saved = few_bank.save(tmp_path / "bank.safetensors")
+    forms = [few, str(few), mapping, build_episode(supports=mapping), saved, few_bank]
     found = [classify(query, form, model=model) for form in forms]
     assert all(answer.probabilities == found[0].probabilities for answer in found)
 
@@ -262,16 +277,16 @@ def test_adding_and_removing_classes_leaves_the_others_alone(bank: SupportBank) 
 
 
 def test_answers_one_by_one_are_those_of_classify_whatever_the_supports_are_given_as(
-    data: Path, bank: SupportBank, model: Model, tmp_path: Path
+    data: Path, few: Path, few_bank: SupportBank, model: Model, tmp_path: Path
 ) -> None:
     clips = sorted(data.rglob("*.mp4"))[:2]
-    folders = {name: data / name for name in bank.class_names}
+    folders = {name: few / name for name in few_bank.class_names}
     for supports in (
         folders,
-        data,
-        build_episode(supports=data),
-        bank,
-        bank.save(tmp_path / "b.safetensors"),
+        few,
+        build_episode(supports=few),
+        few_bank,
+        few_bank.save(tmp_path / "b.safetensors"),
     ):
         assert list(iter_classify(clips, supports, model=model)) == classify(
             clips, supports, model=model
