@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -155,9 +156,15 @@ class AtOnce:
 @pytest.hookimpl(trylast=True)  # the terminal is there by then
 def pytest_configure(config: pytest.Config) -> None:
     """Only where the results are gathered, not in each worker."""
+    if hasattr(config, "workerinput"):
+        return
     terminal = config.pluginmanager.get_plugin("terminalreporter")
-    if terminal is not None and not hasattr(config, "workerinput"):
+    if terminal is not None:
         config.pluginmanager.register(AtOnce(terminal))
+    # What the processes of this run compute for each other: see remembered.py, which is not imported here.
+    shared = tempfile.TemporaryDirectory(prefix="a2m2-tests-")
+    config.add_cleanup(shared.cleanup)
+    os.environ["A2M2_TESTS_REMEMBER"] = shared.name
 
 
 _LINES = 5

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pages import ROOT, blocks, run_page
@@ -54,19 +55,25 @@ def test_most_guides_have_something_that_runs() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_option_that_a_page_names_exists(page: Path) -> None:
-    """Of commands that cannot run here, too: the program knows their words and options."""
+@pytest.fixture(scope="module")
+def program() -> Any:
+    """The command line's program, with all that it knows."""
     from typer.main import get_command
 
     from a2m2_zoo.cli.app import app
 
+    return get_command(app)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_option_that_a_page_names_exists(page: Path, program: Any) -> None:
+    """Of commands that cannot run here, too: the program knows their words and options."""
     for block in blocks(page):
         for command in block.commands:
             words = [word for word in shlex.split(command) if "=" not in word or word[0] == "-"]
             if words[0] != "a2m2":
                 continue
-            found = get_command(app)
+            found = program
             while hasattr(found, "commands"):
                 words = words[1:]
                 assert words[0] in found.commands, command

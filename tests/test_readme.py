@@ -56,7 +56,9 @@ def test_the_examples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     query, bank = "demo/queries/walk/clip_0000.mp4", "walk.safetensors"
     (folder / "broken.mp4").write_bytes(b"junk")
-    command = [sys.executable, str(ROOT / "examples" / "classify.py"), query, "demo/supports"]
+    for name in ("walk", "wave"):
+        shutil.copytree(folder / "demo" / "supports" / name, folder / "two" / name)
+    command = [sys.executable, str(ROOT / "examples" / "classify.py"), query, "two"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "%  walk\n" in done.stdout
     assert done.stderr == ""

@@ -103,7 +103,7 @@ def app(scratch: Path, out: Path) -> None:
     archive.Archive.build(scratch / "archive", scratch / "kept")
     served = scratch / "served"
     served.mkdir()
-    server = serving.Server(served, "--archive", str(scratch / "archive"))
+    server = serving.Server(served, "--archive", str(scratch / "archive"), remembering=True)
     try:
         with webdriver.browser(served) as browser:
             browser.screen(WIDTH, 1000)

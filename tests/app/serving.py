@@ -30,21 +30,36 @@ def hook(event, args):
             log.write(f"{{event}} {{args[1] if event != 'socket.getaddrinfo' else args[0]}}\\n")
 sys.addaudithook(hook)
 """
+# For servers of which something else is asked than to look at clips.
+_REMEMBER = """
+from remembered import remembered
+seen = remembered()
+seen.__enter__()
+"""
 
 
 class Server:
-    """`a2m2 app` as a process of its own."""
+    """`a2m2 app` as a process of its own.
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    Args:
+        folder: For what is written down of it.
+        arguments: Of the command.
+        remembering: Whether it knows what other processes saw in the same clips: see ``remembered.py``.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, remembering: bool = False) -> None:
         self.outgoing = folder / "outgoing.log"
         self.outgoing.touch()
         self.temporary = folder / "temporary"
         self.temporary.mkdir()
         (folder / "sitecustomize.py").write_text(
-            _AUDIT.format(log=str(self.outgoing), secret=SECRET)
+            _AUDIT.format(log=str(self.outgoing), secret=SECRET) + _REMEMBER * remembering
         )
-        root = Path(__file__).resolve().parents[2]
-        places = os.pathsep.join([str(folder), str(root), os.environ.get("PYTHONPATH", "")])
+        tests = Path(__file__).resolve().parents[1]
+        known = os.environ.get("PYTHONPATH", "")
+        places = os.pathsep.join(
+            [str(folder), str(tests.parent), *[str(tests)] * remembering, known]
+        )
         environment = {**os.environ, "PYTHONPATH": places, "TMPDIR": str(self.temporary)}
         self.errors = folder / "errors.log"
         with self.errors.open("w") as errors:

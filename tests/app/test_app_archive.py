@@ -16,6 +16,7 @@ from a2m2_zoo.synthetic import write_dataset
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("seen_once"),
     pytest.mark.skipif(find_spec("gradio") is None, reason="needs gradio: a2m2_zoo[app]"),
     pytest.mark.skipif(
         webdriver.programs() is None,
@@ -34,14 +35,15 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def visitor(
-    videos: Path, tmp_path_factory: pytest.TempPathFactory
+    videos: Path, seen_once: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Visitor, Server]]:
     pytest.importorskip("lancedb")
     from a2m2_zoo.archive import Archive
 
     place = tmp_path_factory.mktemp("archive") / "videos"
     Archive.build(place, videos)
-    server = Server(tmp_path_factory.mktemp("server"), "--archive", str(place))
+    folder = tmp_path_factory.mktemp("server")
+    server = Server(folder, "--archive", str(place), remembering=True)
     with webdriver.browser(tmp_path_factory.mktemp("browser")) as browser:
         found = Visitor(browser, server.address)
         found.open()

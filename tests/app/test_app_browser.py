@@ -33,7 +33,8 @@ _UPLOAD_MB = 5
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("server"), "--max-upload-mb", str(_UPLOAD_MB))
+    folder = tmp_path_factory.mktemp("server")
+    running = Server(folder, "--max-upload-mb", str(_UPLOAD_MB), remembering=True)
     yield running
     running.close()
     assert list(running.temporary.glob("a2m2-app-*")) == []  # nothing that was sent is left

@@ -20,7 +20,7 @@ from a2m2_zoo.app.store import held_bytes
 
 pytestmark = pytest.mark.slow
 
-_VISITS = 20
+_VISITS = 12
 _ROUNDS = 10 if os.environ.get("A2M2_LONG") == "1" else 1
 _AT_ONCE = 6
 

@@ -1,3 +1,5 @@
+"""The same episodes for several methods: their figures, and what is left out of them."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -8,69 +10,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from compare_maker import BrokenConfig, Guess, GuessConfig, small_model
 from makers import draw_video, three_classes
-from torch import Tensor, nn
 
-from a2m2_zoo import load_model
-from a2m2_zoo.backbones import Features, build_backbone
+from a2m2_zoo.backbones import build_backbone
 from a2m2_zoo.data.draws import draw_episodes
 from a2m2_zoo.data.index import class_folders
-from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError, ModelNotFoundError
-from a2m2_zoo.evaluation.baselines import build_baseline, known_baselines
+from a2m2_zoo.errors import ArgumentError, CheckpointError, EpisodeError
+from a2m2_zoo.evaluation.baselines import build_baseline
 from a2m2_zoo.evaluation.bench import Protocol
 from a2m2_zoo.evaluation.compare import compare
 from a2m2_zoo.evaluation.results import STATUSES, Comparison, Difference
 from a2m2_zoo.methods import METHODS, build_method
-from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
-from a2m2_zoo.methods.base import Method, PairwiseMethod, take
-from a2m2_zoo.methods.blocks import A2Config, M2Config
-from a2m2_zoo.methods.blocks._config import Config
-from a2m2_zoo.methods.rules import fit_rule
+from a2m2_zoo.methods.base import take
 from a2m2_zoo.recognition.model import Model
-from a2m2_zoo.video import normalise, read_clip
+from a2m2_zoo.video import read_clip
 
 pytestmark = pytest.mark.usefixtures("seen_once")
 
 CLIPS_PER_CLASS = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class GuessConfig(Config):
-    """A head whose weights are random: what an untrained baseline is."""
-
-    channels: int = 1
-    broken: bool = False
-
-    @classmethod
-    def for_backbone(cls, backbone: Any, *, frames: int) -> GuessConfig:
-        if backbone.pooled_channels > 100:
-            raise ArgumentError("a guess stands on small backbones only")
-        return cls(channels=backbone.pooled_channels)
-
-
-class Guess(Method):
-    def __init__(self, config: GuessConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.project = nn.Linear(config.channels, 3)
-
-    def prepare_training(self, *, classes: int) -> None:
-        self.extra["classifier"] = nn.Linear(3, classes)
-
-    def encode(self, features: Features) -> dict[str, Tensor]:
-        return {"point": self.project(features.pooled.float().mean(1))}
-
-    def score(self, query: Any, support: Any, *, labels: Tensor, way: int) -> Tensor:
-        member = nn.functional.one_hot(labels, way).float()
-        means = member.T @ support["point"] / member.sum(0)[:, None]
-        scores: Tensor = -torch.cdist(query["point"], means)
-        return scores / 0 * 0 if self.config.broken else scores
-
-
-class BrokenConfig(GuessConfig):
-    @classmethod
-    def for_backbone(cls, backbone: Any, *, frames: int) -> GuessConfig:
-        return dataclasses.replace(super().for_backbone(backbone, frames=frames), broken=True)
 
 
 @pytest.fixture(autouse=True)
@@ -81,20 +39,7 @@ def _two_more_methods(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    """The A²M² head on a backbone that takes no time."""
-    m2 = [M2Config(channels=c, dim=4, scales=(1, 0), motion="branch") for c in (8, 16)]
-    config = A2M2Config(
-        m2=dict(zip(("s14", "s7"), m2, strict=True)), a2=A2Config(groups="scale"), pool=0.5
-    )
-    torch.manual_seed(0)
-    return dataclasses.replace(
-        load_model("a2m2-lite0"),
-        id="small",
-        backbone_hash="tiny",
-        backbone_name="tiny",
-        backbone=build_backbone("tiny").eval(),
-        method=A2M2(config).eval(),
-    )
+    return small_model()
 
 
 @pytest.fixture(scope="module")
@@ -277,10 +222,9 @@ def test_a_head_with_scores_that_are_no_numbers_is_left_out_of_the_table(
     assert [(f.kind, f.name) for f in found.failures] == [("method", "broken")]
     found.to_json()
     bad = Guess(GuessConfig(channels=16, broken=True))
+    own = dataclasses.replace(model, method=bad, method_name="guess")
     with pytest.raises(CheckpointError, match="not finite"):
-        run(
-            dataclasses.replace(model, method=bad, method_name="guess"), folder, cache, methods=None
-        )
+        run(own, folder, cache, methods=["protonet"], shots=(1,))
 
 
 def test_where_every_episode_holds_every_class_nothing_is_said_of_other_classes(
@@ -348,41 +292,6 @@ def test_progress_ends_where_it_should(model: Model, folder: Path, cache: Path) 
     assert all(done == total for done, total in last.values()), last
 
 
-def test_controls_are_the_same_head_with_another_alignment(model: Model) -> None:
-    own = model.method.state_dict()
-    for alignment in ("diagonal", "global", "bimhm", "otam"):
-        baseline = build_baseline(f"a2m2-{alignment}", model)
-        expected = dataclasses.replace(model.method.config.a2, alignment=alignment)
-        assert baseline.method.config == dataclasses.replace(model.method.config, a2=expected)
-        assert all(torch.equal(v, own[k]) for k, v in baseline.method.state_dict().items())
-        assert not baseline.method.training
-    assert model.method.config.a2.alignment == "transport"
-    with pytest.raises(ArgumentError, match="has a protonet head"):
-        build_baseline("a2m2-otam", load_model("protonet-lite0"))
-
-
-@pytest.mark.parametrize("name", ["protonet", "bimhm", "otam", "deepemd", "a2m2", "a2m2-diagonal"])
-def test_any_method_with_pair_scores_takes_ridge_as_its_rule(model: Model, name: str) -> None:
-    own = build_baseline(name, model)
-    ridge = build_baseline(f"{name}+ridge", model)
-    assert (ridge.name, ridge.status) == (f"{name}+ridge", own.status)
-    assert (ridge.parameters, ridge.weights_hash) == (own.parameters, "")
-    noise = np.random.default_rng(0).integers(0, 256, (9, 8, 32, 32, 3), dtype=np.uint8)
-    clips = [read_clip(frames, model.preprocess) for frames in noise]
-    frames = torch.stack([torch.from_numpy(clip.frames) for clip in clips])
-    features = model.backbone(normalise(frames, model.preprocess), stages=model.method.stages)
-    with torch.no_grad():
-        found = ridge.method.encode(features)
-        query, support = (
-            {k: v[None, some] for k, v in found.items()} for some in (slice(3), slice(3, 9))
-        )
-        labels = torch.tensor([0, 0, 0, 1, 1, 2])  # unbalanced
-        scores = ridge.method.score(query, support, labels=labels, way=3)
-        assert isinstance(own.method, PairwiseMethod)
-        fitted = fit_rule("ridge", own.method.pairs(support, support), labels, way=3)
-        assert torch.equal(scores, fitted.scores(own.method.pairs(query, support)))
-
-
 def test_ridge_stands_beside_a_methods_own_rule_on_the_same_episodes(
     model: Model, folder: Path, cache: Path
 ) -> None:
@@ -390,66 +299,6 @@ def test_ridge_stands_beside_a_methods_own_rule_on_the_same_episodes(
     done = run(model, folder, cache, methods=names)
     assert {result.method for result in done.results} == set(names)
     assert all(0 <= result.accuracy <= 100 for result in done.results)
-
-
-def test_ridge_needs_pair_scores(model: Model) -> None:
-    with pytest.raises(ArgumentError, match="trx compares a query with classes"):
-        build_baseline("trx+ridge", model)
-    with pytest.raises(ModelNotFoundError, match="no method is called 'bimh"):
-        build_baseline("bimh+ridge", model)
-
-
-def test_weights_of_untrained_heads_follow_the_seed_and_leave_the_callers_draws_alone(
-    model: Model,
-) -> None:
-    torch.manual_seed(1)
-    expected = torch.rand(3)
-    torch.manual_seed(1)
-    first, again, other = (build_baseline("guess", model, seed=s) for s in (0, 0, 1))
-    assert torch.equal(torch.rand(3), expected)
-    weights = [r.method.state_dict()["project.weight"] for r in (first, again, other)]
-    assert torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[0], weights[2])
-
-
-def test_what_only_training_needs_is_not_counted(model: Model) -> None:
-    head = Guess(GuessConfig(channels=16))
-    head.prepare_training(classes=64)
-    trained = dataclasses.replace(
-        model, id="mine", method=head, method_name="guess", origin="trained"
-    )
-    baseline = build_baseline("guess", trained)
-    assert (baseline.parameters, baseline.status) == (51, "trained")
-    assert baseline.method is head
-
-
-def test_checkpoints_join_if_they_stand_on_the_same_features(tmp_path: Path) -> None:
-    lite = load_model("a2m2-lite0")
-    path = tmp_path / "head.safetensors"
-    dataclasses.replace(lite, id="of-mine").save(path)
-    baseline = build_baseline(str(path), lite)
-    assert (baseline.status, baseline.parameters) == ("trained", 79_457)
-    assert len(baseline.weights_hash) == 64
-    assert build_baseline("a2m2", lite).status == "trained"
-    assert build_baseline("a2m2-lite0-free", lite).status == "training-free"
-    assert build_baseline("protonet-lite0", lite).status == "no parameters"
-    other = dataclasses.replace(lite, backbone_hash="0" * 64)
-    with pytest.raises(ArgumentError, match="other backbone weights"):
-        build_baseline(str(path), other)
-    small = dataclasses.replace(lite, preprocess=dataclasses.replace(lite.preprocess, frames=4))
-    with pytest.raises(ArgumentError, match="other preprocessing"):
-        build_baseline(str(path), small)
-
-
-def test_unknown_names_lead_to_known_ones(model: Model) -> None:
-    with pytest.raises(ModelNotFoundError, match="did you mean a2m2-otam"):
-        build_baseline("a2m2-otan", model)
-    assert known_baselines(model)[:5] == (
-        "a2m2", "a2m2-diagonal", "a2m2-global", "a2m2-bimhm", "a2m2-otam",
-    )  # fmt: skip
-    assert (
-        known_baselines(dataclasses.replace(model, method=Guess(GuessConfig())))[1] != "a2m2-otam"
-    )
 
 
 @pytest.mark.parametrize(

@@ -127,8 +127,8 @@ def test_command_line_measures_and_draws(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "clips"
-    write_dataset(data, classes=3, clips=3, form=ClipFormat(size=64))
-    call = ["misalign", str(data), "--way", "3", "--episodes", "40", "--amounts", "0,50"]
+    write_dataset(data, classes=2, clips=3, form=ClipFormat(size=64))
+    call = ["misalign", str(data), "--way", "2", "--episodes", "40", "--amounts", "0,50"]
     call += ["--kinds", "shift", "--cache", str(tmp_path / "cache")]
     receipt, picture = tmp_path / "r.json", tmp_path / "p.png"
     assert main([*call, "--out", str(receipt), "--plot", str(picture)]) == 0
