@@ -89,7 +89,9 @@ def handlers(gr: Any, engine: "Engine", sessions: Sessions) -> Handlers:
         return say_or(request, lambda s: (view.note(s.clear()), count + 1), (keep,))
 
     def offer(_: int, request: gr.Request) -> tuple[Any, ...]:
-        session = sessions.of(request.session_hash)
+        session = sessions.still(request.session_hash)
+        if session is None:
+            return keep, keep
         with session.lock:
             path = session.save()
         there = path is not None

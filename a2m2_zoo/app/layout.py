@@ -98,8 +98,8 @@ def _class_list(gr: Any, sessions: Sessions, changed: Any) -> None:
 
     @gr.render(inputs=[changed], show_progress="hidden")  # type: ignore[untyped-decorator]
     def show(_: int, request: gr.Request) -> None:
-        bank = sessions.of(request.session_hash).bank
-        if bank is None:
+        session = sessions.still(request.session_hash)
+        if session is None or (bank := session.bank) is None:
             gr.HTML(view.no_class())
             return
         for label, name in enumerate(bank.class_names):
@@ -108,8 +108,9 @@ def _class_list(gr: Any, sessions: Sessions, changed: Any) -> None:
                 button = gr.Button("Remove", size="sm", scale=0, min_width=80)
 
             def remove(count: int, request: gr.Request, name: str = name) -> int:
-                session = sessions.of(request.session_hash)
-                if session.bank is not None and name in session.bank.class_names:
+                session = sessions.still(request.session_hash)
+                bank = None if session is None else session.bank
+                if session is not None and bank is not None and name in bank.class_names:
                     session.remove(name)
                 return count + 1
 
@@ -121,7 +122,8 @@ def _places(gr: Any, engine: "Engine", sessions: Sessions, archive: ArchiveTab) 
 
     @gr.render(inputs=[archive.found], show_progress="hidden")  # type: ignore[untyped-decorator]
     def show(count: int, request: gr.Request) -> None:
-        hits = sessions.of(request.session_hash).hits
+        session = sessions.still(request.session_hash)
+        hits = session.hits if session is not None else ()
         if not hits:
             gr.HTML(
                 view.waiting("What was found will be here." if not count else "Nothing was found.")

@@ -300,6 +300,13 @@ class Sessions:
         self.drop(oldest)
         return found
 
+    def still(self, key: str | None) -> Session | None:
+        """``of``, and None for a visitor who was forgotten: what the page asks by itself is not an error."""
+        try:
+            return self.of(key)
+        except ArgumentError:
+            return None
+
     def drop(self, key: str | None) -> None:
         """Forget a session; with the last one of a visitor goes what they sent and never used."""
         if not key:

@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 
 from a2m2_zoo import SupportBank
 from a2m2_zoo.app.engine import Engine
+from a2m2_zoo.app.events import handlers
 from a2m2_zoo.app.limits import AppLimits
 from a2m2_zoo.app.session import Session, Sessions
 from a2m2_zoo.app.store import ANYONE
@@ -109,8 +111,24 @@ def test_visitors_do_not_see_each_other_and_the_oldest_makes_room(
     for forgotten in ("one", "two", None):
         with pytest.raises(ArgumentError, match="reload"):
             sessions.of(forgotten)
+        assert sessions.still(forgotten) is None
     with pytest.raises(ArgumentError, match="reload"):
         left.new_file("why", ".png")
+
+
+def test_what_a_page_asks_by_itself_while_it_is_left_is_no_error(
+    model: Model, tmp_path: Path
+) -> None:
+    gr = pytest.importorskip("gradio")
+    engine = Engine(model, tmp_path, limits=AppLimits())
+    sessions = Sessions(engine)
+    sessions.of("one").add("wave", sent(engine, "a.mp4", owner="one"))
+    offer = handlers(gr, engine, sessions).offer
+    request = SimpleNamespace(session_hash="one")
+    saved, _ = offer(0, request)
+    assert Path(saved["value"]).is_file()
+    sessions.drop("one")
+    assert offer(1, request) == (gr.skip(), gr.skip())
 
 
 def test_what_was_never_used_goes_with_its_visitor(model: Model, tmp_path: Path) -> None:
