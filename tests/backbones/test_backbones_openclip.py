@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -69,39 +72,6 @@ print(m.seen, len(openclip._declared), sys.modules["torchvision"].whole)
     assert out == "loaded loaded True 1 True"
 
 
-def test_a_sound_torchvision_is_not_touched(tmp_path: Path) -> None:
-    fakes = package(tmp_path, open_clip="import torchvision", torchvision="mark = object()")
-    out = run(
-        """
-import torch, torchvision
-mark = torchvision.mark
-openclip.import_open_clip()
-print(torchvision.mark is mark, sys.modules["torchvision"] is torchvision, openclip._declared)
-print(hasattr(torch.ops.torchvision, "nms"))
-""",
-        path=fakes,
-    )
-    assert out == "True True []\nFalse"
-
-
-def test_other_errors_are_passed_on_in_one_line_and_declare_nothing(tmp_path: Path) -> None:
-    for i, raised in enumerate(
-        ('RuntimeError("another\\nproblem")', 'ImportError("libfoo.so missing")')
-    ):
-        fakes = package(tmp_path / str(i), open_clip=f"raise {raised}")
-        out = run(
-            """
-try:
-    openclip.import_open_clip()
-except DependencyError as error:
-    print(str(error).count("\\n"), openclip._declared, error)
-""",
-            path=fakes,
-        )
-        assert out.startswith("0 [] open_clip cannot be imported"), out
-        assert ("another" if i == 0 else "libfoo.so missing") in out
-
-
 def test_a_torchvision_that_stays_broken_is_an_error(tmp_path: Path) -> None:
     always = 'raise RuntimeError("operator torchvision::nms does not exist")'
     out = run(
@@ -116,8 +86,14 @@ except DependencyError as error:
     assert out == "True False"
 
 
-def test_a_missing_open_clip_says_how_to_get_it() -> None:
-    out = run("""
+#: Code of the tests that leave the interpreter as it was but for what they import: one serves them all.
+TOGETHER = {
+    "nothing": """
+import a2m2_zoo.backbones
+a2m2_zoo.backbones.build_backbone("lite")
+print([m for m in ("open_clip", "timm", "torchvision", "a2m2_zoo.video") if m in sys.modules])
+""",
+    "missing": """
 class Absent:
     def find_spec(self, name, path=None, target=None):
         if name == "open_clip":
@@ -127,14 +103,69 @@ try:
     openclip.import_open_clip()
 except DependencyError as error:
     print("pip install open_clip_torch" in str(error))
-""")
-    assert out == "True"
+del sys.meta_path[0]
+""",
+    "another": """
+try:
+    openclip.import_open_clip()
+except DependencyError as error:
+    print(str(error).count("\\n"), openclip._declared, error)
+""",
+    "sound": """
+import torch, torchvision
+mark = torchvision.mark
+openclip.import_open_clip()
+print(torchvision.mark is mark, sys.modules["torchvision"] is torchvision, openclip._declared)
+print(hasattr(torch.ops.torchvision, "nms"))
+""",
+}
+TOGETHER["libfoo"] = TOGETHER["another"]
+FAKES = {
+    "another": {"open_clip": 'raise RuntimeError("another\\nproblem")'},
+    "libfoo": {"open_clip": 'raise ImportError("libfoo.so missing")'},
+    "sound": {"open_clip": "import torchvision", "torchvision": "mark = object()"},
+}
 
 
-def test_importing_the_backbones_loads_neither_open_clip_nor_torchvision() -> None:
-    out = run("""
-import a2m2_zoo.backbones
-a2m2_zoo.backbones.build_backbone("lite")
-print([m for m in ("open_clip", "timm", "torchvision", "a2m2_zoo.video") if m in sys.modules])
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the code of each prints, one after the other, each with its own fake packages."""
+    folder = tmp_path_factory.mktemp("fakes")
+    for name, sources in FAKES.items():
+        package(folder / name, **sources)
+    out = run(f"""
+import contextlib, importlib, io, json
+said = {{}}
+for name, code in {TOGETHER!r}.items():
+    sys.path.insert(0, {str(folder)!r} + "/" + name)
+    importlib.invalidate_caches()
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(code)
+    said[name] = out.getvalue().strip()
+    del sys.path[0]
+    for module in ("open_clip", "torchvision"):
+        sys.modules.pop(module, None)
+print(json.dumps(said))
 """)
-    assert out == "[]"
+    answers: dict[str, str] = json.loads(out)
+    return answers
+
+
+def test_importing_the_backbones_loads_neither_open_clip_nor_torchvision(
+    said: dict[str, str],
+) -> None:
+    assert said["nothing"] == "[]"
+
+
+def test_a_missing_open_clip_says_how_to_get_it(said: dict[str, str]) -> None:
+    assert said["missing"] == "True"
+
+
+def test_other_errors_are_passed_on_in_one_line_and_declare_nothing(said: dict[str, str]) -> None:
+    for name, reason in (("another", "another"), ("libfoo", "libfoo.so missing")):
+        assert said[name].startswith("0 [] open_clip cannot be imported"), said[name]
+        assert reason in said[name]
+
+
+def test_a_sound_torchvision_is_not_touched(said: dict[str, str]) -> None:
+    assert said["sound"] == "True True []\nFalse"

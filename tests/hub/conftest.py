@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hub_server import Hub, point_client_at, serving
 
+from a2m2_zoo.zoo import computed, training_free
+
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
@@ -22,3 +24,18 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     return slept
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which nobody else looks: the head of a backbone is computed for its first test."""
+    return tmp_path_factory.mktemp("heads")
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch, heads: Path) -> None:
+    """Heads are computed of a handful of clips of one studio."""
+    amounts = training_free.Amounts(statistics=1, classes=2, clips=2, episodes=4)
+    monkeypatch.setattr(training_free, "_STUDIOS", (0,))
+    monkeypatch.setattr(computed, "Amounts", lambda: amounts)
+    monkeypatch.setenv("A2M2_CACHE", str(heads))

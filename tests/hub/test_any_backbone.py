@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,14 +24,11 @@ from a2m2_zoo.methods import build_method
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.spotting import Stream
 from a2m2_zoo.synthetic import ClipFormat, draw_clip, draw_named, write_dataset
-from a2m2_zoo.zoo import computed
 from a2m2_zoo.zoo.any_backbone import find_backbone
 from a2m2_zoo.zoo.export import export_model
-from a2m2_zoo.zoo.training_free import Amounts
 
-pytestmark = pytest.mark.usefixtures("seen_once")
+pytestmark = pytest.mark.usefixtures("seen_once", "few")
 
-FEW = Amounts(statistics=1, classes=2, clips=2, episodes=4)
 FILES = [
     "timm:test_resnet", "timm:test_efficientnet", "timm:test_convnext", "timm:test_vit",
     "torchvision:shufflenet_v2_x0_5", "open_clip:small-vit",
@@ -47,11 +45,8 @@ SMALL = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Heads are computed of a handful of clips, and kept where nobody else looks."""
-    monkeypatch.setattr(computed, "Amounts", lambda: FEW)
-    monkeypatch.setenv("A2M2_CACHE", str(tmp_path / "cache"))
+@pytest.fixture(autouse=True, scope="module")
+def small_clip() -> None:
     register()
 
 
@@ -243,10 +238,14 @@ def test_a_bank_opens_its_model_by_the_name_it_was_given(
     pinned = f"timm:resnet10t.c3_in1k@{COMMIT}"
     published = {"model.safetensors": weights_of("timm:resnet10t", tmp_path).read_bytes()}
     hub.repos["timm/resnet10t.c3_in1k"] = Repo({COMMIT: published})
-    clip, bank = str(next(data.rglob("*.mp4"))), str(tmp_path / "bank.safetensors")
+    for kind in sorted(path for path in data.iterdir() if path.is_dir())[:2]:
+        (tmp_path / "two" / kind.name).mkdir(parents=True)
+        shutil.copy(min(kind.iterdir()), tmp_path / "two" / kind.name)
+    two, bank = tmp_path / "two", str(tmp_path / "bank.safetensors")
+    clip = str(next(two.rglob("*.mp4")))
     asked = ["classify", clip, "--supports", bank, "--device", "cpu", "--no-pose"]
     for name in (pinned, f"{plain}@{weights}"):
-        made = ["bank", "create", str(data), "--model", name, "-o", bank, "--force", "--json"]
+        made = ["bank", "create", str(two), "--model", name, "-o", bank, "--force", "--json"]
         assert main(made) == 0
         assert json.loads(capsys.readouterr().out)["opened_as"] == name
         assert main([*asked, "--json"]) == 0

@@ -16,9 +16,8 @@ from safetensors.torch import load, save
 from a2m2_zoo import load_model
 from a2m2_zoo.cli import main
 from a2m2_zoo.errors import A2M2Error
-from a2m2_zoo.zoo import computed, shards
+from a2m2_zoo.zoo import shards
 from a2m2_zoo.zoo.any_backbone import find_backbone
-from a2m2_zoo.zoo.training_free import Amounts
 
 NAME = "org/dinov2"
 INDEX = "model.safetensors.index.json"
@@ -26,10 +25,12 @@ INDEX = "model.safetensors.index.json"
 Files = dict[str, bytes]
 
 
+pytestmark = pytest.mark.usefixtures("seen_once")
+
+
 @pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    amounts = Amounts(statistics=1, classes=2, clips=2, episodes=4)
-    monkeypatch.setattr(computed, "Amounts", lambda: amounts)
+def few(few: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Here each test has a cache of its own."""
     monkeypatch.setenv("A2M2_CACHE", str(tmp_path / "cache"))
 
 

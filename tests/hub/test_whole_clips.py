@@ -18,19 +18,9 @@ from a2m2_zoo.methods import build_method
 from a2m2_zoo.synthetic import draw_clip
 from a2m2_zoo.synthetic.write import write_video
 from a2m2_zoo.video import normalise, read_clip
-from a2m2_zoo.zoo import computed
 from a2m2_zoo.zoo.export import export_model
-from a2m2_zoo.zoo.training_free import Amounts
 
-pytestmark = pytest.mark.usefixtures("seen_once")
-
-
-@pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Heads are computed of a handful of clips, and kept where nobody else looks."""
-    amounts = Amounts(statistics=1, classes=2, clips=2, episodes=4)
-    monkeypatch.setattr(computed, "Amounts", lambda: amounts)
-    monkeypatch.setenv("A2M2_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("seen_once", "few")
 
 
 def video(path: Path, label: int, instance: int, frames: int) -> Path:

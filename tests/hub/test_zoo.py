@@ -15,20 +15,17 @@ from a2m2_zoo import classify, load_model
 from a2m2_zoo.errors import CheckpointError, FetchError
 from a2m2_zoo.hub.manifest import package_file, read_manifest
 from a2m2_zoo.synthetic import draw_clip
-from a2m2_zoo.zoo import computed as free
-from a2m2_zoo.zoo.training_free import Amounts
 
 TRANSFORMERS = {
     "a2m2-dinov2-small": "org/dinov2",
     "a2m2-siglip2-base": "org/siglip",  # the architecture of that repository, too
     "a2m2-vjepa2-vitl": "org/vjepa2",
 }
-FEW = Amounts(statistics=2, classes=2, clips=3, episodes=5)
+
+pytestmark = pytest.mark.usefixtures("seen_once", "few")
 
 
-def test_clip_rn50_from_the_hub(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(free, "Amounts", lambda: FEW)
-    monkeypatch.setenv("A2M2_CACHE", str(tmp_path / "cache"))
+def test_clip_rn50_from_the_hub(hub: Hub, tmp_path: Path) -> None:
     weights = tmp_path / "clip.safetensors"
     digest = write_clip(weights, "RN50-quickgelu")
     zoo = json.loads(package_file("weights_manifest.json").read_text())
@@ -60,12 +57,8 @@ def test_clip_rn50_from_the_hub(hub: Hub, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
-def test_transformers_from_the_hub(
-    name: str, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_transformers_from_the_hub(name: str, hub: Hub, tmp_path: Path) -> None:
     """Narrow networks of the same kinds, as their repositories describe them."""
-    monkeypatch.setattr(free, "Amounts", lambda: FEW)
-    monkeypatch.setenv("A2M2_CACHE", str(tmp_path / "cache"))
     zoo = json.loads(package_file("weights_manifest.json").read_text())
     zoo["models"] = [entry for entry in zoo["models"] if entry["id"] == name]
     zoo["backbones"] = [b for b in zoo["backbones"] if b["id"] == zoo["models"][0]["backbone"]]

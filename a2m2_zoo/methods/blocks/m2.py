@@ -7,7 +7,7 @@ what is ours.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import groupby
 
 import torch
@@ -131,8 +131,7 @@ class M2Block(nn.Module):
         found = []
         for branch, windows in zip(self.config.branches, plan.windows, strict=True):
             y = stacked(differences(x, branch.step), self.config.lag)
-            for scale, run in groupby(windows, key=partial(self._small_scale, y)):
-                some = tuple(run)
+            for scale, some in self._runs(y, windows):
                 if scale is None:
                     found.append(self._normalised(window_covariances(y, some)))
                 else:
@@ -144,6 +143,15 @@ class M2Block(nn.Module):
                         )
                     )
         return found
+
+    def _runs(
+        self, y: Tensor, windows: tuple[Window, ...]
+    ) -> list[tuple[int | None, tuple[Window, ...]]]:
+        """The windows in runs, each small scale one of its own; all windows of a scale are alike."""
+        example = {window.scale: window for window in windows}
+        small = {scale: self._small_scale(y, window) for scale, window in example.items()}
+        runs = groupby(windows, key=lambda window: small[window.scale])
+        return [(scale, tuple(run)) for scale, run in runs]
 
     def _small_scale(self, y: Tensor, window: Window) -> int | None:
         """The window's scale, if its root is cheaper from its few positions than from its covariance."""
