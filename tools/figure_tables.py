@@ -152,20 +152,22 @@ def bank_check() -> str:
 def openset() -> str:
     """Telling clips of no class from the others, the default model."""
     found = receipt("openset")["results"]
-    raw = {(r["data"], r["shot"]): r["auroc"] for r in found if r["by"] == "best score"}
+    raw = {(r["data"], r["shot"]): r for r in found if r["by"] == "best score"}
     rows = [
         [
             f"{LONG[row['data']].split(',')[0]}, {row['shot']}-shot",
             f"{row['auroc']:.3f} ± {row['auroc_interval']:.3f}",
-            f"{raw[row['data'], row['shot']]:.3f}",
+            f"{raw[row['data'], row['shot']]['auroc']:.3f}",
             f"{row['accuracy']:.1f} / {row['accuracy_answered']:.1f}",
+            f"{raw[row['data'], row['shot']]['accuracy_answered']:.1f}",
             f"{row['calibration_error']:.3f}",
         ]
         for row in found
         if row["by"] == "probability"
     ]
     head = ["`a2m2-lite0`, 5 known and 5 unknown classes", "AUROC", "of the best raw score"]
-    head += ["accuracy, all known queries / the surest 80 %", "calibration error of `confidence`"]
+    head += ["accuracy, all known queries / the surest 80 %", "those by the best raw score"]
+    head += ["calibration error of `confidence`"]
     return markdown(head, rows)
 
 

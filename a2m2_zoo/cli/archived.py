@@ -31,6 +31,7 @@ def label_all(
     machine: options.Machine,
     answers: Lines,
     limits: Limits,
+    pose: bool,
 ) -> None:
     """Label every window, in the order in which they were added."""
     for name, given in (
@@ -39,6 +40,7 @@ def label_all(
         ("--resume", answers.resume),
         ("--shard", answers.shard),
         ("--parquet", answers.parquet),
+        ("--no-pose: it holds people as they were seen", not pose),
     ):
         if given:
             raise typer.BadParameter(f"--archive does not go with {name}; leave it out")

@@ -13,6 +13,7 @@ from a2m2_zoo._utils.remote.addresses import RemotePath
 from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import read_supports
+from a2m2_zoo.cli.files import check_kind
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import BankError
 from a2m2_zoo.hub import DEFAULT_MODEL
@@ -47,6 +48,7 @@ def create(
     check_file(bank)
     if exists(bank) and not force:
         raise _there(bank)
+    check_kind("--out", bank, "bank")
     recogniser = options.open_model(model, reading)
     made, broken = read_supports(data, recogniser, workers=reading.workers, limits=reading.limits)
     alone = isinstance(bank, RemotePath)  # where nobody can be kept out

@@ -130,7 +130,7 @@ def classify(
                 "--archive decodes and encodes nothing; leave --engine ray and --cache out"
             )
         where = (given_clips.archive, supports, model)
-        label_all(*where, wanted=wanted, machine=machine, answers=answers, limits=limits)
+        label_all(*where, wanted=wanted, machine=machine, answers=answers, limits=limits, pose=pose)
         return
     if engine is not None and wanted.transductive:
         raise typer.BadParameter(

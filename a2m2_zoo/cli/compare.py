@@ -13,7 +13,13 @@ import typer
 from a2m2_zoo._utils.printable import escaped_json
 from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import FAILED, options, output
-from a2m2_zoo.cli.files import OutOption, check_files, check_json_file, write_json_file
+from a2m2_zoo.cli.files import (
+    OutOption,
+    check_ending,
+    check_files,
+    check_json_file,
+    write_json_file,
+)
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import A2M2Error, ArgumentError
 from a2m2_zoo.hub import DEFAULT_MODEL
@@ -153,6 +159,7 @@ def compare(
     """
     names = None if methods is None else [n.strip() for n in methods.split(",") if n.strip()]
     check_json_file(written.out, instead="--html writes a page")
+    check_ending("--html", written.html, ".html", ".htm")
     check_files(written.html)
     listing = clips.open()
     protocol = episodes.protocol(open_set=open_set)

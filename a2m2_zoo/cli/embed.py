@@ -11,6 +11,7 @@ from a2m2_zoo._utils.files import check_file, write_atomically
 from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import expand
+from a2m2_zoo.cli.files import check_kind
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import A2M2Error, ArgumentError, VideoError
 from a2m2_zoo.hub import DEFAULT_MODEL
@@ -49,6 +50,8 @@ def embed(
     if out.suffix.lower() not in _FORMATS:
         raise ArgumentError(f"--out {str(out)!r} should end in {' or '.join(_FORMATS)}")
     check_file(out)
+    if out.suffix.lower() == ".safetensors":
+        check_kind("--out", out, "embeddings")
     found, failures = expand(clips)
     for failure in failures:
         output.complain(failure)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from a2m2_zoo._utils.files import check_file, is_folder, write_atomically
+from a2m2_zoo._utils.files import check_file, exists, is_folder, write_atomically
 from a2m2_zoo._utils.printable import escaped_json
 from a2m2_zoo.cli.output import wrote
 from a2m2_zoo.errors import ArgumentError, SaveError
@@ -32,6 +32,31 @@ def check_files(*paths: Path | None) -> None:
         check_file(path)
 
 
+def check_ending(option: str, path: Path | None, *endings: str, instead: str = "") -> None:
+    """Refuse a file that is named as one of another kind: it may be somebody's video, or their bank.
+
+    Raises:
+        ArgumentError: It ends as something else.
+    """
+    if path is not None and path.suffix.lower() not in endings:
+        said = " or ".join(ending for ending in endings if ending)
+        more = f"; {instead}" if instead else ""
+        raise ArgumentError(f"{option} {str(path)!r} should end in {said}{more}")
+
+
+def check_kind(option: str, path: Path, kind: str) -> None:
+    """Refuse to replace a file that is there by one of another kind.
+
+    Raises:
+        ArgumentError: It is none, or cannot be read.
+    """
+    from a2m2_zoo.hub.kind import kind_of
+
+    if exists(path) and (found := kind_of(path)) != kind:
+        what = f"a file of kind {found!r}" if found else "no file of this package"
+        raise ArgumentError(f"{option} {str(path)!r} is {what}, and stays as it is; name another")
+
+
 def check_json_file(path: Path | None, *, instead: str = "") -> None:
     """Refuse, before any work, a file of JSON that is named as another kind of file, or cannot be written.
 
@@ -43,9 +68,7 @@ def check_json_file(path: Path | None, *, instead: str = "") -> None:
         ArgumentError: It ends as something else.
         SaveError: It has no folder, or something else lies there.
     """
-    if path is not None and path.suffix.lower() not in (".json", ""):
-        more = f"; {instead}" if instead else ""
-        raise ArgumentError(f"--out {str(path)!r} is written as JSON and should end in .json{more}")
+    check_ending("--out", path, ".json", "", instead=instead)
     check_files(path)
 
 

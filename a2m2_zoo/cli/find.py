@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from a2m2_zoo._utils.files import check_file
+from a2m2_zoo._utils.files import check_file, folder_to_make
 from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.archive import ArchiveArgument, ArchiveModel, opened
+from a2m2_zoo.cli.files import check_ending
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.cli.spot import clock, stamp
 
@@ -60,6 +61,7 @@ class Hits(options.Answers):
         if self.json + self.csv + self.jsonl + self.srt > 1:
             raise typer.BadParameter("--json, --jsonl, --csv and --srt exclude each other")
         if self.html is not None:
+            check_ending("--html", self.html, ".html", ".htm")
             check_file(self.html)
 
     def show(self, hits: Sequence[Hit], title: str) -> None:
@@ -153,6 +155,12 @@ def suggest(
     if (form is None) != (out is None):
         raise typer.BadParameter("--format and --out go together")
     hits.check()
+    if form is not None and out is not None:
+        if form is Tool.LABEL_STUDIO:
+            check_ending("--out", out, ".json", "")
+            check_file(out)
+        else:
+            folder_to_make(out)
     found = opened(archive, machine)
     bank, broken = examples(found, supports, bounds)
     with output.stderr.status("searching"):

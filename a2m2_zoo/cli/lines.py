@@ -104,7 +104,7 @@ class Lines(options.Answers):
                 raise typer.BadParameter(
                     "--parquet is made of what --jsonl has written: give that a FILE"
                 )
-            parquet.check_ready(self.parquet)
+            parquet.check_ready(self.parquet, beside=(self.jsonl, self.resume))
         for name, given in (("--resume", self.resume), ("--shard", self.shard)):
             if given is not None and transductive:
                 raise typer.BadParameter(
@@ -118,10 +118,13 @@ class Lines(options.Answers):
         from a2m2_zoo.recognition.records import Shard
 
         shard = Shard.parse(self.shard)
-        return [
+        found: list[Given] = [
             (root, [clip for clip in clips if shard.holds(_name(clip, root))], failures)
             for root, clips, failures in given
         ]
+        if not any(clips for _, clips, _ in found):
+            output.complain(f"none of these clips is in part {self.shard}")
+        return found
 
     @contextmanager
     def opened(self) -> Iterator[Target | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
@@ -11,7 +12,8 @@ from typing import Any
 
 from a2m2_zoo._utils.bounded_json import MAX_BYTES, parse
 from a2m2_zoo._utils.files import check_file, exists, open_regular, write_atomically
-from a2m2_zoo.errors import DependencyError
+from a2m2_zoo.cli.files import check_ending
+from a2m2_zoo.errors import ArgumentError, DependencyError
 
 _GROUP = 4096  # rows that are written together
 
@@ -19,10 +21,15 @@ _GROUP = 4096  # rows that are written together
 Rows = Callable[[], Iterable[Mapping[str, Any]]]
 
 
-def check_ready(path: Path) -> None:
-    """Refuse early what ``write`` would refuse after the work is done.
+def check_ready(path: Path, *, beside: Iterable[str | Path | None]) -> None:
+    """Refuse early what ``write`` would refuse after the work is done, or should not do.
+
+    Args:
+        path: The file.
+        beside: The files of lines that it is made of.
 
     Raises:
+        ArgumentError: It is named as a file of another kind, or is one of those.
         DependencyError: pyarrow is not installed.
         SaveError: ``path`` cannot be written.
     """
@@ -32,6 +39,9 @@ def check_ready(path: Path) -> None:
         raise DependencyError(
             f'--parquet needs pyarrow, which is not installed ({error}): pip install "a2m2_zoo[archive]"'
         ) from error
+    check_ending("--parquet", path, ".parquet", ".pq")
+    if os.path.realpath(path) in [os.path.realpath(other) for other in beside if other is not None]:
+        raise ArgumentError(f"--parquet {str(path)!r} is the file of lines, too; name another")
     check_file(path)
 
 

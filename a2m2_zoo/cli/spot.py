@@ -10,6 +10,7 @@ import typer
 
 from a2m2_zoo._utils.printable import printable
 from a2m2_zoo._utils.remote.addresses import place
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.cli.grouped import grouped
@@ -159,10 +160,16 @@ def spot(
     if cut is not None:
         from a2m2_zoo.spotting.cutting import cut_segments
 
+        written = set()
         with output.progress("cutting", sum(s.known for s in found)) as bar:
-            for _ in cut_segments(video, found, cut, limits=limits):
+            for clip in cut_segments(video, found, cut, limits=limits):
+                written.add(clip.name)
                 bar.advance(bar.task_ids[0])
-        output.wrote(cut, "clips")
+        output.wrote(cut, counted(len(written), "clip"))
+        if older := sum(clip.name not in written for clip in cut.glob("*.mp4")):
+            output.complain(
+                f"{str(cut)!r} held {counted(older, 'more clip')} before, of other runs"
+            )
     if isinstance(stopped, str):
         raise typer.Exit(signals.exit_code())
     if stopped is not None or broken:

@@ -57,7 +57,8 @@ def compare(
 
     Args:
         model: A model, its name or path; its backbone and preprocessing serve all methods.
-        data: Class name → clips.
+        data: Class name → clips. Which clips an episode of a seed holds follows from their order and that of
+            the classes; the command line sorts both.
         methods: Names that ``build_baseline`` takes; if None ``known_baselines``, less those that cannot
             stand on this backbone.
         protocol: The episodes. With ``open_set`` it is also measured how well queries of other classes are

@@ -66,7 +66,8 @@ class FeatureCache:
         preprocess: How clips become frames.
         stages: Maps to keep; the pooled vectors are always kept.
         half: Keep float16 and so half the bytes. Without it features come back bit by bit.
-        people: Also look for people in the clips, and keep them.
+        people: Also look for people in the clips, and keep them: what ``Model.pose`` says, for
+            descriptors as the model's own. Without, a head that compares people compares pictures alone.
 
     Attributes:
         folder: This cache's own folder.

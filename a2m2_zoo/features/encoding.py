@@ -14,6 +14,8 @@ from a2m2_zoo.methods.base import Descriptors, Method, concatenate, encoded_piec
 def encode_clips(method: Method, features: Iterable[Features]) -> dict[str, Tensor]:
     """Descriptors of all clips, on the CPU, as ``Model.encode`` gives them from the clips themselves.
 
+    People have a part in them where the features hold people, as those of a cache with ``people`` do.
+
     Args:
         method: Encodes on its own device, in evaluation mode whatever mode it is in.
         features: What ``FeatureCache.read`` yields; one piece is held at a time.

@@ -342,5 +342,7 @@ def _record(header: Header, name: str, kind: str) -> tuple[dict[str, Any], str |
     if strange or not isinstance(found, str) or not isinstance(record, dict):
         raise CheckpointError(f"{name!r} has a broken a2m2_zoo record")
     if found != kind:
-        raise CheckpointError(f"{name!r} is a {printable(found[:40])} file; expected a {kind} file")
+        raise CheckpointError(
+            f"{name!r} is a file of kind {printable(found[:40])!r}; expected {kind!r}"
+        )
     return record, digest

@@ -31,6 +31,7 @@ R = TypeVar("R")
 #: A clip, one that went through the backbone before with what came out, or why it cannot be read.
 Read: TypeAlias = "Clip | tuple[Clip, Features] | A2M2Error"
 
+_TIE = 1e-6  # of the best probability: classes nearer than that have not been told apart
 _NOBODY = (
     "nobody was seen in it, while the supports show people: the answer goes by the pictures alone"
 )
@@ -131,13 +132,17 @@ class Answers:
     ) -> Prediction:
         own = self.recognizer
         seen = None if people is None else int(frames_with_people(torch.from_numpy(people)))
-        missed = () if seen != 0 else (_NOBODY if own.shows_people else _NOBODY_ANYWHERE,)
+        missed: tuple[str, ...] = (
+            () if seen != 0 else (_NOBODY if own.shows_people else _NOBODY_ANYWHERE,)
+        )
         ranked = sorted(zip(own.class_names, probabilities, strict=True), key=lambda item: -item[1])
-        best, second = ranked[0][1], ranked[1][1]
+        (first, best), (other, second) = ranked[:2]
+        tied = best - second <= _TIE * best and not own.supports.alike
+        missed += (f"{first!r} and {other!r} are as probable as each other",) if tied else ()
         sure = best if known is None else best * known
         return Prediction(
             query=clip.source,
-            label=ranked[0][0],
+            label=first,
             probabilities=dict(ranked[: self.top_k]),
             margin=best - second,
             rejected=self.reject_below is not None and sure < self.reject_below,

@@ -19,6 +19,9 @@ from a2m2_zoo.data.draws import Draw
 from a2m2_zoo.methods.rules import fit_rule
 from a2m2_zoo.ops.ridge import Ridge
 
+#: Factors of a model that nobody fitted any for.
+UNFITTED = {1: 1.0}
+
 #: Clips of a camera differ more from each other than generated ones, which scales are fitted to.
 CAUTION = 0.75
 #: Width of the prior on the logarithm of the temperature: a factor of two is one deviation.

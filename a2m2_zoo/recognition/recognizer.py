@@ -26,6 +26,7 @@ from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.methods.base import Descriptors, take
 from a2m2_zoo.pose import frames_with_people
 from a2m2_zoo.recognition.answers import Answers, Read
+from a2m2_zoo.recognition.calibration import UNFITTED
 from a2m2_zoo.recognition.clustered import MakeAnswers
 from a2m2_zoo.recognition.episode import Plan, Prediction, Source
 from a2m2_zoo.recognition.named import AnyModel, model_for
@@ -136,6 +137,10 @@ class Recognizer:
         counts = self._labels.bincount(minlength=self._way)
         fewest, most = int(counts.amin()), int(counts.amax())
         found = []
+        if self.model.table is None and dict(self.model.scales) == UNFITTED:
+            found.append(
+                "nobody fitted probabilities for this model: their order counts, not their size"
+            )
         if self.supports.alike:
             found.append("the supports of all classes look the same: they say nothing of any clip")
         if most >= _UNEVEN * fewest:

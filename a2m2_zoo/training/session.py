@@ -34,7 +34,10 @@ from a2m2_zoo.video import Limits, read_clips
 
 _FEW = "there are fewer than 4 held-out classes of 3 clips to learn from what an unknown action looks like"
 _OLD_CONFIDENCE = f"{_FEW}: that is kept from the model it started from"
-_NO_CONFIDENCE = f"{_FEW}: answers have no confidence; hold out more classes (--hold-out)"
+_NO_CONFIDENCE = (
+    f"{_FEW}: answers do not say so, and their confidence is the probability alone; hold out more classes "
+    "(--hold-out)"
+)
 
 
 @dataclass(frozen=True)

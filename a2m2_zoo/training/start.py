@@ -21,6 +21,7 @@ from a2m2_zoo.hub.manifest import read_manifest
 from a2m2_zoo.methods import METHODS, build_method
 from a2m2_zoo.methods.base import Method
 from a2m2_zoo.methods.blocks._config import C
+from a2m2_zoo.recognition.calibration import UNFITTED
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.rejection import Table
 from a2m2_zoo.training.augment import Augment
@@ -165,7 +166,7 @@ def from_model(
     backbone_file = BackboneOrigin(
         model.backbone_name, model.backbone_hash, None if built else file, built=built
     )
-    scales = model.scales if own else {1: 1.0}
+    scales = model.scales if own else UNFITTED
     made = Start(name, head, model.backbone, backbone_file, model.preprocess, config, None, scales)
     made = replace(made, rejection=model.table if own else None)
     if found is None:
@@ -230,7 +231,7 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
         found.preprocess,
         config,
         found.augment,
-        {1: 1.0},
+        UNFITTED,
         found.name,
         generated,
         found.distortion and _with(found.distortion, parts["distortion"]),

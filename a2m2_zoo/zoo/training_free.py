@@ -21,7 +21,7 @@ from a2m2_zoo._utils.workers import apart
 from a2m2_zoo.backbones import Backbone, Features
 from a2m2_zoo.data.draws import draw_episodes
 from a2m2_zoo.data.plans import EpisodeForm
-from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.errors import ArgumentError, CheckpointError
 from a2m2_zoo.methods.a2m2 import A2M2, A2M2Config
 from a2m2_zoo.methods.base import Descriptors, concatenate, encoded_pieces, take
 from a2m2_zoo.methods.blocks import M2Block
@@ -232,6 +232,10 @@ def _features(
 ) -> Features:
     pixels = normalise(torch.from_numpy(clip.frames)[None], preprocess)
     made = backbone(pixels, stages=stages)
+    if not all(bool(x.isfinite().all()) for x in (*made.maps.values(), made.pooled)):
+        raise CheckpointError(
+            f"the backbone {backbone.name!r} gives values that are not finite: its weights or code are bad"
+        )
     maps = {stage: _on_grid(value.cpu(), grid) for stage, value in made.maps.items()}
     return Features(maps, made.pooled.cpu())
 

@@ -297,7 +297,7 @@ def test_an_archive_is_labelled_on_the_command_line(tiny: Path, run: Run, tmp_pa
         run("classify", "--archive", uri, "--supports", supports, "--jsonl", file)[0] == code == 0
     )
     assert [json.loads(line) for line in file.read_text().splitlines()] == rows
-    for more in (("--shard", "1/2"), ("--transductive",), (tiny / "videos",)):
+    for more in (("--shard", "1/2"), ("--transductive",), (tiny / "videos",), ("--no-pose",)):
         code, _, err = run("classify", "--archive", uri, "--supports", supports, *more)
         assert (code, err.count("\n")) == (2, 1)
     assert run("classify", "--supports", supports)[0] == 2
@@ -309,6 +309,15 @@ def test_suggestions_are_written_for_annotation_tools(tiny: Path, run: Run, tmp_
         asked = ("suggest", tiny / "archive", "--supports", tiny / "supports", "-k", 4)
         code, out, _ = run(*asked, "--format", form, "--out", tmp_path / form)
         assert (code, "4 window(s)" in out) == (0, True)
+    before = {path: path.read_bytes() for path in (tiny / "videos").rglob("*.mp4")}
+    for call in (
+        ("find", tiny / "archive", "--supports", tiny / "supports", "--html", min(before)),
+        (*asked, "--format", "label-studio", "--out", min(before)),
+        (*asked, "--format", "fiftyone", "--out", tmp_path / "fiftyone"),
+    ):
+        code, out, err = run(*call)
+        assert (code > 0, out, err.count("\n")) == (True, "", 1)
+    assert before == {path: path.read_bytes() for path in before}
     tasks = json.loads((tmp_path / "label-studio").read_text())
     assert sum(len(task["predictions"][0]["result"]) for task in tasks) == 4
     for task in tasks:

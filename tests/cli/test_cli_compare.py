@@ -147,11 +147,16 @@ def test_a_wrong_call_is_one_clear_line(
     assert len(err.splitlines()) == 1
 
 
-@pytest.mark.parametrize("option", ["--out", "--html"])
+@pytest.mark.parametrize(("option", "name"), [("--out", "file"), ("--html", "page.html")])
 def test_a_file_that_cannot_be_written_is_told_before_the_work(
-    option: str, data: Path, cache: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    option: str,
+    name: str,
+    data: Path,
+    cache: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    more = ["--model", "would-be-refused-later", option, str(tmp_path / "nowhere" / "file")]
+    more = ["--model", "would-be-refused-later", option, str(tmp_path / "nowhere" / name)]
     assert call("compare", data, cache, *more) == 1
     assert "its folder does not exist" in capsys.readouterr().err
 
@@ -163,7 +168,7 @@ def test_a_file_of_json_is_not_named_as_another(
     file = tmp_path / "page.html"
     assert main([command, str(data), "--model", "would-be-refused-later", "-o", str(file)]) == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"a2m2: --out {str(file)!r} is written as JSON and should end in .json")
+    assert err.startswith(f"a2m2: --out {str(file)!r} should end in .json")
     assert ("--html writes a page" in err) == (command == "compare")
     assert err.count("\n") == 1
     assert not file.exists()

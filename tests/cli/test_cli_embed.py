@@ -63,3 +63,31 @@ def test_wrong_calls(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         assert main(["embed", clips, "--model", str(place), "-o", str(out)]) == code
         assert capsys.readouterr().err.count("\n") == 1
     assert main(["embed", clips]) == 2
+
+
+def test_no_file_of_another_kind_is_replaced(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips, how = str(place / "clips"), ["--model", str(place)]
+    bank, made, strange = (str(tmp_path / f"{name}.safetensors") for name in "abc")
+    Path(strange).write_bytes(b"somebody's own")
+    assert main(["bank", "create", clips, *how, "--out", bank]) == 0
+    assert main(["embed", clips, *how, "--out", made]) == 0
+    before = {path: Path(path).read_bytes() for path in (bank, made, strange)}
+    capsys.readouterr()
+    embed, create = (
+        ["embed", clips, *how, "--out"],
+        ["bank", "create", clips, *how, "--force", "--out"],
+    )
+    for call, kind in (
+        ([*embed, bank], "'bank'"),
+        ([*embed, strange], "no file of this package"),
+        ([*create, made], "'embeddings'"),
+        ([*create, strange], "no file of this package"),
+    ):
+        assert main(call) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert kind in err
+    assert before == {path: Path(path).read_bytes() for path in before}
+    assert main([*embed, made]) == main([*create, bank]) == 0  # their own are

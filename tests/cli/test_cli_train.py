@@ -98,7 +98,7 @@ def test_with_few_classes_held_out_confidence_is_that_of_the_start(
     assert train("--method", "hyrsm", *quick) == 0
     said = capsys.readouterr().err
     assert "fewer than 4 held-out classes" in said
-    assert "answers have no confidence" in said
+    assert "their confidence is the probability alone" in said
     assert load_model(tmp_path / "run", device="cpu").table is None
     (tmp_path / "run").rename(tmp_path / "first")
     start = load_model(tmp_path / "first", device="cpu")

@@ -108,7 +108,10 @@ def test_a_file_of_them(found: Embeddings, tmp_path: Path) -> None:
     for bad, message in (
         (tmp_path / "flipped.safetensors", "is damaged"),
         (tmp_path / "none.safetensors", "cannot read"),
-        (tiny_model(tmp_path) / "model.safetensors", "is a model file; expected a embeddings"),
+        (
+            tiny_model(tmp_path) / "model.safetensors",
+            "is a file of kind .model.; expected .embeddings.",
+        ),
     ):
         with pytest.raises(CheckpointError, match=message) as caught:
             Embeddings.load(bad)

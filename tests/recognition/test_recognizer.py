@@ -168,3 +168,25 @@ def test_supports_of_several_tiles_answer_alike(
         cut = Recognizer(recognizer.model, clips).classify(queries, transductive=together)
         for one, other in zip(whole, cut, strict=True):
             assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
+
+
+def test_classes_that_were_not_told_apart_are_said(recognizer: Recognizer) -> None:
+    one, other = (draw_named(name, 0, studio=2) for name in NAMES)
+    supports = {"again": [one.copy()], "kick": [one], "squat": [other]}
+    (told,) = Recognizer(recognizer.model, supports).classify([draw_named("kick", 1, studio=2)])
+    assert told.margin < 1e-6
+    assert [said for said in told.warnings if "as probable as each other" in said] == [
+        "'again' and 'kick' are as probable as each other"
+    ]
+    assert not any("as probable" in said for said in recognizer(one).warnings)
+
+
+def test_probabilities_that_nobody_fitted_are_said_to_be_none(recognizer: Recognizer) -> None:
+    def said(**changes: object) -> bool:
+        other = replace(recognizer.model, **changes)  # type: ignore[arg-type]
+        bank = replace(recognizer.bank, weights_hash=other.weights_hash)
+        return any("nobody fitted" in line for line in Recognizer(other, bank).warnings)
+
+    assert said(weights_hash="", scales={1: 1.0})
+    assert not said()
+    assert not said(weights_hash="")

@@ -97,6 +97,13 @@ def test_pictures_and_clips(work: Path, tmp_path: Path, capsys: pytest.CaptureFi
         with av.open(str(clip)) as container:
             count = sum(1 for _ in container.decode(video=0))
         assert count == pytest.approx((row["end"] - row["start"]) * FPS, abs=1)
+    older = folder / "009_of_another_run.mp4"
+    older.write_bytes(b"")
+    assert ask(work, "--json", "--cut", str(folder)) == 0
+    older.unlink()
+    said = capsys.readouterr().err
+    assert f"{len(rows)} clips: {folder}" in said
+    assert "held 1 more clip before" in said
     bank = str(work / "bank.safetensors")
     assert main(["classify", str(folder), "--supports", bank, "--json"]) == 0
     assert [row["label"] for row in json.loads(capsys.readouterr().out)] == NAMES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from remembered import anew
 
 from a2m2_zoo import classify, load_model
 from a2m2_zoo.backbones import Backbone, build_backbone
-from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo.errors import ArgumentError, CheckpointError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.recognition.calibration import best_scale
 from a2m2_zoo.recognition.model import Model
@@ -98,6 +99,14 @@ def test_the_scale_of_known_probabilities_is_found() -> None:
     logits = torch.randn(20_000, 5, generator=generator)
     truth = torch.multinomial((37.0 * logits).softmax(-1), 1, generator=generator)[:, 0]
     assert best_scale(logits, truth) == pytest.approx(37.0, rel=0.05)
+
+
+def test_a_backbone_that_gives_no_numbers_is_named(backbone: Backbone) -> None:
+    broken = copy.deepcopy(backbone)
+    with torch.no_grad():
+        next(broken.parameters()).fill_(torch.nan)
+    with pytest.raises(CheckpointError, match="gives values that are not finite"):
+        training_free(broken, amounts=FEWEST)
 
 
 def test_refusals(backbone: Backbone) -> None:

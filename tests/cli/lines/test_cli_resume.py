@@ -244,6 +244,29 @@ def test_shards_are_the_whole_and_stay_when_clips_come(
     assert sorted(found) == sorted([*(p.name for p in clips.glob("*.mp4")), "none"])
 
 
+def test_a_part_without_clips_says_so(clips: Path, run: Run, tmp_path: Path) -> None:
+    one = clips / "0.mp4"
+    said = [run(one, "--shard", f"{i}/2", "--jsonl", tmp_path / f"{i}.jsonl") for i in (1, 2)]
+    assert [code for code, _, _ in said] == [0, 0]
+    assert sum("none of these clips is in part" in err for _, _, err in said) == 1
+
+
+def test_a_table_replaces_no_file_of_another_kind(clips: Path, run: Run, tmp_path: Path) -> None:
+    lines, link = tmp_path / "a.jsonl", tmp_path / "link.parquet"
+    run(clips, "--jsonl", lines)
+    link.symlink_to(lines)
+    video = clips / "0.mp4"
+    before = {path: path.read_bytes() for path in (lines, video)}
+    for table, said in (
+        (lines, "should end in .parquet"),
+        (video, "end in"),
+        (link, "the file of lines"),
+    ):
+        code, out, err = run(clips, "--resume", lines, "--parquet", table)
+        assert (code, out, err.count("\n"), said in err) == (2, "", 1, True)
+    assert before == {path: path.read_bytes() for path in before}
+
+
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "1/0", "-1/2", "a/b", "1/2/3", "", "1/²"])
 def test_shards_that_are_none(clips: Path, run: Run, shard: str) -> None:
     code, _, err = run(clips, f"--shard={shard}")
