@@ -103,7 +103,7 @@ def with_recipe(beginning: Beginning, clips: Clips, listed: Classes | None) -> B
             divided(listed, by=None if clips.by is None else clips.by.value, share=clips.share)
         except EpisodeError as error:
             output.complain(
-                f"without the recipe {RECIPE}, which compares with the model as it is: {error}"
+                f"nothing will say whether training helped (the recipe {RECIPE} is not taken): {error}"
             )
             return beginning
     count = sum(map(len, listed.values()))

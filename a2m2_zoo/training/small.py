@@ -98,8 +98,7 @@ def told(split: Split) -> Split:
         raise EpisodeError(
             f"too few clips to tell whether training helped: {counted(count, 'clip')} of "
             f"{counted(len(split.judged), 'class')} would be left to judge it by, and at least {FEWEST} of 2 "
-            "classes are needed; use the model as it is, with these clips as supports, add clips, or lower "
-            "--shot"
+            "classes are needed; use the model as it is, with these clips as supports, or add clips"
         )
     return split
 
