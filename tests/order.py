@@ -12,8 +12,8 @@ LONG_FILES = (
     "test_kills.py", "test_api.py", "test_cli_streams.py", "test_cli_signals.py", "test_cli.py",
     "test_cli_train_small.py",
     "test_bank_check.py", "test_app_proxy.py", "test_app_archive.py", "test_spotting_cli.py",
-    "test_compare.py", "test_molo_golden.py", "test_training_loop.py", "test_backbones_openclip.py",
+    "test_compare.py", "test_molo_golden.py", "test_training_loop.py",
     "test_recipes.py", "test_sklearn.py", "test_backbones_libraries.py", "test_plugins.py",
     "test_video_odd.py", "test_remote_commands.py", "test_archive_find.py",
-    "test_archive_kills.py", "test_whole_clips.py", "test_shards.py",
+    "test_archive_kills.py", "test_whole_clips.py",
 )  # fmt: skip

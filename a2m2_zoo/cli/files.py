@@ -53,7 +53,7 @@ def check_kind(option: str, path: Path, kind: str) -> None:
     from a2m2_zoo.hub.kind import kind_of
 
     if exists(path) and (found := kind_of(path)) != kind:
-        what = f"a file of kind {found!r}" if found else "no file of this package"
+        what = f"a file of kind {found[:40]!r}" if found else "no file of this package"
         raise ArgumentError(f"{option} {str(path)!r} is {what}, and stays as it is; name another")
 
 

@@ -160,12 +160,14 @@ def spot(
     if cut is not None:
         from a2m2_zoo.spotting.cutting import cut_segments
 
-        written = set()
-        with output.progress("cutting", sum(s.known for s in found)) as bar:
-            for clip in cut_segments(video, found, cut, limits=limits):
-                written.add(clip.name)
-                bar.advance(bar.task_ids[0])
-        output.wrote(cut, counted(len(written), "clip"))
+        written: set[str] = set()
+        try:
+            with output.progress("cutting", sum(s.known for s in found)) as bar:
+                for clip in cut_segments(video, found, cut, limits=limits):
+                    written.add(clip.name)
+                    bar.advance(bar.task_ids[0])
+        finally:  # also where Ctrl-C came between
+            output.wrote(cut, counted(len(written), "clip"))
         if older := sum(clip.name not in written for clip in cut.glob("*.mp4")):
             output.complain(
                 f"{str(cut)!r} held {counted(older, 'more clip')} before, of other runs"
