@@ -115,7 +115,7 @@ def _notes(found: Comparison) -> Iterator[str]:
     yield "               classes leaves out 0; on these classes: the first alone."
     if found.episodes < _FEW:
         few = counted(found.episodes, "episode")
-        yield f"{few}: too few for differences, and ± is rough; take 1,000 or more."
+        yield f"{few} only: differences may stay unfound, and ± is rough; take 1,000 or more."
     if untrained := dict.fromkeys(r.method for r in found.results if r.status == "untrained"):
         yield (
             f"untrained: random weights, not the published method's result: {', '.join(untrained)}"
