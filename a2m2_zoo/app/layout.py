@@ -109,8 +109,11 @@ def _class_list(gr: Any, sessions: Sessions, changed: Any) -> None:
 
             def remove(count: int, request: gr.Request, name: str = name) -> int:
                 session = sessions.still(request.session_hash)
-                bank = None if session is None else session.bank
-                if session is not None and bank is not None and name in bank.class_names:
+                if (
+                    session is not None
+                    and session.bank is not None
+                    and name in session.bank.class_names
+                ):
                     session.remove(name)
                 return count + 1
 

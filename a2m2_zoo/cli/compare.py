@@ -13,6 +13,7 @@ import typer
 from a2m2_zoo._utils.printable import escaped_json
 from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import FAILED, options, output
+from a2m2_zoo.cli.compare_report import show
 from a2m2_zoo.cli.files import (
     OutOption,
     check_ending,
@@ -180,8 +181,6 @@ def compare(
     if written.json:
         output.put(escaped_json(found.to_json()) + "\n")
     else:
-        from a2m2_zoo.cli.compare_report import show
-
         show(found)
     if written.out is not None:
         write_json_file(written.out, found.to_json())

@@ -11,9 +11,9 @@ from a2m2_zoo._utils.files import check_file, write_atomically
 from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.classify import expand
-from a2m2_zoo.cli.files import check_kind
+from a2m2_zoo.cli.files import check_ending, check_kind
 from a2m2_zoo.cli.grouped import grouped
-from a2m2_zoo.errors import A2M2Error, ArgumentError, VideoError
+from a2m2_zoo.errors import A2M2Error, VideoError
 from a2m2_zoo.hub import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def embed(
     Both formats hold the clips' names, the model's and its hash. Exit code 0: all clips are in; 1: some
     failed, the others are in; 2: the call is wrong.
     """
-    if out.suffix.lower() not in _FORMATS:
-        raise ArgumentError(f"--out {str(out)!r} should end in {' or '.join(_FORMATS)}")
+    check_ending("--out", out, *_FORMATS)
     check_file(out)
     if out.suffix.lower() == ".safetensors":
         check_kind("--out", out, "embeddings")

@@ -7,6 +7,7 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from traceback import extract_tb
@@ -21,7 +22,7 @@ from a2m2_zoo._version import __version__
 from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, PluginError
 from a2m2_zoo.evaluation.baselines import Baseline, build_baseline, check_baselines, known_baselines
 from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
-from a2m2_zoo.evaluation.leaving_out import readable, with_enough
+from a2m2_zoo.evaluation.leaving_out import usable
 from a2m2_zoo.evaluation.results import BREAKS, Comparison, Difference, Failure, MethodResult
 from a2m2_zoo.evaluation.statistics import (
     class_interval,
@@ -79,7 +80,6 @@ def compare(
     model = as_model(model)
     tell: Progress = progress or Bar()
     baselines, refused = _baselines(model, methods, seed=protocol.seed)
-    enough, short = with_enough(data, protocol)
     features = FeatureCache(
         default_cache() if cache is None else cache,
         backbone=model.backbone,
@@ -88,13 +88,8 @@ def compare(
         stages=sorted({stage for baseline in baselines for stage in baseline.method.stages}),
         people=model.pose and any(baseline.method.reads_people for baseline in baselines),
     )
-    unreadable = features.fill(
-        list(dict.fromkeys(clip for clips in enough.values() for clip in clips)),
-        workers=workers,
-        progress=lambda done, total: tell("reading clips", done, total),
-    )
-    kept, broken = readable(enough, unreadable)
-    classes, shorter = with_enough(kept, protocol)
+    fill = partial(features.fill, workers=workers, progress=partial(tell, "reading clips"))
+    classes, left_out = usable(data, protocol, fill)
     bench = Bench(model, features, classes, protocol, calibration, workers, tell)
     measured = [_measured(bench, baseline) for baseline in baselines]
     if isinstance(measured[0], Failure):
@@ -128,7 +123,7 @@ def compare(
         model=model.id,
         receipt=_receipt(model, baselines, classes, protocol, name=name),
         results=tuple(results),
-        failures=(*refused, *failed, *short, *broken, *shorter, *nan),
+        failures=(*refused, *failed, *left_out, *nan),
     )
 
 

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from a2m2_zoo._utils.words import counted
 from a2m2_zoo.errors import EpisodeError
 from a2m2_zoo.evaluation.bench import Protocol
 from a2m2_zoo.evaluation.results import Failure
 
+Classes: TypeAlias = dict[str, tuple[Path, ...]]
 
-def readable(
+
+def usable(
+    data: Mapping[str, Sequence[Path]],
+    protocol: Protocol,
+    fill: Callable[[list[Path]], Mapping[Path, str]],
+) -> tuple[Classes, list[Failure]]:
+    """Classes with enough clips that can be read, and what is left out.
+
+    Args:
+        data: Class name → clips.
+        protocol: The episodes.
+        fill: Encodes clips; gives those that cannot be read, and why.
+
+    Raises:
+        EpisodeError: There are too few of them, before or after it is known which can be read.
+    """
+    enough, short = _with_enough(data, protocol)
+    clips = dict.fromkeys(clip for some in enough.values() for clip in some)
+    kept, broken = _readable(enough, fill(list(clips)))
+    classes, shorter = _with_enough(kept, protocol)
+    return classes, [*short, *broken, *shorter]
+
+
+def _readable(
     data: Mapping[str, Sequence[Path]], unreadable: Mapping[Path, str]
-) -> tuple[dict[str, tuple[Path, ...]], list[Failure]]:
+) -> tuple[Classes, list[Failure]]:
     """Classes without the clips that cannot be read, and these by name."""
     broken = [
         Failure("clip", f"{name}/{clip.name}", unreadable[clip])
@@ -25,14 +50,10 @@ def readable(
     return kept, broken
 
 
-def with_enough(
+def _with_enough(
     data: Mapping[str, Sequence[Path]], protocol: Protocol
-) -> tuple[dict[str, tuple[Path, ...]], list[Failure]]:
-    """Classes with the clips that an episode takes, and the others by name.
-
-    Raises:
-        EpisodeError: There are too few of them; it says which sizes would do.
-    """
+) -> tuple[Classes, list[Failure]]:
+    """Classes with the clips that an episode takes, and the others by name."""
     need, way = protocol.need, protocol.way
     kept = {name: tuple(clips) for name, clips in data.items() if len(clips) >= need}
     short = [

@@ -28,7 +28,7 @@ from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.baselines import CONTROLS
 from a2m2_zoo.evaluation.bench import Protocol
-from a2m2_zoo.evaluation.leaving_out import readable, with_enough
+from a2m2_zoo.evaluation.leaving_out import usable
 from a2m2_zoo.evaluation.protocol import Progress, score_draw
 from a2m2_zoo.evaluation.results import Failure
 from a2m2_zoo.evaluation.statistics import mean_interval
@@ -209,9 +209,6 @@ def measure_misalignment(
         for amount in amounts:
             instants(1, 1, kind=kind, amount=amount, seed=form.seed)
     tell = progress or Bar()
-    sizes = {k: v for k, v in asdict(form).items() if k != "shot"}
-    protocol = Protocol(shots=(form.shot,), **sizes)
-    enough, short = with_enough(class_folders(data), protocol)
     features = FeatureCache(
         default_cache() if cache is None else cache,
         backbone=model.backbone,
@@ -220,11 +217,9 @@ def measure_misalignment(
         stages=model.method.stages,
         half=True,
     )
-    unreadable = features.fill(
-        labelled(enough)[0], workers=workers, progress=partial(tell, "encoding frames")
-    )
-    kept, broken = readable(enough, unreadable)
-    classes, shorter = with_enough(kept, protocol)
+    fill = partial(features.fill, workers=workers, progress=partial(tell, "encoding frames"))
+    protocol = Protocol(form.way, (form.shot,), form.query, form.episodes, form.seed)
+    classes, left_out = usable(class_folders(data), protocol, fill)
     clips, labels = labelled(classes)
     draw = draw_episodes(labels, form)
     encoded = encode_misaligned(
@@ -256,7 +251,7 @@ def measure_misalignment(
             "dense_frames": DENSE,
             **asdict(form),
         },
-        (*short, *broken, *shorter),
+        tuple(left_out),
     )
 
 

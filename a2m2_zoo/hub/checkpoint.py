@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from a2m2_zoo._utils.bounded_json import parse
 from a2m2_zoo._utils.files import open_regular, write_atomically
-from a2m2_zoo._utils.printable import printable
 from a2m2_zoo.errors import CheckpointError, SaveError
 from a2m2_zoo.hub._header import Header, read_header
 
@@ -342,7 +341,5 @@ def _record(header: Header, name: str, kind: str) -> tuple[dict[str, Any], str |
     if strange or not isinstance(found, str) or not isinstance(record, dict):
         raise CheckpointError(f"{name!r} has a broken a2m2_zoo record")
     if found != kind:
-        raise CheckpointError(
-            f"{name!r} is a file of kind {printable(found[:40])!r}; expected {kind!r}"
-        )
+        raise CheckpointError(f"{name!r} is a file of kind {found[:40]!r}; expected {kind!r}")
     return record, digest

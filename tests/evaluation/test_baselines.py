@@ -8,29 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from compare_maker import BrokenConfig, Guess, GuessConfig, small_model
+from compare_maker import Guess, GuessConfig
 
 from a2m2_zoo import load_model
 from a2m2_zoo.errors import ArgumentError, ModelNotFoundError
 from a2m2_zoo.evaluation.baselines import build_baseline, known_baselines
-from a2m2_zoo.methods import METHODS
 from a2m2_zoo.methods.base import PairwiseMethod
 from a2m2_zoo.methods.rules import fit_rule
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.video import normalise, read_clip
 
-pytestmark = pytest.mark.usefixtures("seen_once")
-
-
-@pytest.fixture(autouse=True)
-def _two_more_methods(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METHODS, "guess", (Guess, GuessConfig))
-    monkeypatch.setitem(METHODS, "broken", (Guess, BrokenConfig))
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return small_model()
+pytestmark = pytest.mark.usefixtures("seen_once", "two_more_methods")
 
 
 def test_controls_are_the_same_head_with_another_alignment(model: Model) -> None:

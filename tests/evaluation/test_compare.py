@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from compare_maker import BrokenConfig, Guess, GuessConfig, small_model
+from compare_maker import Guess, GuessConfig
 from makers import draw_video, three_classes
 
 from a2m2_zoo.backbones import build_backbone
@@ -26,20 +26,9 @@ from a2m2_zoo.methods.base import take
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.video import read_clip
 
-pytestmark = pytest.mark.usefixtures("seen_once")
+pytestmark = pytest.mark.usefixtures("seen_once", "two_more_methods")
 
 CLIPS_PER_CLASS = 4
-
-
-@pytest.fixture(autouse=True)
-def _two_more_methods(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METHODS, "guess", (Guess, GuessConfig))
-    monkeypatch.setitem(METHODS, "broken", (Guess, BrokenConfig))
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return small_model()
 
 
 @pytest.fixture(scope="module")
