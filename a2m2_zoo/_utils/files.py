@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from a2m2_zoo._utils.remote.addresses import RemotePath, place
-from a2m2_zoo._utils.scratch import scratch_file, scratch_folder, sweep
+from a2m2_zoo._utils.scratch import prove, scratch_file, scratch_folder, sweep
 from a2m2_zoo.errors import A2M2Error, SaveError
 
 _WAIT_SECONDS = 60.0
@@ -89,7 +89,7 @@ def check_file(path: str | os.PathLike[str]) -> None:
     """Refuse early what ``write_atomically`` would refuse after the work is done.
 
     Raises:
-        SaveError: There is no folder for it, or something at ``path`` that is no regular file.
+        SaveError: Its folder is not there or cannot be written, or what is at ``path`` is no regular file.
     """
     path = place(path)
     if isinstance(path, RemotePath):
@@ -98,7 +98,7 @@ def check_file(path: str | os.PathLike[str]) -> None:
         return check_writable(path)
     try:
         target, _ = _file_to_write(path)
-        target.parent.stat()
+        prove(target)
     except OSError as error:
         raise _no_file(path, error) from error
 
@@ -209,7 +209,7 @@ def folder_to_make(path: str | os.PathLike[str]) -> tuple[Path, os.stat_result |
     """Where ``path`` leads, and the facts of the empty folder that is there, if one is.
 
     Raises:
-        SaveError: Something else is there.
+        SaveError: Something else is there, or nothing can be made there.
     """
     path = place(path)
     if isinstance(path, RemotePath):
@@ -219,6 +219,8 @@ def folder_to_make(path: str | os.PathLike[str]) -> tuple[Path, os.stat_result |
     try:
         target = _real(path)
         if not os.path.lexists(target):
+            if target.parent.is_dir():
+                prove(target)
             return target, None
         sweep(target)
         there = not target.is_dir() or any(target.iterdir())

@@ -90,6 +90,16 @@ def scratch_file(target: Path, *, private: bool) -> Iterator[Path]:
         yield path
 
 
+def prove(target: Path) -> None:
+    """Make a file beside ``target`` and remove it: modes do not tell on every system whether it can be done.
+
+    Raises:
+        OSError: It cannot.
+    """
+    with scratch_file(target, private=True):
+        pass
+
+
 @contextmanager
 def scratch_folder(target: Path) -> Iterator[Path]:
     """An empty folder beside ``target``, the same way."""

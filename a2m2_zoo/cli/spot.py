@@ -10,7 +10,7 @@ import typer
 
 from a2m2_zoo._utils.printable import printable
 from a2m2_zoo._utils.remote.addresses import place
-from a2m2_zoo._utils.words import counted
+from a2m2_zoo._utils.words import counted, tenths
 from a2m2_zoo.cli import FAILED, options, output, signals
 from a2m2_zoo.cli.classify import read_supports
 from a2m2_zoo.cli.grouped import grouped
@@ -214,10 +214,9 @@ def clock(seconds: float) -> str:
     >>> clock(75.26), clock(3723.0), clock(3.7499999), clock(3.7500001)
     ('1:15.3', '1:02:03.0', '0:03.8', '0:03.8')
     """
-    tenths = int(10 * round(seconds, 4) + 0.5)  # a half is rounded up, whatever stands behind it
-    minutes, tenths = divmod(tenths, 600)
+    minutes, rest_tenths = divmod(tenths(seconds), 600)
     hours, minutes = divmod(minutes, 60)
-    rest = f"{tenths / 10:04.1f}"
+    rest = f"{rest_tenths / 10:04.1f}"
     return f"{hours}:{minutes:02d}:{rest}" if hours else f"{minutes}:{rest}"
 
 

@@ -16,6 +16,7 @@ import av
 import numpy as np
 
 from a2m2_zoo._utils.files import write_atomically
+from a2m2_zoo._utils.words import tenths
 from a2m2_zoo.errors import SaveError, VideoError
 from a2m2_zoo.spotting.frames import VideoFrames
 from a2m2_zoo.spotting.segments import Segment
@@ -34,12 +35,12 @@ _TICK = Fraction(1, 16_000)  # MPEG-4 part 2 takes no finer one
 def clip_name(number: int, segment: Segment) -> str:
     """A file name that is safe on every system and sorts by time.
 
-    >>> clip_name(3, Segment(75.26, 78.0, "pick up / throw", 0.9))
+    >>> clip_name(3, Segment(75.25, 78.0, "pick up / throw", 0.9))
     '003_pick_up_throw_0075.3s.mp4'
     """
     plain = unicodedata.normalize("NFKC", segment.label)
     label = re.sub(r"[^\w]+", "_", plain).strip("_")[:40] or "action"
-    return f"{number:03d}_{label}_{segment.start:06.1f}s.mp4"
+    return f"{number:03d}_{label}_{tenths(segment.start) / 10:06.1f}s.mp4"
 
 
 def cut_segments(

@@ -5,6 +5,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,17 @@ def test_a_missing_folder_is_one_clear_line(tmp_path: Path) -> None:
         write(tmp_path / "no" / "a.txt")
     with pytest.raises(SaveError, match="No such file or directory"):
         check_file(tmp_path / "no" / "a.txt")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc")
+def test_a_folder_where_nothing_can_be_made_is_refused_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(SaveError, match=r"cannot write '/proc/a.txt': .*; name a file in a folder"):
+        check_file("/proc/a.txt")
+    with pytest.raises(SaveError, match=r"cannot write '/proc/a': .*; name a folder inside one"):
+        folder_to_make("/proc/a")
+    check_file(tmp_path / "a.txt")
+    folder_to_make(tmp_path / "a")
+    assert names(tmp_path) == []
 
 
 def test_links_are_followed(tmp_path: Path) -> None:
