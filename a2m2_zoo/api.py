@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-import numpy as np
-import numpy.typing as npt
-from torch import Tensor
-
+from a2m2_zoo._utils.arguments import check_options
 from a2m2_zoo._utils.notebooks import length, watched
 from a2m2_zoo.errors import A2M2Error, ArgumentError
 from a2m2_zoo.recognition.bank import SupportBank
-from a2m2_zoo.recognition.episode import Episode, Prediction, Source, Supports
+from a2m2_zoo.recognition.episode import Episode, Prediction, Queries, Source, Supports
 from a2m2_zoo.recognition.options import QueryOptions, TextOptions, given_queries
 from a2m2_zoo.recognition.recognizer import Recognizer
 from a2m2_zoo.recognition.supports import AnyLimits, AnySupports, encode_supports
 from a2m2_zoo.zoo.choose import AnyModel, as_model, default_model
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+    from PIL.Image import Image
+    from torch import Tensor
     from typing_extensions import Unpack
 
 __all__ = ["build_bank", "classify", "default_model", "iter_classify"]
@@ -74,13 +74,22 @@ def classify(  # type: ignore[overload-overlap]  # a str is a path, not a sequen
 ) -> Prediction | Any: ...
 @overload
 def classify(  # type: ignore[overload-overlap]  # an array is a clip, not clips
-    query: npt.NDArray[np.uint8] | Tensor,
+    query: npt.NDArray[Any] | Tensor | Sequence[Image],
     supports: AnySupports,
     *,
     model: AnyModel = ...,
     on_error: Literal["raise", "return"] = ...,
     **options: Unpack[Options],
 ) -> Prediction: ...
+@overload
+def classify(  # of arrays the axes tell whether they are pictures or clips
+    query: Sequence[npt.NDArray[Any]] | Sequence[Tensor],
+    supports: AnySupports,
+    *,
+    model: AnyModel = ...,
+    on_error: Literal["raise", "return"] = ...,
+    **options: Unpack[Options],
+) -> Any: ...
 @overload
 def classify(
     query: Iterable[Source],
@@ -100,7 +109,7 @@ def classify(
     **options: Unpack[Options],
 ) -> list[Prediction | A2M2Error]: ...
 def classify(
-    query: Source | Tensor | Iterable[Source],
+    query: Queries,
     supports: AnySupports,
     *,
     model: AnyModel = None,
@@ -149,7 +158,7 @@ def classify(
 
 
 def iter_classify(
-    queries: Iterable[Source],
+    queries: Queries,
     supports: AnySupports,
     *,
     model: AnyModel = None,
@@ -164,14 +173,10 @@ def iter_classify(
 
 
 def _answers(
-    queries: Iterable[Source], supports: AnySupports, model: AnyModel, options: Options
+    queries: Queries, supports: AnySupports, model: AnyModel, options: Options
 ) -> Iterator[Prediction | A2M2Error]:
     given: dict[str, Any] = dict(options)
-    known = {*Options.__annotations__}
-    if unexpected := sorted(set(given) - known):
-        raise TypeError(
-            f"classify has no option {unexpected[0]!r}; it has {', '.join(sorted(known))}"
-        )
+    check_options("classify", given, Options.__annotations__)
     text = {name: given.pop(name) for name in _TEXT if name in given}
     reading = {name: given[name] for name in ("workers", "limits", "layout") if name in given}
     recognizer = Recognizer(model, supports, **reading, **text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from a2m2_zoo.errors import ArgumentError, DependencyError, VideoError
 from a2m2_zoo.recognition.embeddings import Embeddings
-from a2m2_zoo.video.inputs import is_path
+from a2m2_zoo.video.inputs import as_clips, is_array, is_path
 from a2m2_zoo.zoo.choose import AnyModel, as_model
 
 try:
@@ -87,7 +87,7 @@ class ClipEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         else:
             blank = model.embed(np.zeros((1, 64, 64, 3), np.uint8))
             self._n_features_out = blank.pooled.shape[1]
-        self.weights_hash_ = model.weights_hash
+        self.weights_hash_, self._fitted_output = model.weights_hash, self.output
         return self
 
     def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
@@ -117,6 +117,11 @@ class ClipEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             raise ArgumentError(
                 f"the transformer was fitted with a model of weights {self.weights_hash_[:12]} and "
                 f"{model.id!r} has {model.weights_hash[:12]} now; fit it again"
+            )
+        if self.output != self._fitted_output:
+            raise ArgumentError(
+                f"the transformer was fitted with output={self._fitted_output!r} and has {self.output!r} "
+                "now; fit it again"
             )
         read, found = self._embedded(model, clips)
         if self.output == "similarity" and found is not None:
@@ -152,7 +157,11 @@ class ClipEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             )
         if getattr(X, "ndim", 1) == 2 and X.shape[1] != 1:
             raise ArgumentError(f"X has {X.shape[1]} columns; expected one, of clips")
-        clips = list(_flat(given))
+        cells = given if is_array(given) or isinstance(given, Set) else list(_flat(given))
+        single, found = as_clips(cells, "X")
+        if single:
+            raise ArgumentError("X is one clip; expected a list of clips, a row for each: [clip]")
+        clips = list(found)
         if not clips:
             raise ArgumentError("X has no clip; give at least one")
         return clips

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from makers import check_a_child_is_told, draw_video, three_classes
@@ -299,6 +300,11 @@ def test_what_goes_wrong_in_a_thread_comes_out_where_it_was_called() -> None:
 def test_a_number_of_threads_that_is_none(count: object) -> None:
     with pytest.raises(ArgumentError, match=r"threads is .*; expected an integer from 1 to"):
         a2m2_zoo.set_threads(count)  # type: ignore[arg-type]
+
+
+def test_a_number_of_threads_of_numpy_is_one() -> None:
+    with own_threads(np.int64(2)):  # type: ignore[arg-type]
+        assert _cores.threads() == 2
 
 
 def tree(root: Path, own: str, mounts: str, files: dict[str, str]) -> Path:

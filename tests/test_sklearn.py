@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from makers import draw_video, still, three_classes
 from makers_models import tiny_model
+from PIL import Image
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -116,3 +117,23 @@ def test_what_it_refuses(tiny: Model, clips: list[Path], tmp_path: Path) -> None
     made.set_params(model=load_model("protonet-lite0"))
     with pytest.raises(ArgumentError, match="fit it again"):
         made.transform(clips)
+
+
+def test_one_clip_and_clips_without_an_order_are_refused(tiny: Model, clips: list[Path]) -> None:
+    clip = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3), np.uint8)
+    pictures = [Image.fromarray(frame) for frame in clip]
+    for output in ("pooled", "similarity"):
+        for given in (clip, pictures, list(clip)):
+            with pytest.raises(ArgumentError, match="X is one clip; expected a list of clips"):
+                ClipEmbedder(tiny, output=output).fit_transform(given)
+    with pytest.raises(ArgumentError, match="X is a set, which has no order"):
+        ClipEmbedder(tiny).fit({str(path) for path in clips})
+    assert len(ClipEmbedder(tiny).fit_transform([clip, pictures])) == 2
+    assert len(ClipEmbedder(tiny).fit_transform(np.stack([clip, clip]))) == 2
+
+
+def test_an_output_that_changed_since_is_told(tiny: Model, clips: list[Path]) -> None:
+    for one, other in (("similarity", "pooled"), ("pooled", "similarity")):
+        fitted = ClipEmbedder(tiny, output=one).fit(clips).set_params(output=other)
+        with pytest.raises(ArgumentError, match=f"fitted with output='{one}'.*fit it again"):
+            fitted.transform(clips)

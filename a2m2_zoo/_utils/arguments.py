@@ -6,6 +6,7 @@ import numbers
 import operator
 import os
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
 from a2m2_zoo.errors import ArgumentError
@@ -30,8 +31,8 @@ def kind(value: Any) -> str:
     return f"{'an' if (home or name)[0].lower() in 'aeiou' else 'a'} {home}{name}"
 
 
-def whole(name: str, value: Any, *, least: int = 1) -> int | None:
-    """An integer of at least ``least``, of Python or NumPy; None stays None.
+def whole(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int | None:
+    """An integer from ``least`` to ``most``, of Python or NumPy; None stays None.
 
     Raises:
         ArgumentError: It is none.
@@ -45,8 +46,9 @@ def whole(name: str, value: Any, *, least: int = 1) -> int | None:
         found = None if _is_flag(value) else operator.index(value)
     except TypeError:
         found = None
-    if found is None or found < least:
-        raise ArgumentError(f"{name} is {value!r}; expected an integer of {least} or more")
+    if found is None or found < least or (most is not None and found > most):
+        expected = f"of {least} or more" if most is None else f"from {least} to {most}"
+        raise ArgumentError(f"{name} is {value!r}; expected an integer {expected}")
     return found
 
 
@@ -65,6 +67,37 @@ def real(name: str, value: Any, expected: str, *, least: float, most: float) -> 
     if not number or not least <= value <= most:  # compared as it is: floats have a largest
         raise ArgumentError(f"{name} is {value!r}; expected {expected}")
     return float(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """A truth value, of Python or NumPy.
+
+    Raises:
+        ArgumentError: It is none: a text such as "no" would count as true.
+
+    >>> flag("plans", True)
+    True
+    """
+    if not _is_flag(value):
+        raise ArgumentError(f"{name} is {kind(value)}; expected True or False")
+    return bool(value)
+
+
+def check_options(asked: str, given: Mapping[str, Any], allowed: Iterable[str]) -> None:
+    """Refuse options by names that there are not, as Python does where they are listed.
+
+    Args:
+        asked: What was called.
+        given: The options.
+        allowed: Their names.
+
+    Raises:
+        TypeError: One is not among them.
+    """
+    names = sorted(allowed)
+    for name in given:
+        if name not in names:
+            raise TypeError(f"{asked} has no option {name!r}; it has {', '.join(names)}")
 
 
 def path_text(name: str, value: Any, expected: str) -> str:

@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from a2m2_zoo.errors import ArgumentError
+from a2m2_zoo._utils.arguments import whole
 
 _PROC = Path("/proc/self")
 _MOST = 1024
@@ -28,10 +28,7 @@ def set_threads(count: int | None) -> None:
         ArgumentError: It is no integer, below 1, or far above any machine.
     """
     global _chosen  # one setting for the process, as the cores are
-    sound = isinstance(count, int) and not isinstance(count, bool) and 1 <= count <= _MOST
-    if count is not None and not sound:
-        raise ArgumentError(f"threads is {count!r}; expected an integer from 1 to {_MOST}, or None")
-    _chosen = count
+    _chosen = whole("threads", count, most=_MOST)
 
 
 def threads() -> int:

@@ -19,6 +19,7 @@ from a2m2_zoo.app.store import Store
 from a2m2_zoo.errors import A2M2Error, BankError, DependencyError, VideoLimitError
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.recognizer import Recognizer
+from a2m2_zoo.recognition.supports import resolve_bank
 from a2m2_zoo.report.explain import explain
 from a2m2_zoo.report.timeline import draw_timeline, frames_of
 from a2m2_zoo.spotting import Segment, Window, spot
@@ -145,7 +146,7 @@ class Engine:
         Raises:
             BankError: It is broken, too large for the page, or of another model.
         """
-        bank = SupportBank.load(path)
+        bank = resolve_bank(SupportBank.load(path), model=self.model)
         bank.check(self.model)
         shapes = {n: (tuple(t.shape[1:]), t.dtype) for n, t in bank.descriptors.items()}
         frames = self.model.preprocess.frames

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from a2m2_zoo._utils.arguments import real, whole
+from a2m2_zoo._utils.arguments import check_options, real, whole
 from a2m2_zoo.archive import verifying
 from a2m2_zoo.archive.asking import Asking
 from a2m2_zoo.archive.codec import Codec
@@ -23,7 +23,7 @@ from a2m2_zoo.archive.suggesting import suggest
 from a2m2_zoo.engine import Engine, Ray
 from a2m2_zoo.errors import ArchiveError, ArgumentError
 from a2m2_zoo.recognition.recognizer import Recognizer
-from a2m2_zoo.recognition.supports import AnySupports, resolve_bank
+from a2m2_zoo.recognition.supports import READING, AnySupports, resolve_bank
 from a2m2_zoo.video import Clip, Limits, read_clip
 from a2m2_zoo.video.inputs import AnyLimits, as_limits, is_path, text_of
 from a2m2_zoo.zoo.choose import AnyModel, as_model
@@ -298,14 +298,15 @@ class Archive:
             with ``#t=START,END`` where the window is part of one.
         """
         top_k = whole("top_k", top_k)
-        expected = "a probability, 0 to 1"
-        reject_below = real("reject_below", reject_below, expected, least=0, most=1)
+        reject_below = real("reject_below", reject_below, "a probability, 0 to 1", least=0, most=1)
+        check_options("classify", reading, READING)
         bank = resolve_bank(supports, model=self.model, **reading)
-        recognizer = Recognizer(self.model, bank, pose=self.model.pose)
+        recognizer = Recognizer(self.model, bank)
         return self._asking().classify(recognizer, top_k=top_k, reject_below=reject_below)
 
     def bank(self, supports: AnySupports, **reading: Any) -> SupportBank:
         """Supports of one class or more, encoded by the archive's model."""
+        check_options("find", reading, (*READING, "on_clip"))
         given: Any = supports
         if is_path(supports):
             folder = Path(text_of(supports, "the supports"))

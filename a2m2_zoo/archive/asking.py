@@ -141,13 +141,11 @@ class Asking:
                 else "scores are as of `classify`",
             )
             if len(members) > 1:
-                chances, known = self._answers(
-                    Recognizer(self.model, bank, pose=self.model.pose), packed
-                )
+                chances, known = self._answers(Recognizer(self.model, bank), packed)
                 sure = torch.tensor([1.0 if one is None else one for one in known]).to(chances)
                 return torch.cat([chances * sure[:, None], 1 - sure[:, None]], -1)
         against = bank.add(self._everything_else(bank, members))
-        recognizer = Recognizer(self.model, against, pose=self.model.pose)
+        recognizer = Recognizer(self.model, against)
         places = [against.class_names.index(name) for name in (*bank.class_names, ELSE)]
         return self._answers(recognizer, packed)[0][:, places]
 

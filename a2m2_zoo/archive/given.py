@@ -8,14 +8,14 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from a2m2_zoo._utils.arguments import kind, whole
+from a2m2_zoo._utils.arguments import kind, path_text, whole
 from a2m2_zoo._utils.files import exists, locked
 from a2m2_zoo._utils.remote.addresses import place
 from a2m2_zoo.data.index import find_clips
 from a2m2_zoo.engine import Engine, Ray, as_engine
 from a2m2_zoo.engine.connect import check_installed
 from a2m2_zoo.errors import ArgumentError, EpisodeError, VideoNotFoundError
-from a2m2_zoo.video.inputs import is_path, text_of
+from a2m2_zoo.video.inputs import is_path
 
 _WAIT_SECONDS = 1.0
 
@@ -45,7 +45,7 @@ def paths_of(videos: Videos) -> list[Path]:
     given: Any = [videos] if is_path(videos) else videos
     if not isinstance(given, Iterable):
         raise ArgumentError(f"videos is {kind(videos)}; expected paths of videos and of folders")
-    return [place(text_of(path, "a video")) for path in given]
+    return [place(path_text("a video", path, "its path")) for path in given]
 
 
 def one_class(folder: Path) -> dict[str, list[Path]] | None:

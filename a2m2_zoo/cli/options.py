@@ -306,7 +306,8 @@ def open_bank_model(bank: SupportBank, machine: Machine, *, pose: bool = True) -
     from a2m2_zoo.zoo.choose import named_by
 
     with named_by(bank):
-        return open_model(bank.opened_as or bank.model, machine, pose=pose)
+        shown = pose and "people" in bank.descriptors
+        return open_model(bank.opened_as or bank.model, machine, pose=shown)
 
 
 def _class_names(given: list[str]) -> dict[str, str | list[str] | None]:

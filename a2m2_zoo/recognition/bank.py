@@ -24,7 +24,14 @@ from a2m2_zoo.data.index import check_class_names
 from a2m2_zoo.errors import ArgumentError, BankError, CheckpointError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.methods.base import Descriptors, concatenate
-from a2m2_zoo.recognition.bank_record import clock, durations_of, labels_of, shapes_of, texts_of
+from a2m2_zoo.recognition.bank_record import (
+    check_fits,
+    clock,
+    durations_of,
+    labels_of,
+    shapes_of,
+    texts_of,
+)
 from a2m2_zoo.recognition.thumbnails import thumbnails_of
 
 if TYPE_CHECKING:
@@ -163,7 +170,7 @@ class SupportBank:
 
         Raises:
             ArgumentError: ``other`` is no bank.
-            BankError: The banks were made by different models.
+            BankError: The banks were made by different models, or one of them without people.
             EpisodeError: Two class names differ only in case or spacing.
         """
         if not isinstance(other, SupportBank):
@@ -174,6 +181,10 @@ class SupportBank:
         if (self.model, self.weights_hash) != (other.model, other.weights_hash):
             raise BankError(
                 f"a bank of model {other.model!r} cannot be added to one of model {self.model!r}"
+            )
+        if self.descriptors.keys() != other.descriptors.keys():
+            raise BankError(
+                "one bank was made with people, the other without (pose=False): make both alike"
             )
         names = tuple(sorted({*self.class_names, *other.class_names}))
         check_class_names(names)
@@ -302,6 +313,7 @@ class SupportBank:
 
         Raises:
             BankError: The file is missing, damaged, or no bank.
+            ArgumentError: ``change`` gave no bank; the file stays as it is.
             SaveError: It could not be written, or another process does not let go of it.
         """
         path = place(path_text("the bank", path, "the path of its file"))
@@ -309,12 +321,15 @@ class SupportBank:
             cls.load(path)  # which says so
         with locked(path, tell=tell):
             after = change(cls.load(path))
+            if not isinstance(after, cls):
+                raise ArgumentError(
+                    f"change gave {kind(after)}; expected the bank that is to be kept"
+                )
             after.save(path)
         return after
 
     @classmethod
     def _parsed(cls, record: dict[str, Any], tensors: dict[str, Tensor]) -> SupportBank:
-        thumbnails = tensors["thumbnails"]
         bank = cls(
             class_names=texts_of(record["class_names"], "class names"),
             labels=labels_of(record["labels"]),
@@ -323,7 +338,7 @@ class SupportBank:
                 for key, value in tensors.items()
                 if key.startswith("descriptor.")
             },
-            thumbnails=thumbnails,
+            thumbnails=tensors["thumbnails"],
             sources=texts_of(record["sources"], "sources"),
             model=texts_of([record["model"]], "model")[0],
             weights_hash=texts_of([record["weights_hash"]], "weights_hash")[0],
@@ -331,17 +346,5 @@ class SupportBank:
             shapes=shapes_of(record.get("shapes", [])),
             opened_as=texts_of([record.get("opened_as", "")], "opened_as")[0],
         )
-        n = len(bank.labels)
-        if sorted(set(bank.labels)) != list(range(len(bank.class_names))):
-            raise ValueError("its labels do not match its classes")
-        sizes = {len(bank.sources), *(len(t) for t in (thumbnails, *bank.descriptors.values()))}
-        kept = {len(bank.durations), len(bank.shapes)}
-        if sizes != {n} or not bank.descriptors or kept - {0, n}:
-            raise ValueError("its tensors do not match its labels")
-        shape = thumbnails.shape
-        if thumbnails.dtype != torch.uint8 or len(shape) != 5 or shape[-1] != 3 or 0 in shape:
-            raise ValueError("its thumbnails are not pictures")
-        if not all(t.is_floating_point() and t.ndim > 1 for t in bank.descriptors.values()):
-            raise ValueError("its descriptors are not vectors")
-        check_class_names(bank.class_names)
+        check_fits(bank)
         return bank

@@ -38,6 +38,11 @@ def kept(bank: SupportBank, places: list[int]) -> SupportBank:
     )
 
 
+def without_people(bank: SupportBank) -> SupportBank:
+    """The bank as a model makes it that looks for no people."""
+    return replace(bank, descriptors={k: v for k, v in bank.descriptors.items() if k != "people"})
+
+
 def unlike(more: SupportBank, bank: SupportBank) -> tuple[SupportBank | None, list[str]]:
     """What of ``more`` is not in ``bank`` yet, whatever its clips are called, and a line for each that is.
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from a2m2_zoo.data.index import check_class_names
+
+if TYPE_CHECKING:
+    from a2m2_zoo.recognition.bank import SupportBank
 
 _LONGEST_NAME = 5000  # characters of a class or a file
 _LONGEST = 1e9  # seconds
@@ -50,3 +57,24 @@ def shapes_of(values: Any) -> tuple[tuple[int, int], ...]:
 def clock(seconds: float | None) -> float | None:
     """The length of a clip; None where its file says what cannot be."""
     return seconds if seconds is not None and 0 <= seconds <= _LONGEST else None
+
+
+def check_fits(bank: SupportBank) -> None:
+    """Whether the parts of a bank that was read belong together.
+
+    Raises:
+        ValueError: They do not.
+        EpisodeError: Two class names differ only in case or spacing.
+    """
+    n, shape = len(bank.labels), bank.thumbnails.shape
+    if sorted(set(bank.labels)) != list(range(len(bank.class_names))):
+        raise ValueError("its labels do not match its classes")
+    sizes = {len(bank.sources), *(len(t) for t in (bank.thumbnails, *bank.descriptors.values()))}
+    kept = {len(bank.durations), len(bank.shapes)}
+    if sizes != {n} or not bank.descriptors or kept - {0, n}:
+        raise ValueError("its tensors do not match its labels")
+    if bank.thumbnails.dtype != torch.uint8 or len(shape) != 5 or shape[-1] != 3 or 0 in shape:
+        raise ValueError("its thumbnails are not pictures")
+    if not all(t.is_floating_point() and t.ndim > 1 for t in bank.descriptors.values()):
+        raise ValueError("its descriptors are not vectors")
+    check_class_names(bank.class_names)

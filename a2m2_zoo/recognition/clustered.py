@@ -27,14 +27,12 @@ class MakeAnswers:
     Attributes:
         model: The model, on the CPU; each worker moves it to where it computes.
         bank: The supports.
-        pose: Whether their people count.
         text: How class names take part.
         options: How clips are answered.
     """
 
     model: Model
     bank: SupportBank
-    pose: bool
     text: TextOptions
     options: QueryOptions
 
@@ -43,7 +41,7 @@ class MakeAnswers:
         """What answers as ``recognizer`` does."""
         own: Any = {name: value for name, value in options.items() if name not in _DONE}
         model = recognizer.model.to("cpu")
-        return cls(model, recognizer.bank, recognizer.pose, recognizer.text, own)
+        return cls(model, recognizer.bank, recognizer.text, own)
 
     def __call__(self) -> Work[Source, Prediction | A2M2Error]:
         """The work."""
@@ -51,5 +49,5 @@ class MakeAnswers:
         from a2m2_zoo.recognition.recognizer import Recognizer
 
         device = own_device() if self.model.runtime == "torch" else "cpu"
-        made = Recognizer(self.model.to(device), self.bank, pose=self.pose, **self.text)
+        made = Recognizer(self.model.to(device), self.bank, **self.text)
         return partial(made.iter_classify, **self.options)

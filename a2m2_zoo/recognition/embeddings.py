@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from a2m2_zoo._utils.words import counted
 from a2m2_zoo._utils.workers import ahead, apart
 from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, VideoError
 from a2m2_zoo.hub import checkpoint
-from a2m2_zoo.methods.base import concatenate, take
+from a2m2_zoo.methods.base import Descriptors, concatenate, take
 from a2m2_zoo.recognition.bank_record import texts_of
 from a2m2_zoo.recognition.options import given_queries
 from a2m2_zoo.video import Clip, read_clips
@@ -118,7 +119,8 @@ class Embeddings:
         """The clips of all parts in order.
 
         Raises:
-            ArgumentError: There is no part, one is something else, or they are of different models.
+            ArgumentError: There is no part, one is something else, or they are not alike: of one model, all
+                with people or all without.
         """
         given = list(parts)
         if not given:
@@ -127,6 +129,7 @@ class Embeddings:
             if not isinstance(part, Embeddings):
                 raise ArgumentError(f"concatenate was given {kind(part)}; expected Embeddings")
             check_same((given[0].model, given[0].weights_hash), part)
+            check_people(given[0].descriptors, part.descriptors)
         return cls(
             concatenate([part.descriptors for part in given]),
             torch.cat([part.pooled for part in given]),
@@ -197,6 +200,19 @@ def check_same(made_by: tuple[str, str], found: Any) -> None:
         raise ArgumentError(
             f"embeddings of model {found.model!r} (weights {found.weights_hash[:12]}) go with that model "
             f"alone, and here is {made_by[0]!r} (weights {made_by[1][:12]}); embed the clips again"
+        )
+
+
+def check_people(one: Descriptors, other: Descriptors) -> None:
+    """Refuse to put clips side by side of which some were embedded with people, and some without.
+
+    Raises:
+        ArgumentError: They were.
+    """
+    if ("people" in one) != ("people" in other):
+        raise ArgumentError(
+            "some clips were embedded with people and others without (load_model(pose=False)); embed all "
+            "of them alike"
         )
 
 
@@ -279,10 +295,17 @@ def _places(index: Any, count: int) -> list[int]:
     """Numbers of clips, 0 and up, from any index."""
     import numpy as np
 
-    numbers = index.tolist() if isinstance(index, (Tensor, np.ndarray)) else index
+    numbers: Any = index.cpu().numpy() if isinstance(index, Tensor) else index
+    if not isinstance(index, (int, slice)):
+        with suppress(ValueError):  # rows of unequal length, which are refused below
+            numbers = np.asarray(numbers)
+            numbers = numbers if numbers.size else numbers.astype(int)
+    if getattr(numbers, "dtype", None) in (np.bool_,) and numbers.shape != (count,):
+        raise ArgumentError(
+            f"an index of clips has {numbers.size} truth values; expected {count}, one a clip"
+        )
     try:
-        chosen = np.arange(count)[np.zeros(0, int) if numbers == [] else numbers]
-        found = np.atleast_1d(chosen)
+        found = np.atleast_1d(np.arange(count)[numbers])
     except IndexError as error:
         if "only integers" in str(error) or "arrays used as indices" in str(error):
             raise ArgumentError(f"an index of clips is {kind(index)}; expected numbers") from error

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from a2m2_zoo._utils.arguments import kind, whole
 from a2m2_zoo.data.index import check_class_names, class_folders, clips_inside
@@ -14,20 +14,13 @@ from a2m2_zoo.data.plans import EpisodePlan
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.recognition.prediction import Plan as Plan
 from a2m2_zoo.recognition.prediction import Prediction as Prediction
+from a2m2_zoo.video.inputs import Source as Source
 from a2m2_zoo.video.inputs import as_clips, is_path, text_of
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    from torch import Tensor
-
-    #: A clip: a video file, a folder of image frames, an array (T, H, W, 3) of uint8, or a list of pictures.
-    Source: TypeAlias = str | bytes | os.PathLike[Any] | npt.NDArray[np.uint8] | Tensor
-else:
-    Source: TypeAlias = Any
-
-#: Class name → its labelled clips.
-Supports: TypeAlias = Mapping[str, Iterable[Source]]
+#: Class name → its labelled clips, or the folder that they are in.
+Supports: TypeAlias = Mapping[str, Source | Iterable[Source]]
+#: Clips in question: a folder or a pattern stands for those in it.
+Queries: TypeAlias = Source | Iterable[Source]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from a2m2_zoo.methods.base import (
     cut,
     encoded_pieces,
 )
-from a2m2_zoo.pose import embedded_pose, find_people, nobody, people_tensor
+from a2m2_zoo.pose import embedded_pose, find_people, people_tensor
 from a2m2_zoo.recognition import embeddings, similarity
 from a2m2_zoo.recognition.given_clips import check_clips
 from a2m2_zoo.recognition.model_file import header_record, place_weights
@@ -184,9 +184,6 @@ class Model:
     @torch.inference_mode()
     def encode_features(self, features: Features) -> tuple[dict[str, Tensor], Float[Tensor, "b c"]]:
         """What ``encode_both`` gives, of what the backbone, and the search for people, gave before."""
-        if self.method.reads_people and features.people is None:
-            people = nobody(len(features.pooled), self.preprocess.frames)
-            features = replace(features, people=people)
         parts, means = self._described(features)
         return concatenate([*parts]), means
 
@@ -198,21 +195,16 @@ class Model:
     @apart
     @torch.inference_mode()
     def people(self, clips: Sequence[Clip]) -> Float[Tensor, "b p t 33 3"]:
-        """Who is seen where in clips, on the CPU, each clip by itself; nobody without ``pose``.
-
-        See ``pose.people_tensor``.
-        """
-        if not self.pose:
-            return nobody(len(clips), self.preprocess.frames)
+        """Who is seen where in clips, on the CPU, each clip by itself: see ``pose.people_tensor``."""
         look = partial(find_people, network=embedded_pose(self.runtime))
         return torch.stack(list(each(lambda clip: people_tensor(look(clip.wide)), clips)))
 
     def _features(self, clips: Sequence[Clip]) -> Features:
-        """Of the backbone, and the people where the method reads them: both at once."""
+        """Of the backbone, and the people where they are looked for: both at once."""
         frames = torch.stack([torch.from_numpy(clip.frames) for clip in clips])
         pixels = normalise(frames, self.preprocess)
         encode: Callable[[], Features] = partial(self.backbone, pixels, stages=self.method.stages)
-        if not self.method.reads_people:
+        if not (self.pose and self.method.reads_people):
             return encode()
         jobs: list[Callable[[], Any]] = [encode, partial(self.people, clips)]
         features, people = each(lambda job: job(), jobs)

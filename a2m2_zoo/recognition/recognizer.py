@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from a2m2_zoo._utils.arguments import kind, real, whole
+from a2m2_zoo._utils.arguments import check_options, flag, kind, real, whole
 from a2m2_zoo._utils.notebooks import length, watched
 from a2m2_zoo._utils.typing import Float
 from a2m2_zoo._utils.words import counted
@@ -26,13 +26,13 @@ from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.methods.base import Descriptors, take
 from a2m2_zoo.pose import frames_with_people
 from a2m2_zoo.recognition.answers import Answers, Read
-from a2m2_zoo.recognition.calibration import UNFITTED
+from a2m2_zoo.recognition.cautions import cautions
 from a2m2_zoo.recognition.clustered import MakeAnswers
-from a2m2_zoo.recognition.episode import Plan, Prediction, Source
+from a2m2_zoo.recognition.episode import Plan, Prediction, Queries, Source
 from a2m2_zoo.recognition.named import AnyModel, model_for
 from a2m2_zoo.recognition.options import QueryOptions, TextOptions, given_queries
 from a2m2_zoo.recognition.support_set import SupportSet
-from a2m2_zoo.recognition.supports import AnySupports, resolve_bank, saved_bank
+from a2m2_zoo.recognition.supports import READING, AnySupports, resolve_bank, saved_bank
 from a2m2_zoo.recognition.text import text_cue
 from a2m2_zoo.video import Clip, read_clip, read_clips
 from a2m2_zoo.video.inputs import AnyLimits
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from typing_extensions import Unpack
-
-
-_UNEVEN = 20  # times as many supports in one class as in another
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +69,11 @@ class Recognizer:
         workers: Supports decoded in parallel.
         limits: Bounds on each file of the supports.
         layout: Of arrays among the supports, see ``QueryOptions``.
-        pose: Whether the people of the supports count, see ``pose.pose_pairs``; queries that were encoded
-            without people go with supports without.
         text: See ``TextOptions``.
 
     Attributes:
         model: The model.
         bank: The supports, encoded.
-        pose: Whether people of the supports were to count.
         text: How class names take part.
         supports: What follows from them.
         shows_people: Whether somebody is seen in any support, and so counts.
@@ -105,9 +99,9 @@ class Recognizer:
         workers: int | None = None,
         limits: AnyLimits = None,
         layout: str | None = None,
-        pose: bool = True,
         **text: Unpack[TextOptions],
     ) -> None:
+        check_options("Recognizer", text, (*TextOptions.__annotations__, *READING))
         supports = saved_bank(supports) or supports
         model = model_for(model, supports)
         bank = resolve_bank(supports, model=model, workers=workers, limits=limits, layout=layout)
@@ -117,14 +111,12 @@ class Recognizer:
                 f"the supports have one class, {bank.class_names[0]!r}; expected two or more to choose "
                 "from"
             )
-        self.model, self.bank, self.pose, self.text = model, bank, pose, text
+        self.model, self.bank, self.text = model, bank, text
         self._labels, self._way = bank.label_tensor, len(bank.class_names)
         self._cue = text_cue(model, bank.class_names, **text)
         self._descriptors = dict(bank.descriptors)
         people = self._descriptors.get("people")
-        self.shows_people = people is not None and pose and bool(frames_with_people(people).any())
-        if not pose:
-            self._descriptors.pop("people", None)
+        self.shows_people = people is not None and bool(frames_with_people(people).any())
         against = model.against(self._descriptors)
         self.supports = SupportSet.encoded(
             model, self._descriptors, self._labels, way=self._way, against=against
@@ -134,21 +126,7 @@ class Recognizer:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What to know of every answer because of the supports, one sentence each."""
-        counts = self._labels.bincount(minlength=self._way)
-        fewest, most = int(counts.amin()), int(counts.amax())
-        found = []
-        if self.model.table is None and dict(self.model.scales) == UNFITTED:
-            found.append(
-                "nobody fitted probabilities for this model: their order counts, not their size"
-            )
-        if self.supports.alike:
-            found.append("the supports of all classes look the same: they say nothing of any clip")
-        if most >= _UNEVEN * fewest:
-            found.append(
-                f"the classes have from {fewest} to {most} supports: how sure an answer is was learned from "
-                "the larger ones"
-            )
-        return tuple(found)
+        return cautions(self)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -158,6 +136,10 @@ class Recognizer:
     def __repr__(self) -> str:
         supports = counted(len(self._labels), "support")
         return f"Recognizer({self.model.id}, {self._way} classes, {supports})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made anew from model, supports and options where it is copied, or sent to another process."""
+        return partial(type(self), **self.text), (self.model, self.bank)
 
     def __call__(self, query: Source, **options: Unpack[QueryOptions]) -> Prediction:
         """The action of one clip.
@@ -176,9 +158,7 @@ class Recognizer:
             raise answer
         return answer
 
-    def classify(
-        self, queries: Iterable[Source], **options: Unpack[QueryOptions]
-    ) -> list[Prediction]:
+    def classify(self, queries: Queries, **options: Unpack[QueryOptions]) -> list[Prediction]:
         """The action of each clip, in their order.
 
         Raises:
@@ -194,7 +174,7 @@ class Recognizer:
         return found
 
     def iter_classify(
-        self, queries: Iterable[Source], **options: Unpack[QueryOptions]
+        self, queries: Queries, **options: Unpack[QueryOptions]
     ) -> Iterator[Prediction | A2M2Error]:
         """The answers one after the other as they come, an error in place of a clip that cannot be read.
 
@@ -221,13 +201,14 @@ class Recognizer:
         Raises:
             ArgumentError: An option is out of range. Raised at the call.
         """
+        check_options("a recogniser's answer", options, QueryOptions.__annotations__)
         top_k, size = whole("top_k", options.get("top_k")), options.get("batch_size")
         size = self.model.batch_size(size)
         reject_below = options.get("reject_below")
         reject_below = real("reject_below", reject_below, "a probability, 0 to 1", least=0, most=1)
         read = iter(clips)
-        answers = Answers(self, top_k, reject_below, options.get("plans", False))
-        if options.get("transductive", False):
+        answers = Answers(self, top_k, reject_below, flag("plans", options.get("plans", False)))
+        if flag("transductive", options.get("transductive", False)):
             if self.supports.rule != "ridge":
                 raise ArgumentError(
                     "transductive answers come from ridge regression over pairs of clips, and "

@@ -19,7 +19,7 @@ from a2m2_zoo._utils.typing import Float
 from a2m2_zoo._utils.workers import apart, each
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.methods.base import Descriptors, as_pairwise, take
-from a2m2_zoo.recognition.embeddings import Embeddings, embed
+from a2m2_zoo.recognition.embeddings import Embeddings, check_people, embed
 
 if TYPE_CHECKING:
     from a2m2_zoo.recognition.bank import SupportBank
@@ -60,7 +60,8 @@ def similarity(  # noqa: D417  # it is the method of Model
         depends on the two clips alone.
 
     Raises:
-        ArgumentError: They are of another model, or the model compares no pairs of clips.
+        ArgumentError: They are of another model, or one side was embedded without people, or the model
+            compares no pairs of clips.
         VideoError: A clip cannot be read.
     """
     left = _descriptors(self, a, layout)
@@ -79,6 +80,7 @@ def between(model: Model, a: Descriptors, b: Descriptors | None = None) -> Float
             "alone have no similarity to it; compare embeddings.pooled, or take another model"
         )
     other = a if b is None else b
+    check_people(a, other)
     if not min(_count(a), _count(other)):
         return torch.zeros(_count(a), _count(other), device="cpu")
     forth = _pairs(model, a, other)
@@ -122,7 +124,8 @@ def _descriptors(model: Model, clips: Any, layout: str | None) -> Descriptors:
 
     if isinstance(clips, (Embeddings, SupportBank)):
         clips.check(model)
-        return clips.descriptors
+        held = clips.descriptors
+        return held if model.pose else {k: v for k, v in held.items() if k != "people"}
     return embed(model, clips, layout=layout).descriptors
 
 
@@ -154,7 +157,7 @@ def search(  # noqa: D417  # it is the method of SupportBank
         raise ArgumentError(
             f"clip stands for {_count(query)} clips; expected one: search one by one"
         )
-    found = between(opened, query, self.descriptors)[0].tolist()
+    found = between(opened, query, _descriptors(opened, self, None))[0].tolist()
     order = sorted(range(len(found)), key=lambda i: (-found[i], i))[:most]
     return [
         Neighbour(self.sources[i], self.class_names[self.labels[i]], found[i], i) for i in order

@@ -13,6 +13,7 @@ from a2m2_zoo._utils.remote.addresses import place
 from a2m2_zoo.data.index import VIDEO_SUFFIXES
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.recognition.bank import SupportBank
+from a2m2_zoo.recognition.bank_changes import without_people
 from a2m2_zoo.recognition.episode import Episode, Source, as_mapping
 from a2m2_zoo.video import Clip, read_clips
 from a2m2_zoo.video.images import SUFFIXES
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 #: What ``classify`` takes as supports.
 AnySupports: TypeAlias = "str | os.PathLike[str] | Supports | Episode | SupportBank"
 
+#: Options of ``resolve_bank``, by which supports are read.
+READING = ("workers", "limits", "layout")
 ORDER = "the clips in question come first, then the supports"
 
 
@@ -57,9 +60,9 @@ def resolve_bank(
     layout: str | None = None,
     on_clip: Callable[[Source, A2M2Error | None], None] | None = None,
 ) -> SupportBank:
-    """A bank from anything that ``classify`` takes as supports."""
+    """A bank from what ``classify`` takes as supports, without people where the model looks for none."""
     if (bank := saved_bank(supports)) is not None:
-        return bank
+        return bank if model.pose else without_people(bank)
     given: Any = supports
     return encode_supports(
         given, model, workers=workers, limits=limits, layout=layout, on_clip=on_clip

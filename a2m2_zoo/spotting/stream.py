@@ -12,7 +12,7 @@ import av
 import numpy as np
 import torch
 
-from a2m2_zoo._utils.arguments import real
+from a2m2_zoo._utils.arguments import kind, real
 from a2m2_zoo._utils.workers import apart, each
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.errors import ArgumentError
@@ -38,7 +38,7 @@ from a2m2_zoo.spotting.windows import (
 from a2m2_zoo.video import normalise
 from a2m2_zoo.video.clip import check_size, whole_pictures
 from a2m2_zoo.video.gaps import GAP
-from a2m2_zoo.video.inputs import AnyLimits, as_limits
+from a2m2_zoo.video.inputs import AnyLimits, as_limits, as_numbers
 from a2m2_zoo.video.preprocess import Resizer, cropped
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Stream:
     ) -> None:
         supports = saved_bank(bank) or bank
         model = model_for(model, supports)
-        self._recognizer = Recognizer(model, supports, pose=model.pose)
+        self._recognizer = Recognizer(model, supports)
         bank = self._recognizer.bank
         gap = _seconds("gap", gap, most=60)
         stride = _seconds("stride", stride, most=math.inf)
@@ -134,7 +134,9 @@ class Stream:
         lengths = [_seconds("window", length, most=math.inf) for length in several]
         self.grid = make_grid(lengths, stride=stride, frames=frames)
         self._model = model
-        rule = rule or Rule()
+        rule = Rule() if rule is None else rule
+        if not isinstance(rule, Rule):
+            raise ArgumentError(f"rule is {kind(rule)}; expected an a2m2_zoo.spotting.Rule")
         if reject_below is None:
             reject_below = rule.reject_below
         if reject_below is None:
@@ -183,6 +185,7 @@ class Stream:
 
         Raises:
             ArgumentError: The frame or its time is none, or the stream was closed.
+            VideoError: The frame is of no device that computes.
             VideoLimitError: The frame is too large.
         """
         if self._closed:
@@ -218,9 +221,7 @@ class Stream:
 
     def _checked(self, frame: Any) -> av.VideoFrame:
         if not isinstance(frame, av.VideoFrame):
-            if hasattr(frame, "detach"):
-                frame = frame.detach().cpu().numpy()
-            array = np.asarray(frame)
+            array = as_numbers(frame, "the frame")
             if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
                 raise ArgumentError(
                     f"a frame has shape {array.shape}, {array.dtype}; expected RGB (H, W, 3), uint8"

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, current_thread
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from a2m2_zoo._utils.arguments import kind, whole
 from a2m2_zoo._utils.cores import decoding_threads
@@ -19,17 +19,19 @@ from a2m2_zoo.video.clip import Clip, Job, Limits, Watch
 from a2m2_zoo.video.container import fetch_video, from_address
 from a2m2_zoo.video.folders import check_clip_folder
 from a2m2_zoo.video.images import read_array, read_folder
-from a2m2_zoo.video.inputs import AnyLimits, as_limits, is_array, is_clip, is_path, missing, text_of
+from a2m2_zoo.video.inputs import (
+    AnyLimits,
+    Source,
+    as_limits,
+    is_array,
+    is_clip,
+    is_path,
+    missing,
+    text_of,
+)
 from a2m2_zoo.video.preprocess import Preprocess
 from a2m2_zoo.video.readers import read_decord, read_torchcodec
 from a2m2_zoo.video.video_file import read_video_file
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    Source: TypeAlias = str | bytes | os.PathLike[Any] | NDArray[np.uint8] | Tensor
 
 _THREADS = "a2m2-video"  # how the names of threads that read begin
 

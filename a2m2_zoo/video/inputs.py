@@ -8,9 +8,9 @@ other, a generator too; what could be read in two ways is refused in one line.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import islice
-from typing import Any, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,25 @@ from a2m2_zoo._utils.arguments import is_content, kind, remote
 from a2m2_zoo._utils.machine import unseen
 from a2m2_zoo.errors import ArgumentError, VideoError
 from a2m2_zoo.video.clip import Limits
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    #: A clip: a video file, a folder of image frames, an array (T, H, W, 3) of uint8 or, with its layout,
+    #: another, or a list of pictures.
+    Source: TypeAlias = (
+        str
+        | bytes
+        | os.PathLike[Any]
+        | NDArray[Any]
+        | Tensor
+        | Sequence[Image]
+        | Sequence[NDArray[Any]]
+        | Sequence[Tensor]
+    )
+else:
+    Source: TypeAlias = Any
 
 #: Limits, some of them by name, or None for the usual ones.
 AnyLimits: TypeAlias = "Limits | Mapping[str, float] | None"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
@@ -71,7 +72,9 @@ def model_of(bank: SupportBank, model: AnyModel = None) -> Model:
     if model is not None:
         return as_model(model)
     with named_by(bank):
-        return as_model(bank.opened_as or bank.model)
+        found = as_model(bank.opened_as or bank.model)
+    # What the bank does not have need not be looked for.
+    return found if "people" in bank.descriptors else replace(found, pose=False)
 
 
 def named_by(bank: SupportBank) -> AbstractContextManager[None]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from a2m2_zoo._utils.arguments import kind, path_text
+from a2m2_zoo._utils.arguments import flag, kind, path_text
 from a2m2_zoo._utils.files import exists, is_folder
 from a2m2_zoo.backbones.onnx_run import check_runtime, with_runtime
 from a2m2_zoo.errors import (
@@ -94,6 +94,7 @@ def load_model(
     place = find_device(device)
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ArgumentError(f"dtype is {dtype!r}; expected torch.float32, float16 or bfloat16")
+    flag("pose", pose)
     check_runtime(runtime)
     listed = read_manifest(manifest)
     if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", sha256):
@@ -287,7 +288,7 @@ def find_device(device: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(1, device=chosen)
+        torch.zeros(1, device=chosen).item()  # which "meta" has none of
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         # torch's own three ways of saying that a device is unknown, not built in, or not there.
         raise ArgumentError(

@@ -25,6 +25,7 @@ from a2m2_zoo.cli import main
 from a2m2_zoo.errors import (
     A2M2Error,
     ArchiveError,
+    ArgumentError,
     DependencyError,
     SaveError,
     VideoNotFoundError,
@@ -225,6 +226,8 @@ def test_sync_with_an_empty_or_missing_folder_removes_nothing(
     with pytest.raises(VideoNotFoundError, match="there is no"):
         archive.sync(clips)
     clips.mkdir()
+    with pytest.raises(ArgumentError, match="a video is the number 3; expected its path"):
+        archive.add([3])  # type: ignore[list-item]
     with pytest.raises(VideoNotFoundError, match="holds no clip"):
         archive.sync(clips)
     assert len(archive) == before

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from a2m2_zoo import load_model
 from a2m2_zoo.backbones import Features
-from a2m2_zoo.errors import BankError, CheckpointError, SaveError
+from a2m2_zoo.errors import ArgumentError, BankError, CheckpointError, SaveError
 from a2m2_zoo.hub import checkpoint
 from a2m2_zoo.recognition.bank import SupportBank, UncheckedBankWarning
 from a2m2_zoo.recognition.support_set import SupportSet
@@ -187,6 +187,8 @@ def test_what_fails_while_a_bank_is_changed_leaves_it_as_it_was(file: Path) -> N
     before = file.read_bytes()
     with pytest.raises(BankError, match="has no class 'x'"):
         SupportBank.update(file, lambda bank: bank.remove(["x"]))
+    with pytest.raises(ArgumentError, match="change gave None; expected the bank"):
+        SupportBank.update(file, lambda bank: None)  # type: ignore[arg-type, return-value]
     assert file.read_bytes() == before
     assert list(file.parent.iterdir()) == [file]
 

@@ -248,3 +248,16 @@ def test_what_is_drawn_is_alike_by_its_action(model: Model) -> None:
     found = model.similarity(model.embed(drawn))
     assert float(found[0, 1]) > float(found[0, 2:].amax())
     assert float(found[2, 3]) > float(found[2, :2].amax())
+
+
+def test_every_index_of_numpy_and_python_is_taken(found: Embeddings) -> None:
+    expected = found[[0, 2]]
+    for index in ((0, 2), range(0, 3, 2), np.array([0, 2]), torch.tensor([0, 2]), slice(0, 3, 2)):
+        assert found[index] == expected
+    for mask in ([True, False, True], np.array([True, False, True])):
+        assert found[mask] == expected
+    assert found[np.int64(2)] == found[2] == found[np.argmax([0, 0, 1])] == found[-1]
+    assert len(found[[]]) == len(found[np.zeros(0)]) == 0
+    for mask in ([True], np.ones(4, bool)):
+        with pytest.raises(ArgumentError, match=r"truth values; expected 3, one a clip"):
+            found[mask]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -190,3 +192,33 @@ def test_probabilities_that_nobody_fitted_are_said_to_be_none(recognizer: Recogn
     assert said(weights_hash="", scales={1: 1.0})
     assert not said()
     assert not said(weights_hash="")
+
+
+def test_copies_and_pickles_answer_the_same(
+    recognizer: Recognizer, queries: list[np.ndarray]
+) -> None:
+    expected = recognizer.classify(queries)
+    for other in (pickle.loads(pickle.dumps(recognizer)), copy.deepcopy(recognizer)):
+        assert other.classify(queries) == expected
+        assert other.class_names == recognizer.class_names
+
+
+def test_options_that_there_are_not_are_refused(
+    recognizer: Recognizer, queries: list[np.ndarray]
+) -> None:
+    for ask in (
+        recognizer.classify,
+        recognizer.iter_classify,
+        lambda q, **o: recognizer(q[0], **o),
+    ):
+        with pytest.raises(TypeError, match=r"no option 'topk'; it has batch_size, .*, top_k"):
+            ask(queries, topk=1)
+    with pytest.raises(TypeError, match=r"Recognizer has no option 'pose'; it has class_names"):
+        Recognizer(recognizer.model, recognizer.bank, pose=False)
+    for name in ("plans", "transductive"):
+        with pytest.raises(ArgumentError, match=f"{name} is a str; expected True or False"):
+            recognizer.classify(queries, **{name: "no"})
+    with pytest.raises(ArgumentError, match="pose is the number 0; expected True or False"):
+        load_model(pose=0)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="device 'meta' cannot be used here"):
+        load_model(device="meta")

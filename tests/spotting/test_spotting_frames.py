@@ -245,6 +245,10 @@ def test_wrong_calls_are_refused(bank: SupportBank, model: Model, tmp_path: Path
     stream = Stream(model, bank, limits=Limits(megapixels=0.01))
     with pytest.raises(ArgumentError, match=r"expected RGB \(H, W, 3\), uint8"):
         stream.push(np.zeros((4, 4)), 0.0)
+    with pytest.raises(VideoError, match="the frame: a torch Tensor that is no array"):
+        stream.push(torch.empty(8, 8, 3, dtype=torch.uint8, device="meta"), 0.0)
+    with pytest.raises(ArgumentError, match="rule is the number 3; expected an"):
+        Stream(model, bank, rule=3)  # type: ignore[arg-type]
     with pytest.raises(VideoLimitError, match="the frame: 200x200"):
         stream.push(np.zeros((200, 200, 3), np.uint8), 0.0)
     assert stream.close() == stream.close() == []

@@ -116,7 +116,7 @@ def test_a_window_is_classified_as_a_clip_of_its_frames_is(bank: SupportBank, po
         stream.push(frame, i / FPS)
     stream.close()
     slots = frames[::2]  # 16 frames a second on a grid of 8 slots
-    recognizer = Recognizer(model, bank, pose=pose)
+    recognizer = Recognizer(model, bank)
     # In a stream people are followed from before, and never backwards.
     near = {"abs": 0.05 if pose else 1e-4}
     for window in windows:
