@@ -87,13 +87,29 @@ def test_a_workflow_may_do_little_and_ends(path: Path) -> None:
                 assert step["with"]["persist-credentials"] is False
 
 
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_called_workflow_asks_for_no_more_than_its_caller_grants(path: Path) -> None:
+    """The host refuses to start the caller otherwise, whatever an `if:` says."""
+    order = ("none", "read", "write")
+    made = workflow(path.name)
+    for caller in made["jobs"].values():
+        if "uses" not in caller:
+            continue
+        granted = caller.get("permissions", made["permissions"])
+        called = parsed(*Path(caller["uses"]).parts)
+        assert "workflow_call" in called[True]
+        for name, job in called["jobs"].items():
+            for right, level in job.get("permissions", called["permissions"]).items():
+                assert order.index(level) <= order.index(granted.get(right, "none")), (name, right)
+
+
 def test_a_release_is_published_by_a_trusted_workflow_after_all_checks() -> None:
     made = workflow("release.yml")
     assert made[True] == {"push": {"tags": ["v*"]}}  # YAML 1.1 reads the key "on" as true
     publish, checks = made["jobs"]["publish"], made["jobs"]["ci"]
     assert checks["uses"] == "./.github/workflows/ci.yml"
     assert (publish["needs"], checks["needs"]) == (["ci", "online"], "ready")
-    assert made["jobs"]["online"]["uses"] == "./.github/workflows/online.yml"
+    assert made["jobs"]["online"]["uses"] == "./.github/workflows/verify.yml"
     assert publish["environment"]["name"] == "pypi"
     assert publish["permissions"] == {"id-token": "write"}
     assert "secrets." not in text(".github", "workflows", "release.yml")
@@ -103,7 +119,10 @@ def test_a_release_is_published_by_a_trusted_workflow_after_all_checks() -> None
 
 def test_what_a_network_tells_is_proposed_and_not_merged() -> None:
     """The job that runs other people's weights may write nothing; the other sees what it found as a patch."""
-    verify, propose = (workflow("online.yml")["jobs"][name] for name in ("verify", "propose"))
+    calls, propose = (workflow("online.yml")["jobs"][name] for name in ("verify", "propose"))
+    assert calls["uses"] == "./.github/workflows/verify.yml"
+    verify = workflow("verify.yml")["jobs"]["verify"]
+    assert "permissions" not in calls
     assert "permissions" not in verify
     assert propose["permissions"] == {"contents": "write", "pull-requests": "write"}
     asked = next(s["run"] for s in verify["steps"] if "verify_online" in s.get("run", ""))
@@ -112,6 +131,10 @@ def test_what_a_network_tells_is_proposed_and_not_merged() -> None:
         assert models[name]["status"] == "computed"
     # Text from outside reaches a shell through its environment only.
     assert not any("inputs.data }}" in step.get("run", "") for step in verify["steps"])
+    # The patch, empty or not, is there whatever stopped the job.
+    (kept,) = (step for step in verify["steps"] if "git diff" in step.get("run", ""))
+    assert kept["if"] == "always()"
+    assert kept["run"].startswith("mkdir -p verified && ")
     assert "gh pr create" in propose["steps"][-1]["run"]
 
 
