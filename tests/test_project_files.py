@@ -158,6 +158,16 @@ def test_what_is_written_for_people_names_what_exists() -> None:
     )
 
 
+def test_pages_install_by_name_and_extras_that_exist() -> None:
+    """A clone is spoken of where the project begins, until the first release, and by contributors."""
+    clones = {"README.md", "start.md", "CONTRIBUTING.md"}
+    for page in (*PAGES, *(ROOT / "docs").rglob("*.md")):
+        named = re.findall(r"pip install.*?\"(\S*?)\[([^\]]+)\]", page.read_text(encoding="utf-8"))
+        for package, extras in named:
+            assert package == "a2m2_zoo" or (package == "." and page.name in clones), page.name
+            assert set(extras.split(",")) <= set(config()["options.extras_require"]), page.name
+
+
 def test_the_citation_names_this_version_and_the_paper() -> None:
     cited = parsed("CITATION.cff")
     assert cited["version"] == a2m2_zoo.__version__
