@@ -204,6 +204,8 @@ def test_a_form_asks_something_that_must_be_answered(path: Path) -> None:
     names = [field["id"] for field in made["body"] if field["type"] != "markdown"]
     assert len(names) == len(set(names)) >= 3
     assert any(field.get("validations", {}).get("required") for field in made["body"])
+    for label in made["labels"]:
+        assert f"`{label}`" in text("RELEASING.md")  # somebody must have made it
 
 
 class TestTheReadmeOnThePackageIndex:
