@@ -18,6 +18,7 @@ from order import LONG_FILES
 from readme_renderer import markdown
 
 import a2m2_zoo
+from a2m2_zoo.methods import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -166,6 +167,16 @@ def test_pages_install_by_name_and_extras_that_exist() -> None:
         for package, extras in named:
             assert package == "a2m2_zoo" or (package == "." and page.name in clones), page.name
             assert set(extras.split(",")) <= set(config()["options.extras_require"]), page.name
+
+
+def test_every_method_has_its_row() -> None:
+    page = text("docs", "reference", "methods", "index.md")
+    first = "".join(re.findall(r"^\|([^|]*)\|", page, re.MULTILINE))
+    ours = {
+        n for n, (made, _) in METHODS.usable().items() if made.__module__.startswith("a2m2_zoo.")
+    }
+    assert len(ours) >= 11
+    assert ours <= set(re.findall(r"`([^`]+)`", first))
 
 
 def test_the_citation_names_this_version_and_the_paper() -> None:
