@@ -265,9 +265,10 @@ class TestTheReadmeOnThePackageIndex:
 
 
 class TestReleaseNotes:
+    ADDED = "### Added\n\n- this, see [that](NOTICE)"
     CHANGELOG = (
         "# Changelog\n\n[Unreleased]: x\n\n## [Unreleased]\n\n- later\n\n"
-        "## [0.2.0] - 2027-01-31\n\n### Added\n\n- this\n\n## [0.1.0] - 2026-12-24\n\n- first\n"
+        f"## [0.2.0] - 2027-01-31\n\n{ADDED}\n\n## [0.1.0] - 2026-12-24\n\n- first\n"
     )
     CITATION = "version: 0.2.0\ndate-released: 2027-01-31\n"
 
@@ -275,7 +276,7 @@ class TestReleaseNotes:
         made = script("tools/release_notes.py").notes(
             "v0.2.0", version="0.2.0", changelog=self.CHANGELOG, citation=self.CITATION
         )
-        assert made == "### Added\n\n- this"
+        assert made == f"### Added\n\n- this, see [that]({REPOSITORY}/blob/v0.2.0/NOTICE)"
 
     @pytest.mark.parametrize(
         ("tag", "version", "changelog", "citation", "said"),
@@ -283,7 +284,7 @@ class TestReleaseNotes:
             ("v0.2.1", "0.2.0", CHANGELOG, CITATION, "the tag is v0.2.1"),
             ("v0.3.0", "0.3.0", CHANGELOG, CITATION, "no section"),
             ("v0.2.0", "0.2.0", CHANGELOG.replace(" - 2027-01-31", ""), CITATION, "no section"),
-            ("v0.2.0", "0.2.0", CHANGELOG.replace("### Added\n\n- this", ""), CITATION, "nothing"),
+            ("v0.2.0", "0.2.0", CHANGELOG.replace(ADDED, ""), CITATION, "nothing"),
             ("v0.1.0", "0.1.0", CHANGELOG, CITATION, "no line 'version: 0.1.0'"),
             ("v0.2.0", "0.2.0", CHANGELOG, "version: 0.2.0\n", "no line 'date-released"),
         ],
