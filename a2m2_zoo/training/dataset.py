@@ -108,8 +108,8 @@ class Split:
                 f"{config.way}-way episodes need {config.way} classes to train on and {left} of "
                 f"{given + (0 if self.same else len(self.held))} are left: {held} held out, "
                 f"{counted(given - left, 'class')} with too few clips for {config.shot} support(s) and "
-                f"{config.query} query clip(s); lower --way, --shot or --set query=N, hold out less "
-                "(--hold-out), or add classes or clips"
+                f"{config.query} query clip(s); lower --way, --shot or --set query=N, hold out less or "
+                "none (--hold-out 0), or add classes or clips"
             )
         return Split(parts["train"], parts["held"], parts.get("judged", {}), self.same), lines
 
