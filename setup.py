@@ -10,8 +10,6 @@ import re
 from configparser import ConfigParser
 from pathlib import Path
 
-from setuptools import setup
-
 ROOT = Path(__file__).resolve().parent
 #: Code, which stays as it is, or what comes before a link's target, and the target.
 LINK = re.compile(
@@ -37,21 +35,29 @@ def absolute(text: str, *, repository: str, tag: str) -> str:
     return LINK.sub(replaced, text)
 
 
-def description() -> str:
-    """The README for the package index."""
+def source() -> str:
+    """Where the repository is."""
     config = ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     urls = dict(
         re.split(r"\s*=\s*", line, maxsplit=1)
         for line in config["metadata"]["project_urls"].strip().splitlines()
     )
+    return urls["Source"]
+
+
+def description() -> str:
+    """The README for the package index."""
     code = (ROOT / "a2m2_zoo" / "_version.py").read_text(encoding="utf-8")
     version = re.search(r'__version__ = "(.+)"', code)
     if version is None:
         raise SystemExit("a2m2_zoo/_version.py has no line __version__ = ...")
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return absolute(text, repository=urls["Source"], tag=f"v{version[1]}")
+    return absolute(text, repository=source(), tag=f"v{version[1]}")
 
 
 if __name__ == "__main__":  # which it is when a build runs it
+    # Not above: the release's notes take what is there with nothing but Python.
+    from setuptools import setup
+
     setup(long_description=description(), long_description_content_type="text/markdown")

@@ -115,6 +115,15 @@ def _escaped(
     ]
 
 
+def _whole(
+    _app: object, what: str, _name: str, _of: object, _options: object, lines: list[str]
+) -> None:
+    """Keep what a constant's comment says before a colon from being read as its type."""
+    if what == "data" and lines and ": " in lines[0]:
+        before, _, after = lines[0].partition(": ")
+        lines[:1] = [f"{before}\\", f": {after}"]  # a line's end behind a backslash is nothing
+
+
 def _plain(
     _app: object,
     _what: str,
@@ -136,4 +145,5 @@ def setup(app: object) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-signature", _plain)  # type: ignore[attr-defined]
     app.connect("source-read", _prepared)  # type: ignore[attr-defined]
+    app.connect("autodoc-process-docstring", _whole, priority=400)  # type: ignore[attr-defined]
     app.connect("autodoc-process-docstring", _escaped)  # type: ignore[attr-defined]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import pytest
 from pages import ROOT, blocks, run_page
@@ -139,3 +140,19 @@ def test_every_page_is_in_the_index() -> None:
             lines = [line for line in block.splitlines() if line and not line.startswith(":")]
             named |= {os.path.normpath(page.parent / f"{line}.md") for line in lines}
     assert named == {str(page) for page in DOCS.rglob("*.md")} - {str(DOCS / "index.md")}
+
+
+@pytest.mark.parametrize(
+    "page", sorted(DOCS.glob("reference/api/*.md")), ids=lambda page: page.stem
+)
+def test_every_constant_of_a_room_is_shown(page: Path) -> None:
+    """A module's own are found by their comments; a page speaks of those that it takes from elsewhere."""
+    named = re.findall(r"autodata:: \S+\.(\w+)", page.read_text())
+    modules = [import_module(name) for name in re.findall(r"automodule:: (\S+)", page.read_text())]
+    code = "".join(Path(str(module.__file__)).read_text() for module in modules)
+    shown = {*named, *re.findall(r"^#: .*\n(?:#.*\n)*(\w+)\b", code, re.MULTILINE)}
+    for module in modules:
+        for name in getattr(module, "__all__", ()):
+            value = getattr(module, name)
+            constant = not callable(value) or get_origin(value) is not None
+            assert name in shown or name[0] == "_" or not constant, (module.__name__, name)

@@ -18,6 +18,7 @@ from order import LONG_FILES
 from readme_renderer import markdown
 
 import a2m2_zoo
+from a2m2_zoo.methods import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -87,13 +88,29 @@ def test_a_workflow_may_do_little_and_ends(path: Path) -> None:
                 assert step["with"]["persist-credentials"] is False
 
 
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_called_workflow_asks_for_no_more_than_its_caller_grants(path: Path) -> None:
+    """The host refuses to start the caller otherwise, whatever an `if:` says."""
+    order = ("none", "read", "write")
+    made = workflow(path.name)
+    for caller in made["jobs"].values():
+        if "uses" not in caller:
+            continue
+        granted = caller.get("permissions", made["permissions"])
+        called = parsed(*Path(caller["uses"]).parts)
+        assert "workflow_call" in called[True]
+        for name, job in called["jobs"].items():
+            for right, level in job.get("permissions", called["permissions"]).items():
+                assert order.index(level) <= order.index(granted.get(right, "none")), (name, right)
+
+
 def test_a_release_is_published_by_a_trusted_workflow_after_all_checks() -> None:
     made = workflow("release.yml")
     assert made[True] == {"push": {"tags": ["v*"]}}  # YAML 1.1 reads the key "on" as true
     publish, checks = made["jobs"]["publish"], made["jobs"]["ci"]
     assert checks["uses"] == "./.github/workflows/ci.yml"
     assert (publish["needs"], checks["needs"]) == (["ci", "online"], "ready")
-    assert made["jobs"]["online"]["uses"] == "./.github/workflows/online.yml"
+    assert made["jobs"]["online"]["uses"] == "./.github/workflows/verify.yml"
     assert publish["environment"]["name"] == "pypi"
     assert publish["permissions"] == {"id-token": "write"}
     assert "secrets." not in text(".github", "workflows", "release.yml")
@@ -103,7 +120,10 @@ def test_a_release_is_published_by_a_trusted_workflow_after_all_checks() -> None
 
 def test_what_a_network_tells_is_proposed_and_not_merged() -> None:
     """The job that runs other people's weights may write nothing; the other sees what it found as a patch."""
-    verify, propose = (workflow("online.yml")["jobs"][name] for name in ("verify", "propose"))
+    calls, propose = (workflow("online.yml")["jobs"][name] for name in ("verify", "propose"))
+    assert calls["uses"] == "./.github/workflows/verify.yml"
+    verify = workflow("verify.yml")["jobs"]["verify"]
+    assert "permissions" not in calls
     assert "permissions" not in verify
     assert propose["permissions"] == {"contents": "write", "pull-requests": "write"}
     asked = next(s["run"] for s in verify["steps"] if "verify_online" in s.get("run", ""))
@@ -112,6 +132,10 @@ def test_what_a_network_tells_is_proposed_and_not_merged() -> None:
         assert models[name]["status"] == "computed"
     # Text from outside reaches a shell through its environment only.
     assert not any("inputs.data }}" in step.get("run", "") for step in verify["steps"])
+    # The patch, empty or not, is there whatever stopped the job.
+    (kept,) = (step for step in verify["steps"] if "git diff" in step.get("run", ""))
+    assert kept["if"] == "always()"
+    assert kept["run"].startswith("mkdir -p verified && ")
     assert "gh pr create" in propose["steps"][-1]["run"]
 
 
@@ -133,6 +157,26 @@ def test_what_is_written_for_people_names_what_exists() -> None:
     assert {"setup", "test", "lint", "types", "unit", "doctest"} <= set(
         re.findall(r"make ([a-z-]+)", text("CONTRIBUTING.md"))
     )
+
+
+def test_pages_install_by_name_and_extras_that_exist() -> None:
+    """A clone is spoken of where the project begins, until the first release, and by contributors."""
+    clones = {"README.md", "start.md", "CONTRIBUTING.md"}
+    for page in (*PAGES, *(ROOT / "docs").rglob("*.md")):
+        named = re.findall(r"pip install.*?\"(\S*?)\[([^\]]+)\]", page.read_text(encoding="utf-8"))
+        for package, extras in named:
+            assert package == "a2m2_zoo" or (package == "." and page.name in clones), page.name
+            assert set(extras.split(",")) <= set(config()["options.extras_require"]), page.name
+
+
+def test_every_method_has_its_row() -> None:
+    page = text("docs", "reference", "methods", "index.md")
+    first = "".join(re.findall(r"^\|([^|]*)\|", page, re.MULTILINE))
+    ours = {
+        n for n, (made, _) in METHODS.usable().items() if made.__module__.startswith("a2m2_zoo.")
+    }
+    assert len(ours) >= 11
+    assert ours <= set(re.findall(r"`([^`]+)`", first))
 
 
 def test_the_citation_names_this_version_and_the_paper() -> None:
@@ -171,6 +215,8 @@ def test_a_form_asks_something_that_must_be_answered(path: Path) -> None:
     names = [field["id"] for field in made["body"] if field["type"] != "markdown"]
     assert len(names) == len(set(names)) >= 3
     assert any(field.get("validations", {}).get("required") for field in made["body"])
+    for label in made["labels"]:
+        assert f"`{label}`" in text("RELEASING.md")  # somebody must have made it
 
 
 class TestTheReadmeOnThePackageIndex:
@@ -219,9 +265,10 @@ class TestTheReadmeOnThePackageIndex:
 
 
 class TestReleaseNotes:
+    ADDED = "### Added\n\n- this, see [that](NOTICE)"
     CHANGELOG = (
         "# Changelog\n\n[Unreleased]: x\n\n## [Unreleased]\n\n- later\n\n"
-        "## [0.2.0] - 2027-01-31\n\n### Added\n\n- this\n\n## [0.1.0] - 2026-12-24\n\n- first\n"
+        f"## [0.2.0] - 2027-01-31\n\n{ADDED}\n\n## [0.1.0] - 2026-12-24\n\n- first\n"
     )
     CITATION = "version: 0.2.0\ndate-released: 2027-01-31\n"
 
@@ -229,7 +276,7 @@ class TestReleaseNotes:
         made = script("tools/release_notes.py").notes(
             "v0.2.0", version="0.2.0", changelog=self.CHANGELOG, citation=self.CITATION
         )
-        assert made == "### Added\n\n- this"
+        assert made == f"### Added\n\n- this, see [that]({REPOSITORY}/blob/v0.2.0/NOTICE)"
 
     @pytest.mark.parametrize(
         ("tag", "version", "changelog", "citation", "said"),
@@ -237,7 +284,7 @@ class TestReleaseNotes:
             ("v0.2.1", "0.2.0", CHANGELOG, CITATION, "the tag is v0.2.1"),
             ("v0.3.0", "0.3.0", CHANGELOG, CITATION, "no section"),
             ("v0.2.0", "0.2.0", CHANGELOG.replace(" - 2027-01-31", ""), CITATION, "no section"),
-            ("v0.2.0", "0.2.0", CHANGELOG.replace("### Added\n\n- this", ""), CITATION, "nothing"),
+            ("v0.2.0", "0.2.0", CHANGELOG.replace(ADDED, ""), CITATION, "nothing"),
             ("v0.1.0", "0.1.0", CHANGELOG, CITATION, "no line 'version: 0.1.0'"),
             ("v0.2.0", "0.2.0", CHANGELOG, "version: 0.2.0\n", "no line 'date-released"),
         ],

@@ -9,6 +9,7 @@ name it. Needs nothing but Python, since a release begins with it.
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def text(name: str) -> str:
 
 
 def notes(tag: str, *, version: str, changelog: str, citation: str) -> str:
-    """The changelog's section for ``version``.
+    """The changelog's section for ``version``, its links leading into the repository at the tag.
 
     Raises:
         ValueError: Something does not fit; the message says what.
@@ -41,7 +42,9 @@ def notes(tag: str, *, version: str, changelog: str, citation: str) -> str:
     for line in (f"version: {version}", f"date-released: {date}"):
         if not re.search(rf"^{re.escape(line)}$", citation, flags=re.MULTILINE):
             raise ValueError(f"CITATION.cff has no line '{line}'")
-    return section.strip()
+    setup = runpy.run_path(str(ROOT / "setup.py"))
+    made: str = setup["absolute"](section.strip(), repository=setup["source"](), tag=tag)
+    return made
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from a2m2_zoo._utils.typing import Float
 from a2m2_zoo._utils.workers import each
 from a2m2_zoo.errors import ArgumentError, CheckpointError
 
+#: The weights of a network: tensors by name.
 StateDict = Mapping[str, Tensor]
 Network = TypeVar("Network", bound=nn.Module)
 Value = TypeVar("Value")

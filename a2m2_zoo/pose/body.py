@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+#: Of the 33 points, in their order.
 NAMES = (
     "nose",
     *("left_eye_inner", "left_eye", "left_eye_outer"),

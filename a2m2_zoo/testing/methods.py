@@ -222,6 +222,7 @@ def check_stored(make: _Make, backbone: Backbone) -> None:
     )
 
 
+#: What `check_method` holds a method to, one by one: each takes what builds it, and a backbone.
 METHOD_CHECKS: tuple[Callable[..., None], ...] = (
     check_alone, check_episodes, check_ready, check_own, check_losses, check_shared, check_stored
 )  # fmt: skip

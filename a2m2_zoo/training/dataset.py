@@ -73,7 +73,11 @@ class Split:
         return {name: _facts(part) for name, part in self.parts.items()}
 
     def sound(self, failed: Iterable[Path], config: TrainingConfig) -> tuple[Split, list[str]]:
-        """Without clips that failed and classes with too few, and one line for each such class."""
+        """Without clips that failed and classes with too few, and one line for each such class.
+
+        Raises:
+            EpisodeError: Fewer classes are left to train on than an episode has.
+        """
         gone = set(failed)
         parts: dict[str, dict[str, list[Path]]] = {
             part: {name: [c for c in clips if c not in gone] for name, clips in classes.items()}
@@ -97,6 +101,16 @@ class Split:
                 for other, its in parts.items():  # no class stands on one of two sides
                     if other == part or self.same or {other, part} == {"held", "judged"}:
                         its.pop(name, None)
+        left, given = len(parts["train"]), len(self.train)
+        if left < config.way:
+            held = "clips of each" if self.same else counted(len(self.held), "class")
+            raise EpisodeError(
+                f"{config.way}-way episodes need {config.way} classes to train on and {left} of "
+                f"{given + (0 if self.same else len(self.held))} are left: {held} held out, "
+                f"{counted(given - left, 'class')} with too few clips for {config.shot} support(s) and "
+                f"{config.query} query clip(s); lower --way, --shot or --set query=N, hold out less or "
+                "none (--hold-out 0), or add classes or clips"
+            )
         return Split(parts["train"], parts["held"], parts.get("judged", {}), self.same), lines
 
 

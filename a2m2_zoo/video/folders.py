@@ -51,6 +51,7 @@ THUMBNAILS = "pictures of the clips beside it"
 BROKEN_LINK = "a link to nothing"
 CIRCLE = "a link to a folder around it"
 AGAIN = "a link to what is read already"
+#: Why a folder that cannot be listed is left out.
 UNREADABLE = "a folder that cannot be listed"
 TOO_DEEP = f"more than {DEPTH} folders deep"
 NO_CLASS = "a video in no class folder"

@@ -110,12 +110,14 @@ def test_what_was_asked_for_stays() -> None:
 def test_a_class_that_is_too_small_goes_from_every_side() -> None:
     split = divided(folders(4, 10), by="clips")
     gone = split.train["c1"][1:]
-    sound, lines = split.sound(gone, TrainingConfig(query=2, validate_shots=(1,)))
+    sound, lines = split.sound(gone, TrainingConfig(way=3, query=2, validate_shots=(1,)))
     assert [list(part) for part in sound.parts.values()] == [["c0", "c2", "c3"]] * 3
     assert lines == ["'c1' has 1 clip, 3 are needed to train on it"]
     split = divided(folders(10, 10))
     name = next(iter(split.held))
-    sound, lines = split.sound(split.judged[name], TrainingConfig(query=2, validate_shots=(1,)))
+    sound, lines = split.sound(
+        split.judged[name], TrainingConfig(way=3, query=2, validate_shots=(1,))
+    )
     assert name not in sound.held
     assert sound.train == split.train
     assert lines == [f"{name!r} has 0 clips, 1 are needed to tell by whether training helped on it"]

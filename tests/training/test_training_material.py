@@ -42,13 +42,30 @@ def test_at_least_two_are_held_out_or_none() -> None:
 
 def test_failed_clips_and_the_classes_they_leave_too_small_are_left_out() -> None:
     split = Split(folders(3, 4), {"held": [Path("h/1"), Path("h/2")]})
-    config = TrainingConfig(shot=1, query=2, validate_shots=(1,))
+    config = TrainingConfig(way=2, shot=1, query=2, validate_shots=(1,))
     sound, lines = split.sound([Path("c1/0.mp4"), Path("c2/0.mp4"), Path("c2/1.mp4")], config)
     assert list(sound.train) == ["c0", "c1"]
     assert len(sound.train["c1"]) == 3
     assert list(sound.held) == ["held"]
     assert lines == ["'c2' has 2 clips, 3 are needed to train on it"]
     assert sound.facts() != split.facts()
+
+
+@pytest.mark.parametrize(
+    ("classes", "clips", "way", "left"),
+    [
+        (5, 2, 5, "0 of 5 are left: 2 classes held out, 3 classes with too few clips"),
+        (5, 6, 4, "3 of 5 are left: 2 classes held out, 0 classes with too few clips"),
+    ],
+)
+def test_where_the_classes_went_is_said(classes: int, clips: int, way: int, left: str) -> None:
+    split = hold_out(folders(classes, clips), 0.2, seed=0)
+    with pytest.raises(EpisodeError, match=f"{way}-way episodes need {way} classes.* and {left}"):
+        split.sound((), TrainingConfig(way=way))
+    shared = Split(folders(2, 6), folders(2, 2), same=True)
+    with pytest.raises(EpisodeError, match="2 of 2 are left: clips of each held out, 0 classes"):
+        shared.sound((), TrainingConfig(way=way))
+    assert hold_out(folders(5, 6), 0, seed=0).sound((), TrainingConfig())[1] == []
 
 
 @pytest.mark.parametrize("mapped", [False, True])
