@@ -19,7 +19,6 @@ from a2m2_zoo.pose.people import (
     embedded_pose,
     find_people,
     frames_with_people,
-    nobody,
 )
 
 __all__ = [
@@ -36,7 +35,6 @@ __all__ = [
     "find_people",
     "frames_with_people",
     "joint_vectors",
-    "nobody",
     "people_tensor",
     "pose_pairs",
     "pose_presence",

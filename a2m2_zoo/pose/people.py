@@ -107,15 +107,6 @@ def find_people(
     return _poses(seen, order.tolist())
 
 
-def nobody(clips: int, frames: int, *, most: int = 2) -> Float[Tensor, "b p t 33 3"]:
-    """What `people_tensor` gives of clips in which no one is seen.
-
-    >>> nobody(3, 8).shape
-    torch.Size([3, 2, 8, 33, 3])
-    """
-    return torch.zeros(clips, most, frames, LANDMARKS, 3)
-
-
 def frames_with_people(people: Float[Tensor, "*b p t j 3"]) -> Int[Tensor, "*b"]:
     """In how many frames somebody is seen.
 
