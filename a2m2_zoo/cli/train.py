@@ -132,7 +132,9 @@ class Beginning:
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="FIELD=VALUE", help="A setting, such as lr=3e-4 or method.eps=0.1."
+            "--set",
+            metavar="FIELD=VALUE",
+            help="A setting, such as lr=3e-4 or method.a2.time_cost=0.3.",
         ),
     ] = None
 

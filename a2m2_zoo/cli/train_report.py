@@ -20,7 +20,7 @@ _CHOSE = "on the clips by which the step is chosen"
 
 
 def complain(found: Trained, model: Path, *, cautious: bool, held: str, apart: bool) -> None:
-    """Say in one line where training did not help.
+    """Say in one line where training did not help, or not more than chance may.
 
     Args:
         found: How the run ended.
@@ -44,7 +44,11 @@ def complain(found: Trained, model: Path, *, cautious: bool, held: str, apart: b
             kept = "keeps the head that it started from, and best.safetensors the trained one"
     else:
         return
-    output.complain(f"training did not help: {best}; {model} {kept}. {_REMEDY}")
+    ahead = verdict is not None and verdict.difference > 0 and found.best_step > 0
+    said = (
+        "whether training helped cannot be told from chance" if ahead else "training did not help"
+    )
+    output.complain(f"{said}: {best}; {model} {kept}. {_REMEDY}")
 
 
 def report(

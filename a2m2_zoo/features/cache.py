@@ -127,6 +127,14 @@ class FeatureCache:
         self._shards.refresh()
         return self._shards.size
 
+    def content(self, clip: Path) -> str:
+        """The hash that a clip is known by.
+
+        Raises:
+            VideoError: It cannot be read.
+        """
+        return self._identities.of(clip)
+
     def missing(self, clips: Sequence[Path]) -> list[Path]:
         """The clips whose features are not there, in the order given.
 
@@ -148,7 +156,7 @@ class FeatureCache:
         progress: Callable[[int, int], None] | None = None,
         engine: Engine = None,
     ) -> dict[Path, str]:
-        """Encode the clips that are missing and write them, a few dozen at a time.
+        """Encode the clips that are missing or damaged and write them, a few dozen at a time.
 
         Clips are decoded side by side in threads, and encoded side by side in the package's own. What is
         finished is on disk whatever happens: an error and Ctrl-C write it and go on up, and a killed

@@ -102,7 +102,7 @@ class Filling:
                 continue
             names = self._names.setdefault(identity, [])
             names.append(clip)
-            if identity in self._shards or len(names) > 1:
+            if len(names) > 1 or self._shards.holds(identity):
                 self._step()
                 continue
             self._waiting.append(identity)

@@ -33,6 +33,9 @@ _SUFFIX = ".safetensors"
 _verified: set[tuple[str, int, int]] = set()
 
 
+_OTHER_HASH = "its content does not have the hash it is named by"
+
+
 class DamagedShardWarning(UserWarning):
     """A file of the cache is not what was written; it was set aside and its clips count as missing."""
 
@@ -57,6 +60,20 @@ class Shards:
 
     def __len__(self) -> int:
         return len(self._where)
+
+    def holds(self, clip: str) -> bool:
+        """Whether a clip is there in a shard that is as it was written; one that is damaged is set aside."""
+        while clip in self._where:
+            shard = self._where[clip][0]
+            try:
+                if _is_sound(self._path(shard)):
+                    return True
+                self._set_aside(shard, _OTHER_HASH)
+            except FileNotFoundError:
+                self._forget({shard})
+            except OSError as error:
+                raise _unreadable(self._path(shard), error) from error
+        return False
 
     def known(self) -> frozenset[bytes]:
         """All clips, as bytes."""
@@ -129,7 +146,7 @@ class Shards:
         path = self._path(shard)
         try:
             if not _is_sound(path):
-                self._set_aside(shard, "its content does not have the hash it is named by")
+                self._set_aside(shard, _OTHER_HASH)
                 return {}
             positions = {str(self._where[clip][1]): clip for clip in clips}
             found: dict[str, dict[str, Tensor]] = {clip: {} for clip in clips}
@@ -187,7 +204,8 @@ class Shards:
             self._refused.add(shard)
         self._forget({shard})
         warnings.warn(
-            f"the cache file {str(path)!r} is set aside as damaged ({reason}); fill the cache again",
+            f"the cache file {str(path)!r} is set aside as damaged ({reason}); filling the cache encodes its "
+            "clips again",
             DamagedShardWarning,
             stacklevel=2,
         )

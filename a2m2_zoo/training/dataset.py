@@ -68,9 +68,13 @@ class Split:
         """All of them."""
         return [clip for part in self.parts.values() for some in part.values() for clip in some]
 
-    def facts(self) -> dict[str, Any]:
-        """Plain values that say what it is; names of files, but no paths."""
-        return {name: _facts(part) for name, part in self.parts.items()}
+    def facts(self, content: Callable[[Path], str]) -> dict[str, Any]:
+        """Plain values that say what it is: how much, and hashes of names and contents; no paths.
+
+        Args:
+            content: What tells what is in a clip.
+        """
+        return {name: _facts(part, content) for name, part in self.parts.items()}
 
     def sound(self, failed: Iterable[Path], config: TrainingConfig) -> tuple[Split, list[str]]:
         """Without clips that failed and classes with too few, and one line for each such class.
@@ -313,10 +317,15 @@ def _memory() -> int:
         return 8 << 30
 
 
-def _facts(classes: Classes) -> dict[str, Any]:
-    clips = [f"{name}/{clip.name}" for name, some in classes.items() for clip in some]
+def _facts(classes: Classes, content: Callable[[Path], str]) -> dict[str, Any]:
+    clips = [(f"{name}/{clip.name}", clip) for name, some in classes.items() for clip in some]
     return {
         "classes": len(classes),
         "clips": len(clips),
-        "names_sha256": sha256("\n".join(clips).encode("utf-8", "surrogateescape")).hexdigest(),
+        "names_sha256": _hashed(name for name, _ in clips),
+        "contents_sha256": _hashed(content(clip) for _, clip in clips),
     }
+
+
+def _hashed(lines: Iterable[str]) -> str:
+    return sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

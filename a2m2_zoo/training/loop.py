@@ -210,11 +210,10 @@ class _Loop:
             at.skipped += 1
             at.skipped_in_a_row = 0 if result.overflow else at.skipped_in_a_row + 1
             self._write({"step": at.step, "skipped": f"{result.fault} is not finite"})
-        if at.skipped_in_a_row >= _FAULTS:
-            raise ArgumentError(
-                f"{result.fault} was not finite in {_FAULTS} steps in a row, up to step {at.step}; lower "
-                f"lr ({config.lr:g}), take precision float32, or look for broken features"
-            )
+        every = at.step == config.steps == at.skipped
+        if at.skipped_in_a_row >= _FAULTS or (every and result.fault is not None):
+            some = "every step" if every else f"{_FAULTS} steps in a row, up to step {at.step}"
+            raise self._diverged(f"{result.fault} was not finite in {some}")
         if result.fault is None and (at.step % config.log_every == 0 or at.step == config.steps):
             speed = self.clips / max(self.busy, 1e-9)
             self.clips, self.busy = 0, 0.0
@@ -229,12 +228,22 @@ class _Loop:
                 }
             )
 
+    def _diverged(self, what: str) -> ArgumentError:
+        return ArgumentError(
+            f"{what}; lower lr ({self.config.lr:g}), take precision float32, or look for broken features"
+        )
+
     def _validate(self) -> None:
         """Measure, and keep the weights if they are the best so far."""
         if self.validation is None or not self.ranks.first:
             return
         at, (method, backbone) = self.at, (self.stepper.method, self.stepper.backbone)
-        found = self.validation.accuracy(method, backbone, self.draws)
+        try:
+            found = self.validation.accuracy(method, backbone, self.draws)
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+            raise self._diverged(
+                f"the head's scores are not finite after step {at.step}"
+            ) from error
         mean = sum(found.values()) / len(found)
         shown = {str(shot): round(value, 4) for shot, value in found.items()}
         at.curve.append({"step": at.step, **shown})

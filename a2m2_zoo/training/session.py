@@ -31,6 +31,7 @@ from a2m2_zoo.training.validation import Validation
 from a2m2_zoo.training.verdict import compared
 from a2m2_zoo.training.video import VideoSource
 from a2m2_zoo.video import Limits, read_clips
+from a2m2_zoo.video.content import size_of
 
 _FEW = "there are fewer than 4 held-out classes of 3 clips to learn from what an unknown action looks like"
 _OLD_CONFIDENCE = f"{_FEW}: that is kept from the model it started from"
@@ -118,7 +119,6 @@ class Session:
             material = self._material(ranks, stack)
             before = deepcopy(start.finished()).eval()
             start.prepare(material.names)
-            runtime = start.backbone.runtime
             result = train(
                 start.method,
                 material.source,
@@ -131,8 +131,10 @@ class Session:
                 data={
                     **material.facts,
                     "recipe": start.recipe,
+                    "start": start.begins_with,
                     "backbone": start.backbone_file.sha256,
-                    **({} if runtime == "torch" else {"runtime": runtime}),
+                    "runtime": start.backbone.runtime,
+                    "half": self.half,
                 },
                 tensorboard=tensorboard,
             )
@@ -147,10 +149,13 @@ class Session:
         if material.judge is not None:
             self.tell("comparing with the start", 0, 1)
             verdict = compared(before, method, material.judge, config)
-            kept = verdict.better or not start.cautious
-            result = replace(result, verdict=verdict, kept=kept)
-            add_to_receipt(self.out, {"verdict": verdict.to_dict(), "kept": result.kept})
-        if not result.kept:
+            result = replace(result, verdict=verdict)
+            add_to_receipt(self.out, {"verdict": verdict.to_dict()})
+        helped = result.verdict is None or result.verdict.better or not start.cautious
+        if material.validation is not None:
+            result = replace(result, kept=helped and result.best_step > 0)  # 0: it is the start
+            add_to_receipt(self.out, {"kept": result.kept})
+        if not helped:
             method, table = before, start.rejection
         elif material.calibration is not None:
             self.tell("calibrating", 0, 1)
@@ -158,7 +163,7 @@ class Session:
             clips = held.clips.descriptors(method, start.backbone)
             scales = calibrated(method, clips, held, config)
             table = rejecting(method, clips, held)
-        if result.kept and table is None and as_pairwise(method) is not None:
+        if helped and table is None and as_pairwise(method) is not None:
             table = start.rejection
             self.complain(_NO_CONFIDENCE if table is None else _OLD_CONFIDENCE)
         save_model(
@@ -216,8 +221,9 @@ class Session:
         if self.videos:
             source, validation, split = self._from_videos(self.split, stack)
             judge = None
+            content: Callable[[Path], str] = size_of
         else:
-            source, validation, judge, split = self._from_features(self.split, ranks)
+            source, validation, judge, split, content = self._from_features(self.split, ranks)
         fitted = None
         if validation is not None:
             # All clips of held-out classes; of classes that are trained on, queries that chose no weights.
@@ -226,7 +232,7 @@ class Session:
             fitted = Calibration.of_validation(clips, self.start.config)
             if self.start.cautious:  # what is measured before training is the start itself
                 validation = replace(validation, kept=self.start.finished)
-        facts = split.facts()
+        facts = {**split.facts(content), "left_out": len(self.split.clips) - len(split.clips)}
         if self.start.distortion is not None:
             facts["distortion"] = self.start.distortion.to_dict()
         return Material(source, list(split.train), facts, validation, fitted, judge)
@@ -255,7 +261,7 @@ class Session:
 
     def _from_features(
         self, asked: Split, ranks: Ranks
-    ) -> tuple[EpisodeSource, Validation | None, Validation | None, Split]:
+    ) -> tuple[EpisodeSource, Validation | None, Validation | None, Split, Callable[[Path], str]]:
         start = self.start
         split, cache = self._cached(asked, ranks)
         made = from_features(
@@ -266,7 +272,7 @@ class Session:
             folder=self.out,
             distortion=start.distortion,
         )
-        return *made, split
+        return *made, split, cache.content
 
     def _from_videos(
         self, asked: Split, stack: ExitStack

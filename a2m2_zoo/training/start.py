@@ -53,6 +53,7 @@ class Start:
         distortion: What is done to features that are trained on.
         after: What differs in the head that is kept, see ``finished``.
         rejection: Weights of rejection of a head that is trained on.
+        begins_with: Name and hash of the model whose head is trained on; empty for seeded weights.
         cautious: Whether the start is kept unless the trained head is better on clips that are held out.
     """
 
@@ -69,6 +70,7 @@ class Start:
     distortion: Distortion | None = None
     after: Mapping[str, Any] = field(default_factory=dict)
     rejection: Table | None = None
+    begins_with: str = ""
     cautious: bool = False
 
     def to(self, device: torch.device) -> Start:
@@ -168,7 +170,8 @@ def from_model(
     )
     scales = model.scales if own else UNFITTED
     made = Start(name, head, model.backbone, backbone_file, model.preprocess, config, None, scales)
-    made = replace(made, rejection=model.table if own else None)
+    begins = f"{model.id} {model.weights_hash}" if own else ""
+    made = replace(made, rejection=model.table if own else None, begins_with=begins)
     if found is None:
         return made
     if distortion is not None:
@@ -216,8 +219,7 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
         head = found.build_method(backbone)
     if parts["method"]:
         head = _seeded(found.method, _changed(head.config, parts["method"]), seed)
-    if found.start is not None:
-        _begin(head, found.start)
+    begins = "" if found.start is None else _begin(head, found.start)
     if weights is not None:
         backbone_file = BackboneOrigin(found.backbone, sha256_of(weights), weights)
     else:
@@ -236,12 +238,18 @@ def from_recipe(name: str, *, weights: Path | None, settings: Mapping[str, Any])
         generated,
         found.distortion and _with(found.distortion, parts["distortion"]),
         {**found.after, **parts.get("after", {})},
+        begins_with=begins,
     )
 
 
-def _begin(head: Method, name: str) -> None:
-    """Give a head the weights of a model's; what else it has, and the temperature, keep their start."""
-    known = load_model(name, device="cpu").method.weights()
+def _begin(head: Method, name: str) -> str:
+    """Give a head the weights of a model's; what else it has, and the temperature, keep their start.
+
+    Returns:
+        Name and hash of the model.
+    """
+    model = load_model(name, device="cpu")
+    known = model.method.weights()
     known.pop("align.log_temperature", None)
     try:
         head.load_state_dict({**head.weights(), **known})
@@ -249,6 +257,7 @@ def _begin(head: Method, name: str) -> None:
         raise ArgumentError(
             f"the weights of {name!r} do not fit its method with these settings; leave some of them out"
         ) from error
+    return f"{model.id} {model.weights_hash}"
 
 
 @dataclass(frozen=True)

@@ -131,9 +131,10 @@ class Run:
 
     def _same(self, before: Mapping[str, Any]) -> None:
         changed = [
-            f"{name} was {_short(before.get(name))}, is {_short(now)}"
+            line
             for name, now in self.facts.items()
-            if name != "config" and before.get(name) != now
+            if name != "config"
+            for line in _changes(name, before.get(name), now)
         ]
         # A setting that the run's version did not have yet was what is the default now.
         old = {**TrainingConfig().to_dict(), **before.get("config", {})}
@@ -148,6 +149,16 @@ class Run:
                 f"{str(self.out)!r} holds a run with other settings ({'; '.join(changed[:4])}); resume "
                 "with its own, or train into another folder"
             )
+
+
+def _changes(name: str, old: Any, new: Any) -> list[str]:
+    """What differs, each by its own name, however deep it lies."""
+    if old == new:
+        return []
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return [f"{name} was {_short(old)}, is {_short(new)}"]
+    keys = dict.fromkeys([*old, *new])
+    return [line for key in keys for line in _changes(f"{name}.{key}", old.get(key), new.get(key))]
 
 
 def _progress(values: Mapping[str, Any]) -> Progress:

@@ -124,6 +124,18 @@ def stamp(parts: list[Part]) -> str:
     return hashlib.sha256(repr(stamps).encode()).hexdigest()
 
 
+def size_of(clip: Path) -> str:
+    """Bytes of a clip's files: what is known of it without reading.
+
+    Raises:
+        VideoError: It cannot be looked at.
+    """
+    with reading(clip):
+        found = [facts for _, _, facts in survey(clip)[0]]
+    sizes = [facts.size if isinstance(facts, Facts) else facts.st_size for facts in found]
+    return str(sum(size or 0 for size in sizes))
+
+
 def digest(parts: list[Part], *, folder: bool, limits: Limits | None = None) -> str:
     """The hash of the content of what ``survey`` found."""
     if not folder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,9 +129,9 @@ def test_where_there_is_nothing_to_learn_the_start_is_kept_and_that_is_said(
         out = tmp_path / seed
         assert train(*LONG, "--seed", seed, data="mixed", out=seed) == 0
         said = capsys.readouterr()
-        [line] = [line for line in said.err.splitlines() if "training did not help" in line]
+        [line] = [line for line in said.err.splitlines() if "with these clips as supports" in line]
+        assert "training did not help: " in line or "cannot be told from chance: " in line
         assert f"{out / 'model.safetensors'} keeps the head that it started from" in line
-        assert "with these clips as supports" in line
         assert line.count(" % ") >= 2
         assert "by which the step is chosen" in line  # says on which clips
         assert "training helped" not in said.out
@@ -170,7 +171,7 @@ def test_a_run_is_the_same_again_and_resumed(
         assert other["result"]["curve"] == first["result"]["curve"]
         assert all(tensors[name].equal(value) for name, value in weights[0].items())
     assert train(*words, "--resume", "--hold-out-by", "clips", out="again") == 2
-    assert "other settings (data was" in capsys.readouterr().err
+    assert "other settings (data." in capsys.readouterr().err
     # A run that had ended is judged again, and the same.
     assert train(*words, "--resume", out="again") == 0
     assert receipt(tmp_path / "again")["verdict"] == first["verdict"]
@@ -225,7 +226,7 @@ def test_the_backbone_is_computed_as_asked_for_and_that_is_part_of_the_run(
     assert (model.backbone_name, model.runtime) == ("efficientnet-lite0", "torch")
     capsys.readouterr()
     assert main([*call, "--resume"]) == 2  # features are equal to 1e-4, and not to the bit
-    assert "other settings (data was" in capsys.readouterr().err
+    assert "other settings (data." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -290,3 +291,27 @@ def test_the_recipe_is_found_where_nothing_else_is_asked_for(
     assert train_data.with_recipe(asked, Clips(benchmark="hmdb51"), small).recipe == words.get(
         "recipe"
     )
+
+
+def test_resuming_with_other_clips_another_start_or_precision_is_refused_by_name(
+    train: Any, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--steps", "4", "--set", "validate_every=2"]
+    data = shutil.copytree(place / "blue", tmp_path / "blue")
+    assert train(*words, data=str(data)) == 0
+    before = (tmp_path / "run" / "receipt.json").read_bytes()
+    capsys.readouterr()
+
+    def refused(*more: str | Path) -> str:
+        assert train(*words, "--resume", *more, data=str(data)) == 2
+        assert (tmp_path / "run" / "receipt.json").read_bytes() == before
+        return str(capsys.readouterr().err)
+
+    assert "other settings (data.half was False, is True)" in refused("--half")
+    other = replace(load_model(place / "start.safetensors", device="cpu"), id="other")
+    (tmp_path / "other").mkdir()
+    shutil.copy(place / "backbone.safetensors", tmp_path / "other")
+    other.save(tmp_path / "other" / "model.safetensors")
+    assert "(data.start was 'start " in refused("--model", tmp_path / "other")
+    coloured(data / "level0" / "00.avi", (9, 9, 9))  # by the same name
+    assert re.search(r"\(data\.\w+\.contents_sha256 was '", refused())

@@ -156,3 +156,17 @@ def test_clips_that_are_encoded_together_stay_apart(
     failures = make().fill([clips[0], broken, *clips[1:]])
     assert list(failures) == [broken]
     assert same(joined(list(make().read(clips))), direct(backbone, clips))
+
+
+def test_filling_mends_what_is_damaged(
+    make: Callable[..., FeatureCache], clips: list[Path], backbone: Backbone
+) -> None:
+    make().fill(clips, workers=1)
+    for shard in shard_files(make()):
+        data = bytearray(shard.read_bytes())
+        data[-5] ^= 0xFF
+        shard.write_bytes(data)
+    cache = make()
+    with pytest.warns(DamagedShardWarning, match="encodes its clips again"):
+        assert cache.fill(clips, workers=1) == {}
+    assert same(joined(list(cache.read(clips))), direct(backbone, clips))

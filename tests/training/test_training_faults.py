@@ -52,6 +52,29 @@ def test_ten_in_a_row_end_the_run_with_the_state_before_intact(tmp_path: Path) -
     assert all(value.isfinite().all() for value in tensors.values())
 
 
+def test_a_run_of_which_every_step_was_left_out_has_not_trained(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"the loss was not finite in every step; lower lr"):
+        maker.run(tmp_path / "run", config=maker.settings(steps=4), source=Broken(set(range(30))))
+
+
+def test_a_head_whose_scores_are_not_finite_ends_the_run_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, measured = maker.settings(validate_every=5), []
+
+    def accuracy(*_: object) -> dict[int, float]:
+        measured.append(1)
+        if len(measured) > 1:  # as ridge regression does with numbers that are none
+            raise torch.linalg.LinAlgError("linalg.eigh failed to converge")
+        return {1: 50.0}
+
+    monkeypatch.setattr(Validation, "accuracy", accuracy)
+    with pytest.raises(
+        ArgumentError, match=r"scores are not finite after step 5; lower lr \(0\.001\)"
+    ):
+        maker.run(tmp_path / "run", config=config)
+
+
 class Steep(Method):
     """A loss that is finite and whose gradient is not."""
 
