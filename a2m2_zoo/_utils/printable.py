@@ -9,22 +9,28 @@ _UNSEEN = frozenset(
     [*range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0x061C, 0xFEFF]
 )
 
+_JOINERS = frozenset([0x200C, 0x200D])  # Persian needs the one, families of emoji the other
+_BEYOND_LATIN = 0x0590
+
 
 def printable(text: str) -> str:
     r"""Return ``text`` with everything that would steer a terminal written as an escape.
 
     Control characters (newlines too), marks that reorder text, and lone surrogates, as Python writes them.
+    Joiners stay within the scripts, and the pictures, that are written with them.
 
-    >>> printable("wave\x1b[2J"), printable("Händewaschen 洗手")
-    ('wave\\x1b[2J', 'Händewaschen 洗手')
+    >>> printable("wave\x1b[2J"), printable("Händewaschen 洗手"), printable("wa\u200dve")
+    ('wave\\x1b[2J', 'Händewaschen 洗手', 'wa\\u200dve')
     """
     if text.isprintable():
         return text
-    return "".join(map(_shown, text))
+    return "".join(map(_shown, text, "\0" + text))
 
 
-def _shown(character: str) -> str:
+def _shown(character: str, before: str) -> str:
     code = ord(character)
+    if code in _JOINERS and ord(before) >= _BEYOND_LATIN and not _surrogate(ord(before)):
+        return character
     if character.isprintable() or (code > 0xA0 and code not in _UNSEEN and not _surrogate(code)):
         return character
     return character.encode("unicode_escape").decode("ascii")

@@ -161,7 +161,7 @@ def _headline(figure: Any, prediction: Prediction, look: Look) -> None:
     figure.text(0.015, 0.914, "   ·   ".join(notes), fontsize=11, color=look.soft, va="center")
     if prediction.warnings:
         text = fitting("; ".join(prediction.warnings), 120)
-        figure.text(0.985, 0.957, text, fontsize=9.5, color=look.runner, ha="right", va="center")
+        figure.text(0.015, 0.883, text, fontsize=9.5, color=look.runner, va="center")
 
 
 def _bars(axes: Any, prediction: Prediction, look: Look) -> None:
@@ -172,7 +172,7 @@ def _bars(axes: Any, prediction: Prediction, look: Look) -> None:
         axes.barh(row + 0.62, value, height=0.2, color=colours[row])
         weight = "bold" if row == 0 else "normal"
         words = {"fontsize": 10.5, "color": look.ink, "weight": weight, "va": "bottom"}
-        axes.text(0, row + 0.46, fitting(name, 22), **words)
+        axes.text(0, row + 0.46, fitting(name, 18), **words)
         axes.text(1, row + 0.46, f"{value:.2f}", ha="right", **words)
     axes.set_xlim(0, 1.08)
     axes.set_ylim(_MAX_CLASSES, 0)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width
 
 from a2m2_zoo._utils.files import check_file, write_atomically
 from a2m2_zoo._utils.printable import printable
@@ -96,11 +98,15 @@ def matplotlib_pyplot() -> Any:
 
 
 def fitting(text: str, width: int) -> str:
-    r"""At most ``width`` characters of ``text``, as matplotlib takes them.
+    r"""At most ``width`` characters of ``text``, as matplotlib takes them; those of double width count twice.
 
-    >>> fitting("a long $name", 6), fitting("$5", 6)
-    ('a lon…', '\\$5')
+    >>> fitting("a long $name", 6), fitting("$5", 6), fitting("洗手洗手", 6)
+    ('a lon…', '\\$5', '洗手…')
     """
     text = printable(text)
-    cut = text if len(text) <= width else text[: max(width - 1, 1)].rstrip("_ ") + "…"
+    ends = list(accumulate(2 if east_asian_width(c) in "WF" else 1 for c in text))
+    cut = text
+    if ends and ends[-1] > width:
+        kept = sum(end <= max(width - 1, 1) for end in ends)
+        cut = text[: max(kept, 1)].rstrip("_ ") + "…"
     return cut.replace("$", r"\$")  # which would switch matplotlib to mathematics

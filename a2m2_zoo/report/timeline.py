@@ -96,7 +96,7 @@ def draw_timeline(
     by_name = {class_names[label]: colours[label] for label in shown}
     known = [segment for segment in segments if segment.known]
     _headline(figure, title, known, len(class_names) - len(shown), total, look)
-    _strip(figure.add_subplot(grid[0]), strip, span)
+    _strip(figure.add_subplot(grid[0]), strip, covered(windows), span)
     _segments(figure.add_subplot(grid[1]), segments, by_name, span, look)
     bands = figure.add_subplot(grid[2])
     _bands(bands, times, scores, known, shown, class_names, colours, span, look)
@@ -157,17 +157,37 @@ def _headline(
     figure.text(0.98, at, note, fontsize=11, color=look.soft, ha="right", va="center")
 
 
-def _strip(axes: Any, clip: Clip | None, span: tuple[float, float]) -> None:
+def covered(windows: Sequence[Window]) -> list[tuple[float, float]]:
+    """From when to when there were frames, in seconds: more than one where there were breaks."""
+    found: list[tuple[float, float]] = []
+    for start, end in sorted((window.start, window.end) for window in windows):
+        if found and start <= found[-1][1] + 1e-6:
+            found[-1] = found[-1][0], max(found[-1][1], end)
+        else:
+            found.append((start, end))
+    return found
+
+
+def _strip(
+    axes: Any, clip: Clip | None, parts: Sequence[tuple[float, float]], span: tuple[float, float]
+) -> None:
+    """Frames that are spread evenly over all parts, each where it was shown."""
     _bare(axes, span)
     axes.set_ylim(0, 1)
     if clip is None or not clip.times:
         return
-    width = (span[1] - span[0]) / len(clip.frames)
+    width = sum(end - start for start, end in parts) / len(clip.frames)
     for k, frame in enumerate(clip.frames):
-        left = span[0] + k * width
+        left, low, high = k * width, *parts[0]
+        for low, high in parts:
+            if left < high - low - 1e-6:
+                break
+            left -= high - low
+        left += low
+        wide = min(width, high - left)
         axes.imshow(
-            _filling(frame, axes, width, span),
-            extent=(left + 0.015 * width, left + 0.985 * width, 0, 1),
+            _filling(frame, axes, wide, span),
+            extent=(left + 0.015 * width, left + wide - 0.015 * width, 0, 1),
             aspect="auto",
             interpolation="antialiased",
         )
@@ -205,13 +225,13 @@ def _segments(
         length = segment.end - segment.start
         colour = colours.get(segment.label, look.soft) if segment.known else look.rest
         axes.broken_barh(
-            [(segment.start, length)],
+            [(segment.start, max(length, 0.03 * per_inch))],  # seen also in hours
             (0.12, 0.76) if segment.known else (0.44, 0.12),
             facecolor=colour,
             edgecolor=look.paper,
-            linewidth=1.2,
+            linewidth=1.2 if length > 0.1 * per_inch else 0,
         )
-        room = int(length / per_inch / 0.085)  # letters of this size that fit
+        room = int(length / per_inch / 0.1)  # letters of this size that fit
         if segment.known and room >= 3:
             axes.text(
                 segment.start + length / 2, 0.49, fitting(segment.label, room), fontsize=9.5,

@@ -82,6 +82,8 @@ def cut_segments(
                 frames.advance()
             if frames.first is None:
                 return
+            if frames.first[1] >= segment.end:  # none of it is shown
+                continue
             target = Path(folder) / clip_name(number, segment)
             try:
                 yield write_atomically(target, partial(_write, frames=frames, segment=segment))
@@ -112,9 +114,13 @@ def cut_segment(
         SaveError: The clip could not be written.
     """
     opened = open_video_file(os.fspath(video), limits)
-    with closing(opened):
-        opened.skip_to(segment.start)
+    opened.skip_to(segment.start)
+    frames = _Frames(opened)
+    if frames.first is None:  # it cannot be skipped to: MPEG-TS has no index of its key frames
+        opened.close()
+        opened = open_video_file(os.fspath(video), limits)
         frames = _Frames(opened)
+    with closing(opened):
         while frames.first is not None and frames.first[1] < segment.start:
             frames.advance()
         if frames.first is None:

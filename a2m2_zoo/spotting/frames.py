@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any
@@ -15,12 +16,17 @@ from a2m2_zoo.video.clip import check_size
 from a2m2_zoo.video.container import decoder_pixels, demux, from_address, reason
 from a2m2_zoo.video.decoder_memory import LEFTOVERS
 from a2m2_zoo.video.duration import Extent
+from a2m2_zoo.video.gaps import GAP
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
     from a2m2_zoo._utils.remote.reading import Fetched
+
+
+_log = logging.getLogger(__name__)
+_LEAST_LEAD = 0.1  # seconds; sound often begins a little earlier
 
 
 class VideoFrames:
@@ -37,7 +43,8 @@ class VideoFrames:
         fetched: What lies at an address and is read, where that is so.
 
     Attributes:
-        seconds: Length by the header, None where it does not say.
+        seconds: Length by the header, what comes before the first picture included; None where it does not
+            say.
         refused: Packets so far that do not decode, or are damaged.
     """
 
@@ -61,22 +68,26 @@ class VideoFrames:
         context.options = {"max_pixels": decoder_pixels(limits)}
         LEFTOVERS.expect_decoder(context.width, context.height)
         self._extent = Extent(container, stream)
+        self._lead = _lead(container, stream)
         self.seconds = self._extent.announced or _announced(container, stream)
+        if self._lead and container.duration:
+            self.seconds = container.duration / 1e6
 
     def skip_to(self, seconds: float) -> None:
         """Begin at the last key frame before that time, where the container can; times stay the same.
 
         Args:
-            seconds: From the first frame.
+            seconds: As the times of frames are.
         """
         stream, tick = self._stream, float(self._stream.time_base or 0)
         if self._counted or stream.start_time is None or not tick:
             return
         try:
-            self._container.seek(stream.start_time + int(seconds / tick), stream=stream)
+            since = max(0, int((seconds - self._lead) / tick))
+            self._container.seek(stream.start_time + since, stream=stream)
         except FFmpegError:
             return
-        self._start = stream.start_time * tick
+        self._start = stream.start_time * tick - self._lead
 
     @property
     def _counted(self) -> bool:
@@ -91,7 +102,10 @@ class VideoFrames:
             self._file.close()
 
     def __iter__(self) -> Iterator[tuple[av.VideoFrame, float]]:
-        """Frames and their times in seconds from the first one.
+        """Frames and their times in seconds, as players show them: from where the file begins.
+
+        That is the first frame, or the sound where it is there before. Where the clock goes back, in files
+        that were joined, times go on.
 
         Raises:
             VideoError: At the end, if something did not decode or is missing.
@@ -112,7 +126,14 @@ class VideoFrames:
                 for frame in self._decoded(packet):
                     check_size(self._name, frame.width, frame.height, self._limits)
                     at = count / rate if counted or frame.pts is None else frame.pts * tick
-                    first = at if first is None else first
+                    first = at - self._lead if first is None else first
+                    if last - (at - first) > GAP:
+                        first = at - last - 1 / rate
+                        _log.warning(
+                            "%s: its clock goes back at %.1f s; times go on from there",
+                            self._name,
+                            last,
+                        )
                     count, last = count + 1, at - first
                     yield frame, last
                 if packet is None:
@@ -120,7 +141,7 @@ class VideoFrames:
         if self._fetched is not None:
             with from_address(f"{self._name}: after {last:.1f} s"):
                 self._fetched.check()
-        self._complain(count, last + 1 / rate, stopped)
+        self._complain(count, last - self._lead + 1 / rate, stopped)
 
     def _decoded(self, packet: Any) -> list[av.VideoFrame]:
         try:
@@ -167,8 +188,16 @@ def live(
             file.close()
         raise VideoError(f"{name}: holds no video stream")
     opened = VideoFrames(container, container.streams.video[0], name, limits, file=file)
-    opened.seconds = None
+    opened.seconds, opened._lead = None, 0.0
     return opened
+
+
+def _lead(container: InputContainer, stream: VideoStream) -> float:
+    """Seconds for which a file plays before its first picture is shown."""
+    if stream.start_time is None or not stream.time_base or container.start_time is None:
+        return 0.0
+    found = float(stream.start_time * stream.time_base) - container.start_time / 1e6
+    return found if found > _LEAST_LEAD else 0.0
 
 
 def _announced(container: InputContainer, stream: VideoStream) -> float | None:

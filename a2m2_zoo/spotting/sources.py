@@ -47,7 +47,8 @@ def open_video_file(path: str | Path, limits: Limits | None = None) -> VideoFram
     if not exists(path):
         raise VideoNotFoundError(f"{name}: {missing(name)}")
     if not path.is_file():
-        raise VideoError(f"{name}: not a video file: give a file with moving pictures")
+        more = "; `a2m2 watch` reads pipes" if path.is_fifo() else ""
+        raise VideoError(f"{name}: not a video file: give a file with moving pictures{more}")
     return VideoFrames(*open_video(path, job, probe=True), name, limits)
 
 
