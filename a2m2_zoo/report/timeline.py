@@ -25,6 +25,7 @@ from a2m2_zoo.report.picture import (
 )
 from a2m2_zoo.spotting.windows import together, weighed
 from a2m2_zoo.video import Limits, Preprocess, read_clip
+from a2m2_zoo.video.gaps import GAP
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -96,7 +97,7 @@ def draw_timeline(
     by_name = {class_names[label]: colours[label] for label in shown}
     known = [segment for segment in segments if segment.known]
     _headline(figure, title, known, len(class_names) - len(shown), total, look)
-    _strip(figure.add_subplot(grid[0]), strip, covered(windows), span)
+    _strip(figure.add_subplot(grid[0]), strip, covered([*windows, *segments]), span)
     _segments(figure.add_subplot(grid[1]), segments, by_name, span, look)
     bands = figure.add_subplot(grid[2])
     _bands(bands, times, scores, known, shown, class_names, colours, span, look)
@@ -157,11 +158,11 @@ def _headline(
     figure.text(0.98, at, note, fontsize=11, color=look.soft, ha="right", va="center")
 
 
-def covered(windows: Sequence[Window]) -> list[tuple[float, float]]:
+def covered(parts: Sequence[Window | Segment]) -> list[tuple[float, float]]:
     """From when to when there were frames, in seconds: more than one where there were breaks."""
     found: list[tuple[float, float]] = []
-    for start, end in sorted((window.start, window.end) for window in windows):
-        if found and start <= found[-1][1] + 1e-6:
+    for start, end in sorted((part.start, part.end) for part in parts):
+        if found and start - found[-1][1] <= GAP:
             found[-1] = found[-1][0], max(found[-1][1], end)
         else:
             found.append((start, end))

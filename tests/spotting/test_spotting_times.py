@@ -95,6 +95,6 @@ def test_the_clock_of_joined_files_goes_on_and_that_is_said(
 
 
 def test_a_timeline_knows_where_there_were_frames() -> None:
-    ends = [(5.0, 7.0), (6.0, 8.0), (20.0, 22.0), (4.0, 6.0)]
+    ends = [(5.0, 7.0), (6.0, 8.0), (20.0, 22.0), (4.0, 6.0), (22.5, 24.0)]
     windows = [Window(start, end, np.ones(1), np.ones(1)) for start, end in ends]
-    assert covered(windows) == [(4.0, 8.0), (20.0, 22.0)]
+    assert covered([*windows, Segment(3.0, 7.0, "a", 0.9)]) == [(3.0, 8.0), (20.0, 24.0)]
