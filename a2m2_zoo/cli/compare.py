@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from a2m2_zoo._utils.printable import escaped_json
-from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.compare_report import show
 from a2m2_zoo.cli.files import (
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from a2m2_zoo.data.plans import EpisodeForm
     from a2m2_zoo.evaluation.bench import Progress as Tell
     from a2m2_zoo.evaluation.bench import Protocol
-    from a2m2_zoo.evaluation.results import Comparison, Failure
+    from a2m2_zoo.evaluation.results import Failure
     from a2m2_zoo.recognition.model import Model
     from a2m2_zoo.report.page import Explained
 
@@ -156,7 +155,8 @@ def compare(
     Every clip goes through the model's backbone once. Heads that were never trained are marked: their
     figures are not the published method's.
 
-    Exit code 0: every clip counted; 1: a clip could not be read, or a method breaks; 2: the call is wrong.
+    Exit code 0: every clip counted; 1: a clip is missing or cannot be read, or a method breaks; 2: the call
+    is wrong.
     """
     names = None if methods is None else [n.strip() for n in methods.split(",") if n.strip()]
     check_json_file(written.out, instead="--html writes a page")
@@ -170,7 +170,7 @@ def compare(
     with progress_bars() as tell:
         found = run(
             recogniser,
-            listing.classes,
+            listing,
             methods=names,
             protocol=protocol,
             workers=workers,
@@ -191,7 +191,7 @@ def compare(
         explained = _explained(recogniser, counted, protocol.form(protocol.shots[0]))
         write_page(written.html, found, explained=explained)
         output.wrote(written.html)
-    complain(found, listing)
+    left_out(found.failures)
 
 
 def read_shots(text: str) -> tuple[int, ...]:
@@ -232,24 +232,12 @@ def progress_bars() -> Iterator[Tell]:
         yield tell
 
 
-def complain(found: Comparison, listing: Listing) -> None:
-    """Name on stderr which listed videos are not there, and what was left out, see ``left_out``."""
-    if listing.missing:
-        gone = counted(len(listing.missing), "listed video")
-        verb = "is" if len(listing.missing) == 1 else "are"
-        output.complain(f"{gone} {verb} not there, the first is {listing.missing[0]!r}")
-    left_out(found.failures)
-
-
 def left_out(failures: Iterable[Failure]) -> None:
     """Name on stderr what was left out; exit with ``FAILED`` if clips were, or a method that broke."""
-    from a2m2_zoo.evaluation.results import BREAKS
-
-    wrong = False
+    failures = list(failures)
     for failure in failures:
-        output.complain(f"left out {failure.kind} {failure.name!r}: {failure.reason}")
-        wrong |= failure.kind == "clip" or failure.reason.startswith(BREAKS)
-    if wrong:
+        output.complain(str(failure))
+    if any(failure.counts for failure in failures):
         raise typer.Exit(FAILED)
 
 

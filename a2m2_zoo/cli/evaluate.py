@@ -34,7 +34,7 @@ def evaluate(
 ) -> None:
     """Measure one model: accuracy, how far its probabilities can be trusted, and what it mixes up.
 
-    Exit code 0: every clip counted; 1: some clips could not be read; 2: the call is wrong.
+    Exit code 0: every clip counted; 1: some clips are missing or could not be read; 2: the call is wrong.
     """
     check_json_file(out)
     listing = clips.open()
@@ -45,7 +45,7 @@ def evaluate(
     with shared.progress_bars() as tell:
         found = compare(
             recogniser,
-            listing.classes,
+            listing,
             methods=[recogniser.method_name],
             protocol=protocol,
             workers=workers,
@@ -60,7 +60,7 @@ def evaluate(
         _show(found)
     if out is not None:
         write_json_file(out, format_json.dumps(_plain(found), indent=2, ensure_ascii=False))
-    shared.complain(found, listing)
+    shared.left_out(found.failures)
 
 
 def mixed_up(found: Comparison, result: MethodResult) -> list[tuple[str, str, float]]:

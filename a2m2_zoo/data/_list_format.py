@@ -52,15 +52,15 @@ def bad(source: str, number: int, problem: str) -> EpisodeError:
     return EpisodeError(f"{source}, line {number} {problem}")
 
 
-def read_lines(path: Path) -> list[Line]:
-    """The lines of a list of either format; empty ones are passed over.
+def read_content(path: Path) -> bytes:
+    """The bytes of a list.
 
     Raises:
         VideoNotFoundError: The file cannot be read.
-        EpisodeError: A line is broken, leaves the root, or repeats another.
+        EpisodeError: It is too large for a list.
     """
     try:
-        text = read_regular(path, most=MAX_BYTES).decode("utf-8-sig")
+        return read_regular(path, most=MAX_BYTES)
     except OSError as error:
         if error.errno == errno.EFBIG:
             raise EpisodeError(
@@ -69,10 +69,22 @@ def read_lines(path: Path) -> list[Line]:
         raise VideoNotFoundError(
             f"cannot read the list {str(path)!r}: {error.strerror or error}"
         ) from error
+
+
+def read_lines(content: bytes, source: str) -> list[Line]:
+    """The lines of a list of either format; empty ones are passed over.
+
+    Args:
+        content: The list, UTF-8.
+        source: What to call it in errors.
+
+    Raises:
+        EpisodeError: A line is broken, leaves the root, or repeats another.
+    """
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise EpisodeError(
-            f"{path.name} is not UTF-8 text ({error.reason}); is it a list?"
-        ) from None
+        raise EpisodeError(f"{source} is not UTF-8 text ({error.reason}); is it a list?") from None
     found: list[Line] = []
     seen: dict[str, int] = {}
     numbered: bool | None = None
@@ -84,25 +96,21 @@ def read_lines(path: Path) -> list[Line]:
         if numbered is None:
             numbered = match is not None
         if numbered and match is None:
-            raise bad(
-                path.name, number, f"is {row[:80]!r}; expected <split><id>//<path> as above it"
-            )
+            raise bad(source, number, f"is {row[:80]!r}; expected <split><id>//<path> as above it")
         if numbered and match is not None:
-            line = Line(number, match[1], int(match[2]), _inside(match[3], path.name, number))
+            line = Line(number, match[1], int(match[2]), _inside(match[3], source, number))
         else:
-            clip = _inside(row, path.name, number)
+            clip = _inside(row, source, number)
             if len(clip.parts) < 2:
-                raise bad(path.name, number, f"is {row[:80]!r}; expected <class name>/<video>")
+                raise bad(source, number, f"is {row[:80]!r}; expected <class name>/<video>")
             line = Line(number, None, clip.parent.name, clip)
         if found and line.split != found[0].split:
-            raise bad(
-                path.name, number, f"is of split {line.split}; those above of {found[0].split}"
-            )
+            raise bad(source, number, f"is of split {line.split}; those above of {found[0].split}")
         if (first := seen.setdefault(str(line.path), number)) != number:
-            raise bad(path.name, number, f"repeats line {first}: {line.path}")
+            raise bad(source, number, f"repeats line {first}: {line.path}")
         found.append(line)
     if not found:
-        raise EpisodeError(f"{path.name} is empty; expected one clip a line")
+        raise EpisodeError(f"{source} is empty; expected one clip a line")
     return found
 
 

@@ -19,9 +19,11 @@ from a2m2_zoo._utils.notebooks import Bar
 from a2m2_zoo._utils.plugins import said
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
+from a2m2_zoo.data.lists import Listing
 from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, PluginError
 from a2m2_zoo.evaluation.baselines import Baseline, build_baseline, check_baselines, known_baselines
 from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
+from a2m2_zoo.evaluation.dataset import absent, as_listing
 from a2m2_zoo.evaluation.leaving_out import usable
 from a2m2_zoo.evaluation.results import BREAKS, Comparison, Difference, Failure, MethodResult
 from a2m2_zoo.evaluation.statistics import (
@@ -40,7 +42,7 @@ _STANDARD = Protocol()
 @plain()
 def compare(
     model: AnyModel,
-    data: Mapping[str, Sequence[Path]],
+    data: Mapping[str, Sequence[Path]] | Listing,
     *,
     methods: Sequence[str] | None = None,
     protocol: Protocol = _STANDARD,
@@ -58,7 +60,8 @@ def compare(
 
     Args:
         model: A model, its name or path; its backbone and preprocessing serve all methods.
-        data: Class name → clips. Which clips an episode of a seed holds follows from their order and that of
+        data: Class name → clips, or what ``data.lists`` read, of which ``failures`` then says what is
+            missing. Which clips an episode of a seed holds follows from their order and that of
             the classes; the command line sorts both.
         methods: Names that ``build_baseline`` takes; if None ``known_baselines``, less those that cannot
             stand on this backbone.
@@ -89,7 +92,8 @@ def compare(
         people=model.pose and any(baseline.method.reads_people for baseline in baselines),
     )
     fill = partial(features.fill, workers=workers, progress=partial(tell, "reading clips"))
-    classes, left_out = usable(data, protocol, fill)
+    listing = as_listing(data)
+    classes, left_out = usable(listing.classes, protocol, fill)
     bench = Bench(model, features, classes, protocol, calibration, workers, tell)
     measured = [_measured(bench, baseline) for baseline in baselines]
     if isinstance(measured[0], Failure):
@@ -123,7 +127,7 @@ def compare(
         model=model.id,
         receipt=_receipt(model, baselines, classes, protocol, name=name),
         results=tuple(results),
-        failures=(*refused, *failed, *left_out, *nan),
+        failures=(*refused, *failed, *absent(listing), *left_out, *nan),
     )
 
 

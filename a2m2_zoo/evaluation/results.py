@@ -109,14 +109,23 @@ class Failure:
     """What was left out of a comparison, and why.
 
     Attributes:
-        kind: ``"clip"``, ``"class"`` or ``"method"``.
-        name: Which; a clip as ``class/file``.
+        kind: ``"clip"``, ``"class"``, ``"method"``, or ``"list"`` for what a list names and is not there.
+        name: Which; a clip as ``class/file``, a list by its file's name.
         reason: One line.
     """
 
     kind: str
     name: str
     reason: str
+
+    @property
+    def counts(self) -> bool:
+        """Whether something that was meant to be measured was not: clips, or a method that broke."""
+        return self.kind in ("clip", "list") or self.reason.startswith(BREAKS)
+
+    def __str__(self) -> str:
+        of = "of " if self.kind == "list" else ""
+        return f"left out {of}{self.kind} {self.name!r}: {self.reason}"
 
 
 @dataclass(frozen=True)

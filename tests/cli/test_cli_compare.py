@@ -210,18 +210,30 @@ def test_the_page_is_written_with_pictures_or_without(
     assert capsys.readouterr().err == f"{complaint}wrote: {page}\n"
 
 
-def test_a_list_of_videos(
-    data: Path, cache: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", ["compare", "evaluate"])
+def test_missing_videos_of_a_list_are_named_and_exit_code_1(
+    command: str, data: Path, cache: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = [f"{c}/{p.stem}" for c in ("right", "back") for p in sorted((data / c).iterdir())]
     file = tmp_path / "test.txt"
-    file.write_text("\n".join([*lines, "right/gone"]) + "\n")
-    more = ["--list", str(file), "--methods", "protonet-lite0", "--json"]
-    assert call("compare", data, cache, *more) == 0
+    file.write_text("\n".join([*lines, "right/gone", *(f"st%ll/s{i}" for i in range(3))]) + "\n")
+    page = tmp_path / "page.html"
+    more = ["--methods", "protonet-lite0", "--html", str(page)] if command == "compare" else []
+    assert call(command, data, cache, "--list", str(file), "--json", "--shot", "1", *more) == 1
     out, err = capsys.readouterr()
-    found = Comparison.from_json(out)
-    assert set(found.class_names) == {"right", "back"}
-    assert err.splitlines() == ["a2m2: 1 listed video is not there, the first is 'right/gone'"]
+    found = json.loads(out)
+    assert found["class_names"] == ["back", "right"]
+    reason = (
+        "4 of 10 listed videos not there: 'right/gone', 'st%ll/s0', 'st%ll/s1' and 1 more; "
+        "1 class without any: 'st%ll'"
+    )
+    assert found["failures"] == [{"kind": "list", "name": "test.txt", "reason": reason}]
+    assert f"a2m2: left out of list 'test.txt': {reason}" in err.splitlines()
+    if command == "compare":
+        assert "1 class without any" in page.read_text(encoding="utf-8")
+    file.write_text("\n".join(lines))
+    assert call(command, data, cache, "--list", str(file), "--json", "--shot", "1") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_evaluate_says_what_the_comparison_says_of_the_models_own_head(
