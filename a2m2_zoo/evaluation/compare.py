@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from a2m2_zoo.data.lists import Listing
 from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, PluginError
 from a2m2_zoo.evaluation.baselines import Baseline, build_baseline, check_baselines, known_baselines
 from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
-from a2m2_zoo.evaluation.dataset import absent, as_listing
+from a2m2_zoo.evaluation.dataset import absent, as_listing, used
 from a2m2_zoo.evaluation.leaving_out import usable
 from a2m2_zoo.evaluation.results import BREAKS, Comparison, Difference, Failure, MethodResult
 from a2m2_zoo.evaluation.statistics import (
@@ -83,17 +82,20 @@ def compare(
     model = as_model(model)
     tell: Progress = progress or Bar()
     baselines, refused = _baselines(model, methods, seed=protocol.seed)
+    folder = Path(default_cache() if cache is None else cache)
+    people = model.pose and any(baseline.method.reads_people for baseline in baselines)
     features = FeatureCache(
-        default_cache() if cache is None else cache,
+        folder,
         backbone=model.backbone,
         backbone_hash=model.backbone_hash,
         preprocess=model.preprocess,
         stages=sorted({stage for baseline in baselines for stage in baseline.method.stages}),
-        people=model.pose and any(baseline.method.reads_people for baseline in baselines),
+        people=people,
     )
     fill = partial(features.fill, workers=workers, progress=partial(tell, "reading clips"))
     listing = as_listing(data)
     classes, left_out = usable(listing.classes, protocol, fill)
+    clips = used(classes, listing, cache=folder)
     bench = Bench(model, features, classes, protocol, calibration, workers, tell)
     measured = [_measured(bench, baseline) for baseline in baselines]
     if isinstance(measured[0], Failure):
@@ -125,7 +127,7 @@ def compare(
         episodes=protocol.episodes,
         seed=protocol.seed,
         model=model.id,
-        receipt=_receipt(model, baselines, classes, protocol, name=name),
+        receipt=_receipt(model, baselines, {"name": name, **clips.facts}, protocol, people=people),
         results=tuple(results),
         failures=(*refused, *failed, *absent(listing), *left_out, *nan),
     )
@@ -207,12 +209,11 @@ def _result(run: Run, reference: np.ndarray | None, count: int) -> MethodResult:
 def _receipt(
     model: Model,
     baselines: Sequence[Baseline],
-    classes: Mapping[str, Sequence[Path]],
+    data: Mapping[str, Any],
     protocol: Protocol,
     *,
-    name: str,
+    people: bool,
 ) -> dict[str, Any]:
-    clips = [f"{label}/{clip.name}" for label, some in classes.items() for clip in some]
     return {
         "a2m2_zoo": __version__,
         "python": platform.python_version(),
@@ -223,16 +224,10 @@ def _receipt(
             "backbone": model.backbone_name,
             "backbone_hash": model.backbone_hash,
             "runtime": model.runtime,
+            "people": people,
             "preprocess": model.preprocess.to_dict(),
         },
-        "data": {
-            "name": name,
-            "classes": len(classes),
-            "clips": len(clips),
-            "names_sha256": hashlib.sha256(
-                "\n".join(clips).encode("utf-8", "surrogateescape")
-            ).hexdigest(),
-        },
+        "data": dict(data),
         "protocol": {**asdict(protocol), "shots": list(protocol.shots)},
         "methods": {
             baseline.name: {
