@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from a2m2_zoo.data.plans import EpisodeForm
     from a2m2_zoo.evaluation.bench import Progress as Tell
     from a2m2_zoo.evaluation.bench import Protocol
-    from a2m2_zoo.evaluation.results import Failure
+    from a2m2_zoo.evaluation.misalignment import Misalignment
+    from a2m2_zoo.evaluation.results import Comparison
     from a2m2_zoo.recognition.model import Model
     from a2m2_zoo.report.page import Explained
 
@@ -191,7 +192,7 @@ def compare(
         explained = _explained(recogniser, counted, protocol.form(protocol.shots[0]))
         write_page(written.html, found, explained=explained)
         output.wrote(written.html)
-    left_out(found.failures)
+    complain(found)
 
 
 def read_shots(text: str) -> tuple[int, ...]:
@@ -232,12 +233,13 @@ def progress_bars() -> Iterator[Tell]:
         yield tell
 
 
-def left_out(failures: Iterable[Failure]) -> None:
-    """Name on stderr what was left out; exit with ``FAILED`` if clips were, or a method that broke."""
-    failures = list(failures)
-    for failure in failures:
-        output.complain(str(failure))
-    if any(failure.counts for failure in failures):
+def complain(found: Comparison | Misalignment) -> None:
+    """Name on stderr copies and what was left out; exit with ``FAILED`` if clips were, or a method broke."""
+    if found.copies is not None:
+        output.complain(found.copies)
+    for failure in found.failures:
+        output.complain(failure)
+    if any(failure.counts for failure in found.failures):
         raise typer.Exit(FAILED)
 
 

@@ -60,7 +60,7 @@ def evaluate(
         _show(found)
     if out is not None:
         write_json_file(out, format_json.dumps(_plain(found), indent=2, ensure_ascii=False))
-    shared.left_out(found.failures)
+    shared.complain(found)
 
 
 def mixed_up(found: Comparison, result: MethodResult) -> list[tuple[str, str, float]]:

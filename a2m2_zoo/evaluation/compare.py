@@ -22,7 +22,7 @@ from a2m2_zoo.data.lists import Listing
 from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, PluginError
 from a2m2_zoo.evaluation.baselines import Baseline, build_baseline, check_baselines, known_baselines
 from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
-from a2m2_zoo.evaluation.dataset import absent, as_listing, used
+from a2m2_zoo.evaluation.dataset import absent, as_listing, copies, used
 from a2m2_zoo.evaluation.leaving_out import usable
 from a2m2_zoo.evaluation.results import BREAKS, Comparison, Difference, Failure, MethodResult
 from a2m2_zoo.evaluation.statistics import (
@@ -130,6 +130,7 @@ def compare(
         receipt=_receipt(model, baselines, {"name": name, **clips.facts}, protocol, people=people),
         results=tuple(results),
         failures=(*refused, *failed, *absent(listing), *left_out, *nan),
+        copies=copies(clips),
     )
 
 

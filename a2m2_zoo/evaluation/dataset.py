@@ -1,4 +1,4 @@
-"""The data of an evaluation: which clips exactly, and what a list names that is not there."""
+"""The data of an evaluation: which clips exactly, which are copies, and what of a list is not there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from a2m2_zoo._utils.words import counted
 from a2m2_zoo.data.lists import Listing
-from a2m2_zoo.evaluation.results import Failure
+from a2m2_zoo.evaluation.results import Copies, Failure
 from a2m2_zoo.features.identity import Identities
 
 _NAMED = 3  # videos, and classes, that a line names
@@ -60,6 +60,23 @@ class Used:
             found["missing"] = len(listing.missing)
             found["missing_classes"] = list(listing.absent_classes)
         return found
+
+
+def copies(clips: Used) -> Copies | None:
+    """Clips that have the same content as another; None where all differ."""
+    places: dict[str, list[int]] = {}
+    for place, content in enumerate(clips.contents):
+        places.setdefault(content, []).append(place)
+    same = [some for some in places.values() if len(some) > 1]
+    if not same:
+        return None
+    across = [some for some in same if len({clips.labels[place] for place in some}) > 1]
+    one, other = (across or same)[0][:2]
+    return Copies(
+        clips=sum(map(len, same)),
+        across=sum(map(len, across)),
+        first=(clips.names[one], clips.names[other]),
+    )
 
 
 def used(classes: Mapping[str, Sequence[Path]], listing: Listing, *, cache: Path) -> Used:

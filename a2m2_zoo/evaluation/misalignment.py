@@ -28,10 +28,10 @@ from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.baselines import CONTROLS
 from a2m2_zoo.evaluation.bench import Protocol
-from a2m2_zoo.evaluation.dataset import used
+from a2m2_zoo.evaluation.dataset import copies, used
 from a2m2_zoo.evaluation.leaving_out import usable
 from a2m2_zoo.evaluation.protocol import Progress, score_draw
-from a2m2_zoo.evaluation.results import Failure
+from a2m2_zoo.evaluation.results import Copies, Failure
 from a2m2_zoo.evaluation.statistics import mean_interval
 from a2m2_zoo.evaluation.warps import KINDS, instants, looked_at
 from a2m2_zoo.features import FeatureCache, default_cache
@@ -158,12 +158,14 @@ class Misalignment:
         curves: One per alignment and kind, the adaptive alignment's first.
         receipt: What it was measured with.
         failures: Clips that cannot be read, and classes that have too few.
+        copies: Clips that are there more than once; None where all differ.
     """
 
     title: str
     curves: tuple[Curve, ...]
     receipt: dict[str, Any]
     failures: tuple[Failure, ...] = ()
+    copies: Copies | None = None
 
 
 @plain()
@@ -223,6 +225,7 @@ def measure_misalignment(
     protocol = Protocol(form.way, (form.shot,), form.query, form.episodes, form.seed)
     listing = open_dataset(data)
     classes, left_out = usable(listing.classes, protocol, fill)
+    measured = used(classes, listing, cache=folder)
     clips, labels = labelled(classes)
     draw = draw_episodes(labels, form)
     encoded = encode_misaligned(
@@ -250,11 +253,12 @@ def measure_misalignment(
             "runtime": model.runtime,
             "people": False,  # features on the dense grid are kept without
             "data": name,
-            **used(classes, listing, cache=folder).facts,
+            **measured.facts,
             "dense_frames": DENSE,
             **asdict(form),
         },
         tuple(left_out),
+        copies(measured),
     )
 
 

@@ -129,6 +129,28 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """Clips that have the same content as another: their episodes are easier, or without an answer.
+
+    Attributes:
+        clips: How many have the same content as another of those measured.
+        across: How many of these have it in another class, too.
+        first: The first two, as ``class/file``.
+    """
+
+    clips: int
+    across: int
+    first: tuple[str, str]
+
+    def __str__(self) -> str:
+        across = f", {self.across:,} of them in different classes" if self.across else ""
+        return (
+            f"{self.clips:,} clips have the same content as another{across}, the first "
+            f"{self.first[0]!r} and {self.first[1]!r}; see `a2m2 bank check`"
+        )
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Several methods under one protocol: the same features, the same episodes.
 
@@ -147,6 +169,7 @@ class Comparison:
             path.
         results: By shots, then by accuracy, best first.
         failures: Clips, classes and methods that were left out.
+        copies: Clips that are there more than once; None where all differ.
     """
 
     title: str
@@ -162,6 +185,7 @@ class Comparison:
     receipt: Mapping[str, Any]
     results: tuple[MethodResult, ...]
     failures: tuple[Failure, ...]
+    copies: Copies | None = None
 
     @property
     def chance(self) -> float:
@@ -197,7 +221,11 @@ class Comparison:
             lists = {key: tuple(raw[key]) for key in ("class_names", "clips", "shots")}
             results = tuple(_result(r) for r in raw["results"])
             failures = tuple(Failure(**failure) for failure in raw["failures"])
-            return cls(**{**raw, **lists, "results": results, "failures": failures})
+            copies = raw.get("copies")
+            if copies is not None:
+                copies = Copies(**{**copies, "first": tuple(copies["first"])})
+            more = {"results": results, "failures": failures, "copies": copies}
+            return cls(**{**raw, **lists, **more})
         except ArgumentError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:

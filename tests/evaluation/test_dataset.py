@@ -15,6 +15,7 @@ from makers import draw_video, three_classes
 from a2m2_zoo.cli import main
 from a2m2_zoo.data.lists import Listing, open_dataset
 from a2m2_zoo.evaluation.dataset import absent, used
+from a2m2_zoo.evaluation.results import Comparison, Copies
 from a2m2_zoo.video.content import content_hash
 
 pytestmark = pytest.mark.usefixtures("seen_once")
@@ -36,6 +37,36 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def data(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(original, tmp_path / "clips"))
+
+
+def test_copies_are_counted_and_no_number_changes(
+    data: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(command: str, *more: str) -> tuple[Any, list[str]]:
+        capsys.readouterr()
+        measured(command, data, cache, tmp_path / "r.json", *more)
+        found = json.loads((tmp_path / "r.json").read_text())["copies"]
+        return found, [line for line in capsys.readouterr().err.splitlines() if "content" in line]
+
+    assert said("evaluate") == (None, [])
+    shutil.copy(data / "back" / "b0.mp4", data / "back" / "c0.mp4")
+    first = (
+        "a2m2: 2 clips have the same content as another, the first 'back/b0.mp4' and 'back/c0.mp4'"
+    )
+    found, lines = said("evaluate")
+    assert found == {"clips": 2, "across": 0, "first": ["back/b0.mp4", "back/c0.mp4"]}
+    assert lines == [f"{first}; see `a2m2 bank check`"]
+    for clip in ("r0.mp4", "r1.mp4"):
+        shutil.copy(data / "right" / clip, data / "still" / clip)
+    page = tmp_path / "page.html"
+    both = {"clips": 6, "across": 4, "first": ["right/r0.mp4", "still/r0.mp4"]}
+    found, lines = said("compare", "--methods", "protonet-lite0", "--html", str(page))
+    assert found == both
+    assert "6 clips have the same content as another, 4 of them in different classes" in lines[0]
+    assert "4 of them in different classes" in page.read_text(encoding="utf-8")
+    kept = Comparison.from_json((tmp_path / "r.json").read_text())
+    assert kept.copies == Copies(6, 4, ("right/r0.mp4", "still/r0.mp4"))
+    assert said("misalign") == (both, lines)
 
 
 def measured(command: str, data: Path, cache: Path, out: Path, *more: str) -> dict[str, Any]:
