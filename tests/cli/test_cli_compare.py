@@ -265,6 +265,7 @@ def test_evaluate_shows_classes_and_what_is_mixed_up(
     figures = read_figures(file, weights_hash=facts["weights_hash"], method="a2m2")
     assert [figure.accuracy for figure in figures] == [r["accuracy"] for r in found["results"]]
     assert out.startswith("a2m2-lite0 on movements: 2-way")
+    assert "31 episodes only: ± is rough; take 1,000 or more." in out
     lines = [line.split() for line in out.splitlines()]
     first, second = found["results"]
     for i, name in enumerate(found["class_names"]):
@@ -281,3 +282,15 @@ def test_shots_are_whole_numbers() -> None:
     for wrong in ("", "1;5", "1.5", "1,,5"):
         with pytest.raises(ArgumentError, match="expected whole numbers"):
             read_shots(wrong)
+
+
+@pytest.mark.parametrize("episodes", [1, 100])
+def test_evaluate_says_when_the_interval_is_rough_or_none(
+    episodes: int, data: Path, cache: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("evaluate", data, cache, "--shot", "1", "--episodes", str(episodes)) == 0
+    out = capsys.readouterr().out
+    assert ("1 episode only: no ± follows from it; take 1,000 or more." in out) == (episodes == 1)
+    assert "rough" not in out
+    (row,) = [line.split() for line in out.splitlines() if line.strip().startswith("1 ")][:1]
+    assert ("±" in row) == (episodes == 100)
