@@ -71,7 +71,7 @@ class Episodes:
     ] = "1,5"
     query: Annotated[int, typer.Option("--query", min=1, help="Queries per class.")] = 1
     episodes: Annotated[int, typer.Option("--episodes", min=1, help="How many.")] = 10_000
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same episodes.")] = 0
+    seed: Annotated[int, options.seed_option("Same seed, same episodes.")] = 0
 
     def protocol(self, *, open_set: bool) -> Protocol:
         """The same for the package's functions."""

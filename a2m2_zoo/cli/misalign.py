@@ -27,9 +27,7 @@ class Episodes:
     way: Annotated[int, typer.Option("--way", min=2, help="Classes per episode.")] = 5
     shot: Annotated[int, typer.Option("--shot", min=1, help="Supports per class.")] = 1
     episodes: Annotated[int, typer.Option("--episodes", min=1, help="How many.")] = 2000
-    seed: Annotated[
-        int, typer.Option("--seed", help="Same seed, same episodes and misalignments.")
-    ] = 0
+    seed: Annotated[int, options.seed_option("Same seed, same episodes and misalignments.")] = 0
 
 
 @grouped

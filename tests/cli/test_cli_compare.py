@@ -294,3 +294,14 @@ def test_evaluate_says_when_the_interval_is_rough_or_none(
     assert "rough" not in out
     (row,) = [line.split() for line in out.splitlines() if line.strip().startswith("1 ")][:1]
     assert ("±" in row) == (episodes == 100)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare", "misalign", "episode"])
+@pytest.mark.parametrize("seed", ["-1", str(2**60)])
+def test_a_seed_out_of_bounds_is_refused_as_in_training(
+    command: str, seed: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, str(data), "--seed", seed]) == 2
+    err = capsys.readouterr().err
+    assert "'--seed'" in err
+    assert err.count("\n") == 1
