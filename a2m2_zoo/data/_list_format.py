@@ -23,6 +23,8 @@ from a2m2_zoo.errors import EpisodeError, VideoNotFoundError
 
 MAX_BYTES = 64 << 20
 _NUMBERED = re.compile(r"(train|val|test)(\d{1,4})//?(.*)")
+_QUOTES = ("'", '"')
+_LABELLED = re.compile(r"[ ,]\d+['\"]?$")
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,25 @@ def _inside(path: str, source: str, number: int) -> PurePosixPath:
     """A relative path of a list, refused where it could lead out of the root."""
     parts = path.split("/")
     if not all(parts) or {".", ".."} & set(parts) or re.search(r"[\\\x00-\x1f\x7f]", path):
-        raise bad(source, number, f"has the path {path[:80]!r}; expected one below the root")
+        quotes = ", without quotes" if path.startswith(_QUOTES) else ""
+        raise bad(
+            source, number, f"has the path {path[:80]!r}; expected one below the root{quotes}"
+        )
     if re.match(r"[A-Za-z]:", path):
         raise bad(source, number, f"has the path {path[:80]!r}; expected one without a drive")
     return PurePosixPath(path)
+
+
+def strange(lines: list[Line]) -> str:
+    """What of the lines of a list, none of which was found, may be no part of a path; or nothing."""
+    if all(line.path.parts[0].startswith(_QUOTES) for line in lines):
+        return "; its lines are in quotes, which count as part of the path: take them out"
+    if all(_LABELLED.search(line.path.name) for line in lines):
+        return (
+            "; its lines end in a number behind a space or a comma, which counts as part of the path: take "
+            "it out if it is a label"
+        )
+    return ""
 
 
 def identify(

@@ -117,7 +117,7 @@ def read_list(
     if not used:
         raise VideoNotFoundError(
             f"none of the {len(lines)} videos of {path.name!r} lies under {str(root)!r}; the first is "
-            f"{str(lines[0].path)!r}"
+            f"{str(lines[0].path)!r}{form.strange(lines)}"
         )
     return Listing(
         classes={k: tuple(sorted(v, key=lambda p: p.name)) for k, v in clips.items() if v},

@@ -19,7 +19,7 @@ from a2m2_zoo._utils.plugins import said
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
 from a2m2_zoo.data.lists import Listing
-from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, PluginError
+from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, EpisodeError, PluginError
 from a2m2_zoo.evaluation.baselines import Baseline, build_baseline, check_baselines, known_baselines
 from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
 from a2m2_zoo.evaluation.dataset import absent, as_listing, copies, used
@@ -94,7 +94,11 @@ def compare(
     )
     fill = partial(features.fill, workers=workers, progress=partial(tell, "reading clips"))
     listing = as_listing(data)
-    classes, left_out = usable(listing.classes, protocol, fill)
+    gone = absent(listing)
+    try:
+        classes, left_out = usable(listing.classes, protocol, fill)
+    except EpisodeError as error:
+        raise EpisodeError("; ".join([str(error), *(line.reason for line in gone)])) from None
     clips = used(classes, listing, cache=folder)
     bench = Bench(model, features, classes, protocol, calibration, workers, tell)
     measured = [_measured(bench, baseline) for baseline in baselines]
@@ -129,7 +133,7 @@ def compare(
         model=model.id,
         receipt=_receipt(model, baselines, {"name": name, **clips.facts}, protocol, people=people),
         results=tuple(results),
-        failures=(*refused, *failed, *absent(listing), *left_out, *nan),
+        failures=(*refused, *failed, *gone, *left_out, *nan),
         copies=copies(clips),
     )
 

@@ -231,6 +231,8 @@ def test_missing_videos_of_a_list_are_named_and_exit_code_1(
     assert f"a2m2: left out of list 'test.txt': {reason}" in err.splitlines()
     if command == "compare":
         assert "1 class without any" in page.read_text(encoding="utf-8")
+    assert call(command, data, cache, "--list", str(file), "--shot", "1", way="3") == 2
+    assert reason in capsys.readouterr().err
     file.write_text("\n".join(lines))
     assert call(command, data, cache, "--list", str(file), "--json", "--shot", "1") == 0
     assert capsys.readouterr().err == ""
