@@ -14,7 +14,7 @@ from makers_files import endless, within
 from a2m2_zoo import load_model
 from a2m2_zoo.backbones.files import read_safetensors
 from a2m2_zoo.cli import main
-from a2m2_zoo.data._list_format import read_lines
+from a2m2_zoo.data._list_format import read_content
 from a2m2_zoo.errors import A2M2Error
 from a2m2_zoo.features.identity import Identities
 from a2m2_zoo.features.shards import DamagedShardWarning, Shards
@@ -28,7 +28,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "model": (".safetensors", load_model),
     "backbone": (".safetensors", read_safetensors),
     "official": (".pyth", read_official),
-    "list": (".txt", read_lines),
+    "list": (".txt", read_content),
     "manifest": (".json", read_manifest),
     "receipt": (".json", lambda path: read_figures(path, weights_hash="0", method="a2m2")),
     "log": (".jsonl", read_log),

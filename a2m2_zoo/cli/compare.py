@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from a2m2_zoo._utils.printable import escaped_json
-from a2m2_zoo._utils.words import counted
 from a2m2_zoo.cli import FAILED, options, output
 from a2m2_zoo.cli.compare_report import show
 from a2m2_zoo.cli.files import (
@@ -30,7 +29,8 @@ if TYPE_CHECKING:
     from a2m2_zoo.data.plans import EpisodeForm
     from a2m2_zoo.evaluation.bench import Progress as Tell
     from a2m2_zoo.evaluation.bench import Protocol
-    from a2m2_zoo.evaluation.results import Comparison, Failure
+    from a2m2_zoo.evaluation.misalignment import Misalignment
+    from a2m2_zoo.evaluation.results import Comparison
     from a2m2_zoo.recognition.model import Model
     from a2m2_zoo.report.page import Explained
 
@@ -71,7 +71,7 @@ class Episodes:
     ] = "1,5"
     query: Annotated[int, typer.Option("--query", min=1, help="Queries per class.")] = 1
     episodes: Annotated[int, typer.Option("--episodes", min=1, help="How many.")] = 10_000
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same episodes.")] = 0
+    seed: Annotated[int, options.seed_option("Same seed, same episodes.")] = 0
 
     def protocol(self, *, open_set: bool) -> Protocol:
         """The same for the package's functions."""
@@ -156,7 +156,8 @@ def compare(
     Every clip goes through the model's backbone once. Heads that were never trained are marked: their
     figures are not the published method's.
 
-    Exit code 0: every clip counted; 1: a clip could not be read, or a method breaks; 2: the call is wrong.
+    Exit code 0: every clip counted; 1: a clip is missing or cannot be read, or a method breaks; 2: the call
+    is wrong.
     """
     names = None if methods is None else [n.strip() for n in methods.split(",") if n.strip()]
     check_json_file(written.out, instead="--html writes a page")
@@ -170,7 +171,7 @@ def compare(
     with progress_bars() as tell:
         found = run(
             recogniser,
-            listing.classes,
+            listing,
             methods=names,
             protocol=protocol,
             workers=workers,
@@ -191,7 +192,7 @@ def compare(
         explained = _explained(recogniser, counted, protocol.form(protocol.shots[0]))
         write_page(written.html, found, explained=explained)
         output.wrote(written.html)
-    complain(found, listing)
+    complain(found)
 
 
 def read_shots(text: str) -> tuple[int, ...]:
@@ -232,24 +233,13 @@ def progress_bars() -> Iterator[Tell]:
         yield tell
 
 
-def complain(found: Comparison, listing: Listing) -> None:
-    """Name on stderr which listed videos are not there, and what was left out, see ``left_out``."""
-    if listing.missing:
-        gone = counted(len(listing.missing), "listed video")
-        verb = "is" if len(listing.missing) == 1 else "are"
-        output.complain(f"{gone} {verb} not there, the first is {listing.missing[0]!r}")
-    left_out(found.failures)
-
-
-def left_out(failures: Iterable[Failure]) -> None:
-    """Name on stderr what was left out; exit with ``FAILED`` if clips were, or a method that broke."""
-    from a2m2_zoo.evaluation.results import BREAKS
-
-    wrong = False
-    for failure in failures:
-        output.complain(f"left out {failure.kind} {failure.name!r}: {failure.reason}")
-        wrong |= failure.kind == "clip" or failure.reason.startswith(BREAKS)
-    if wrong:
+def complain(found: Comparison | Misalignment) -> None:
+    """Name on stderr copies and what was left out; exit with ``FAILED`` if clips were, or a method broke."""
+    if found.copies is not None:
+        output.complain(found.copies)
+    for failure in found.failures:
+        output.complain(failure)
+    if any(failure.counts for failure in found.failures):
         raise typer.Exit(FAILED)
 
 

@@ -47,7 +47,7 @@ def _block(found: Comparison, shot: int, *, width: int) -> Table:
     title = f"{found.way}-way {shot}-shot"
     made = output.table(*(columns[i] for i in shown), right=right, title=title)
     for result in found.of_shot(shot):
-        row = _row(result)
+        row = _row(found, result)
         made.add_row(*(row[i] for i in shown))
     return made
 
@@ -80,17 +80,17 @@ def _open_notes(found: Comparison) -> Iterator[str]:
         )
 
 
-def _row(result: MethodResult) -> tuple[str, ...]:
+def _row(found: Comparison, result: MethodResult) -> tuple[str, ...]:
     difference, untrained = result.difference, result.status == "untrained"
     apart = ("", "", "reference")
     if difference is not None:
-        mean = f"{difference.mean:+.1f} ± {difference.interval:.1f}"
+        mean = _between(f"{difference.mean:+.1f}", difference.interval, found)
         verdict = difference.verdict if untrained else _coloured(difference.verdict)
         apart = (mean, _half(difference.class_interval), verdict)
     name = output.escape(result.method)
     return (
         f"[dim]{name}[/]" if untrained else f"[bold]{name}[/]",
-        f"{result.accuracy:.1f} ± {result.interval:.1f}",
+        accuracy(found, result),
         _half(result.class_interval),
         *apart,
         f"[yellow]{result.status}[/]" if untrained else result.status,
@@ -98,6 +98,29 @@ def _row(result: MethodResult) -> tuple[str, ...]:
         f"{result.encode_ms:.2f}",
         f"{result.parameters:,}",
     )
+
+
+def accuracy(found: Comparison, result: MethodResult) -> str:
+    """Percent, with the interval where there is one."""
+    return _between(f"{result.accuracy:.1f}", result.interval, found)
+
+
+def few(found: Comparison, *, also: str = "") -> Iterator[str]:
+    """That the intervals say little, where there are few episodes.
+
+    Args:
+        found: What was measured.
+        also: What else they say little of.
+    """
+    if found.episodes < _FEW:
+        rough = "± is rough" if found.episodes > 1 else "no ± follows from it"
+        said = f"{also} and {rough}" if also else rough
+        yield f"{counted(found.episodes, 'episode')} only: {said}; take 1,000 or more."
+
+
+def _between(mean: str, half: float, found: Comparison) -> str:
+    """A mean over episodes with its interval; of one episode there is none."""
+    return f"{mean} ± {half:.1f}" if found.episodes > 1 else mean
 
 
 def _half(value: float | None) -> str:
@@ -113,9 +136,7 @@ def _notes(found: Comparison) -> Iterator[str]:
     yield f"Guessing gives {found.chance:.0f} %. ±: 95 % intervals, over episodes and over classes."
     yield "better, worse: p is below 0.05 on the same episodes, and the interval over"
     yield "               classes leaves out 0; on these classes: the first alone."
-    if found.episodes < _FEW:
-        few = counted(found.episodes, "episode")
-        yield f"{few} only: differences may stay unfound, and ± is rough; take 1,000 or more."
+    yield from few(found, also="differences may stay unfound,")
     if untrained := dict.fromkeys(r.method for r in found.results if r.status == "untrained"):
         yield (
             f"untrained: random weights, not the published method's result: {', '.join(untrained)}"

@@ -22,7 +22,7 @@ class Sizes:
     way: Annotated[int, typer.Option("--way", min=2, help="Classes.")] = 5
     shot: Annotated[int, typer.Option("--shot", min=1, help="Supports per class.")] = 1
     query: Annotated[int, typer.Option("--query", min=1, help="Queries per class.")] = 1
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same episode.")] = 0
+    seed: Annotated[int, options.seed_option("Same seed, same episode.")] = 0
 
 
 @grouped

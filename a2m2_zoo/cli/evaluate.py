@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from a2m2_zoo.cli import compare as shared
 from a2m2_zoo.cli import options, output
-from a2m2_zoo.cli.compare_report import show_open
+from a2m2_zoo.cli.compare_report import accuracy, few, show_open
 from a2m2_zoo.cli.files import OutOption, check_json_file, write_json_file
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.hub import DEFAULT_MODEL
@@ -34,7 +34,7 @@ def evaluate(
 ) -> None:
     """Measure one model: accuracy, how far its probabilities can be trusted, and what it mixes up.
 
-    Exit code 0: every clip counted; 1: some clips could not be read; 2: the call is wrong.
+    Exit code 0: every clip counted; 1: some clips are missing or could not be read; 2: the call is wrong.
     """
     check_json_file(out)
     listing = clips.open()
@@ -45,7 +45,7 @@ def evaluate(
     with shared.progress_bars() as tell:
         found = compare(
             recogniser,
-            listing.classes,
+            listing,
             methods=[recogniser.method_name],
             protocol=protocol,
             workers=workers,
@@ -60,7 +60,7 @@ def evaluate(
         _show(found)
     if out is not None:
         write_json_file(out, format_json.dumps(_plain(found), indent=2, ensure_ascii=False))
-    shared.complain(found, listing)
+    shared.complain(found)
 
 
 def mixed_up(found: Comparison, result: MethodResult) -> list[tuple[str, str, float]]:
@@ -94,12 +94,13 @@ def _show(found: Comparison) -> None:
         wide, error = result.class_interval, result.calibration_error
         overall.add_row(
             str(result.shot),
-            f"{result.accuracy:.1f} ± {result.interval:.1f}",
+            accuracy(found, result),
             "-" if wide is None else f"{wide:.1f}",
             "-" if error is None else f"{error:.3f}",
             f"{result.score_ms:.2f}",
         )
     console.print(overall)
+    output.say(*few(found))
     show_open(found)
     columns = [f"{result.shot}-shot %" for result in found.results]
     classes = output.table("class", "clips", *columns, right=("clips", *columns))

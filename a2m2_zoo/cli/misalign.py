@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from a2m2_zoo.cli import options, output
-from a2m2_zoo.cli.compare import CacheOption, HereWorkersOption, left_out, progress_bars
+from a2m2_zoo.cli.compare import CacheOption, HereWorkersOption, complain, progress_bars
 from a2m2_zoo.cli.files import OutOption, check_json_file, write_json_file
 from a2m2_zoo.cli.grouped import grouped
 from a2m2_zoo.errors import ArgumentError
@@ -27,9 +27,7 @@ class Episodes:
     way: Annotated[int, typer.Option("--way", min=2, help="Classes per episode.")] = 5
     shot: Annotated[int, typer.Option("--shot", min=1, help="Supports per class.")] = 1
     episodes: Annotated[int, typer.Option("--episodes", min=1, help="How many.")] = 2000
-    seed: Annotated[
-        int, typer.Option("--seed", help="Same seed, same episodes and misalignments.")
-    ] = 0
+    seed: Annotated[int, options.seed_option("Same seed, same episodes and misalignments.")] = 0
 
 
 @grouped
@@ -82,7 +80,11 @@ def misalign(
             workers=workers,
             progress=tell,
         )
-    written = {**found.receipt, "curves": [asdict(curve) for curve in found.curves]}
+    written = {
+        **found.receipt,
+        "copies": None if found.copies is None else asdict(found.copies),
+        "curves": [asdict(curve) for curve in found.curves],
+    }
     if json:
         output.write_json(written)
     else:
@@ -94,7 +96,7 @@ def misalign(
 
         draw_curves(found.curves, plot, title=found.title)
         output.wrote(plot)
-    left_out(found.failures)
+    complain(found)
 
 
 def _show(found: Misalignment) -> None:

@@ -7,7 +7,7 @@ import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -120,6 +120,13 @@ PoseOption = Annotated[
         help="Look for people and compare how they move, where the model does; without, it is faster.",
     ),
 ]
+
+
+def seed_option(text: str) -> Any:
+    """``--seed`` with the bounds that training has: a negative one would draw as its positive does."""
+    return typer.Option("--seed", min=0, max=2**53, help=text)
+
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
 MegapixelsOption = Annotated[
     float,

@@ -23,6 +23,8 @@ from a2m2_zoo.errors import EpisodeError, VideoNotFoundError
 
 MAX_BYTES = 64 << 20
 _NUMBERED = re.compile(r"(train|val|test)(\d{1,4})//?(.*)")
+_QUOTES = ("'", '"')
+_LABELLED = re.compile(r"[ ,]\d+['\"]?$")
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,15 @@ def bad(source: str, number: int, problem: str) -> EpisodeError:
     return EpisodeError(f"{source}, line {number} {problem}")
 
 
-def read_lines(path: Path) -> list[Line]:
-    """The lines of a list of either format; empty ones are passed over.
+def read_content(path: Path) -> bytes:
+    """The bytes of a list.
 
     Raises:
         VideoNotFoundError: The file cannot be read.
-        EpisodeError: A line is broken, leaves the root, or repeats another.
+        EpisodeError: It is too large for a list.
     """
     try:
-        text = read_regular(path, most=MAX_BYTES).decode("utf-8-sig")
+        return read_regular(path, most=MAX_BYTES)
     except OSError as error:
         if error.errno == errno.EFBIG:
             raise EpisodeError(
@@ -69,10 +71,22 @@ def read_lines(path: Path) -> list[Line]:
         raise VideoNotFoundError(
             f"cannot read the list {str(path)!r}: {error.strerror or error}"
         ) from error
+
+
+def read_lines(content: bytes, source: str) -> list[Line]:
+    """The lines of a list of either format; empty ones are passed over.
+
+    Args:
+        content: The list, UTF-8.
+        source: What to call it in errors.
+
+    Raises:
+        EpisodeError: A line is broken, leaves the root, or repeats another.
+    """
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise EpisodeError(
-            f"{path.name} is not UTF-8 text ({error.reason}); is it a list?"
-        ) from None
+        raise EpisodeError(f"{source} is not UTF-8 text ({error.reason}); is it a list?") from None
     found: list[Line] = []
     seen: dict[str, int] = {}
     numbered: bool | None = None
@@ -84,25 +98,21 @@ def read_lines(path: Path) -> list[Line]:
         if numbered is None:
             numbered = match is not None
         if numbered and match is None:
-            raise bad(
-                path.name, number, f"is {row[:80]!r}; expected <split><id>//<path> as above it"
-            )
+            raise bad(source, number, f"is {row[:80]!r}; expected <split><id>//<path> as above it")
         if numbered and match is not None:
-            line = Line(number, match[1], int(match[2]), _inside(match[3], path.name, number))
+            line = Line(number, match[1], int(match[2]), _inside(match[3], source, number))
         else:
-            clip = _inside(row, path.name, number)
+            clip = _inside(row, source, number)
             if len(clip.parts) < 2:
-                raise bad(path.name, number, f"is {row[:80]!r}; expected <class name>/<video>")
+                raise bad(source, number, f"is {row[:80]!r}; expected <class name>/<video>")
             line = Line(number, None, clip.parent.name, clip)
         if found and line.split != found[0].split:
-            raise bad(
-                path.name, number, f"is of split {line.split}; those above of {found[0].split}"
-            )
+            raise bad(source, number, f"is of split {line.split}; those above of {found[0].split}")
         if (first := seen.setdefault(str(line.path), number)) != number:
-            raise bad(path.name, number, f"repeats line {first}: {line.path}")
+            raise bad(source, number, f"repeats line {first}: {line.path}")
         found.append(line)
     if not found:
-        raise EpisodeError(f"{path.name} is empty; expected one clip a line")
+        raise EpisodeError(f"{source} is empty; expected one clip a line")
     return found
 
 
@@ -110,10 +120,25 @@ def _inside(path: str, source: str, number: int) -> PurePosixPath:
     """A relative path of a list, refused where it could lead out of the root."""
     parts = path.split("/")
     if not all(parts) or {".", ".."} & set(parts) or re.search(r"[\\\x00-\x1f\x7f]", path):
-        raise bad(source, number, f"has the path {path[:80]!r}; expected one below the root")
+        quotes = ", without quotes" if path.startswith(_QUOTES) else ""
+        raise bad(
+            source, number, f"has the path {path[:80]!r}; expected one below the root{quotes}"
+        )
     if re.match(r"[A-Za-z]:", path):
         raise bad(source, number, f"has the path {path[:80]!r}; expected one without a drive")
     return PurePosixPath(path)
+
+
+def strange(lines: list[Line]) -> str:
+    """What of the lines of a list, none of which was found, may be no part of a path; or nothing."""
+    if all(line.path.parts[0].startswith(_QUOTES) for line in lines):
+        return "; its lines are in quotes, which count as part of the path: take them out"
+    if all(_LABELLED.search(line.path.name) for line in lines):
+        return (
+            "; its lines end in a number behind a space or a comma, which counts as part of the path: take "
+            "it out if it is a label"
+        )
+    return ""
 
 
 def identify(

@@ -9,6 +9,7 @@ frames, and what is not found is reported. Lists are read as hostile: a path can
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,8 @@ class Listing:
         listed: Class name → names of all its listed clips without suffix, found or not.
         benchmark: ``id`` of the benchmark, where it was named or recognised.
         split: ``train``, ``val`` or ``test``, where known.
+        list_name: Name of the list's file, where there is one.
+        list_hash: sha256 of its content.
     """
 
     classes: dict[str, tuple[Path, ...]]
@@ -45,6 +48,13 @@ class Listing:
     listed: dict[str, tuple[str, ...]] = field(default_factory=dict)
     benchmark: str | None = None
     split: str | None = None
+    list_name: str | None = None
+    list_hash: str | None = None
+
+    @property
+    def absent_classes(self) -> tuple[str, ...]:
+        """Classes of which nothing was found."""
+        return tuple(name for name in self.listed if name not in self.classes)
 
     def summary(self) -> str:
         """One line for people."""
@@ -85,7 +95,8 @@ def read_list(
         ArgumentError: There is no such benchmark or split.
     """
     path = place(path)
-    lines = form.read_lines(path)
+    content = form.read_content(path)
+    lines = form.read_lines(content, path.name)
     facts = None if benchmark is None else benchmarks.benchmark(benchmark)
     facts, split, names = form.identify(lines, path.name, facts, split)
     finder = Finder(place(root))
@@ -106,7 +117,7 @@ def read_list(
     if not used:
         raise VideoNotFoundError(
             f"none of the {len(lines)} videos of {path.name!r} lies under {str(root)!r}; the first is "
-            f"{str(lines[0].path)!r}"
+            f"{str(lines[0].path)!r}{form.strange(lines)}"
         )
     return Listing(
         classes={k: tuple(sorted(v, key=lambda p: p.name)) for k, v in clips.items() if v},
@@ -114,6 +125,8 @@ def read_list(
         listed={k: tuple(sorted(v)) for k, v in listed.items()},
         benchmark=facts.id if facts else None,
         split=split,
+        list_name=path.name,
+        list_hash=hashlib.sha256(content).hexdigest(),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,9 +18,11 @@ from a2m2_zoo._utils.notebooks import Bar
 from a2m2_zoo._utils.plugins import said
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
-from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, PluginError
+from a2m2_zoo.data.lists import Listing
+from a2m2_zoo.errors import A2M2Error, ArgumentError, CheckpointError, EpisodeError, PluginError
 from a2m2_zoo.evaluation.baselines import Baseline, build_baseline, check_baselines, known_baselines
 from a2m2_zoo.evaluation.bench import Bench, Progress, Protocol, Run
+from a2m2_zoo.evaluation.dataset import absent, as_listing, copies, used
 from a2m2_zoo.evaluation.leaving_out import usable
 from a2m2_zoo.evaluation.results import BREAKS, Comparison, Difference, Failure, MethodResult
 from a2m2_zoo.evaluation.statistics import (
@@ -40,7 +41,7 @@ _STANDARD = Protocol()
 @plain()
 def compare(
     model: AnyModel,
-    data: Mapping[str, Sequence[Path]],
+    data: Mapping[str, Sequence[Path]] | Listing,
     *,
     methods: Sequence[str] | None = None,
     protocol: Protocol = _STANDARD,
@@ -58,7 +59,8 @@ def compare(
 
     Args:
         model: A model, its name or path; its backbone and preprocessing serve all methods.
-        data: Class name → clips. Which clips an episode of a seed holds follows from their order and that of
+        data: Class name → clips, or what ``data.lists`` read, of which ``failures`` then says what is
+            missing. Which clips an episode of a seed holds follows from their order and that of
             the classes; the command line sorts both.
         methods: Names that ``build_baseline`` takes; if None ``known_baselines``, less those that cannot
             stand on this backbone.
@@ -80,16 +82,24 @@ def compare(
     model = as_model(model)
     tell: Progress = progress or Bar()
     baselines, refused = _baselines(model, methods, seed=protocol.seed)
+    folder = Path(default_cache() if cache is None else cache)
+    people = model.pose and any(baseline.method.reads_people for baseline in baselines)
     features = FeatureCache(
-        default_cache() if cache is None else cache,
+        folder,
         backbone=model.backbone,
         backbone_hash=model.backbone_hash,
         preprocess=model.preprocess,
         stages=sorted({stage for baseline in baselines for stage in baseline.method.stages}),
-        people=model.pose and any(baseline.method.reads_people for baseline in baselines),
+        people=people,
     )
     fill = partial(features.fill, workers=workers, progress=partial(tell, "reading clips"))
-    classes, left_out = usable(data, protocol, fill)
+    listing = as_listing(data)
+    gone = absent(listing)
+    try:
+        classes, left_out = usable(listing.classes, protocol, fill)
+    except EpisodeError as error:
+        raise EpisodeError("; ".join([str(error), *(line.reason for line in gone)])) from None
+    clips = used(classes, listing, cache=folder)
     bench = Bench(model, features, classes, protocol, calibration, workers, tell)
     measured = [_measured(bench, baseline) for baseline in baselines]
     if isinstance(measured[0], Failure):
@@ -121,9 +131,10 @@ def compare(
         episodes=protocol.episodes,
         seed=protocol.seed,
         model=model.id,
-        receipt=_receipt(model, baselines, classes, protocol, name=name),
+        receipt=_receipt(model, baselines, {"name": name, **clips.facts}, protocol, people=people),
         results=tuple(results),
-        failures=(*refused, *failed, *left_out, *nan),
+        failures=(*refused, *failed, *gone, *left_out, *nan),
+        copies=copies(clips),
     )
 
 
@@ -203,12 +214,11 @@ def _result(run: Run, reference: np.ndarray | None, count: int) -> MethodResult:
 def _receipt(
     model: Model,
     baselines: Sequence[Baseline],
-    classes: Mapping[str, Sequence[Path]],
+    data: Mapping[str, Any],
     protocol: Protocol,
     *,
-    name: str,
+    people: bool,
 ) -> dict[str, Any]:
-    clips = [f"{label}/{clip.name}" for label, some in classes.items() for clip in some]
     return {
         "a2m2_zoo": __version__,
         "python": platform.python_version(),
@@ -219,16 +229,10 @@ def _receipt(
             "backbone": model.backbone_name,
             "backbone_hash": model.backbone_hash,
             "runtime": model.runtime,
+            "people": people,
             "preprocess": model.preprocess.to_dict(),
         },
-        "data": {
-            "name": name,
-            "classes": len(classes),
-            "clips": len(clips),
-            "names_sha256": hashlib.sha256(
-                "\n".join(clips).encode("utf-8", "surrogateescape")
-            ).hexdigest(),
-        },
+        "data": dict(data),
         "protocol": {**asdict(protocol), "shots": list(protocol.shots)},
         "methods": {
             baseline.name: {

@@ -57,7 +57,7 @@ def _with_enough(
     need, way = protocol.need, protocol.way
     kept = {name: tuple(clips) for name, clips in data.items() if len(clips) >= need}
     short = [
-        Failure("class", name, f"has {len(clips)} of the {need} clips that an episode needs")
+        Failure("class", name, f"has {len(clips)} of the {need} clips that {_episodes(protocol)}")
         for name, clips in data.items()
         if name not in kept
     ]
@@ -73,6 +73,13 @@ def _with_enough(
             f"classes; {_way_out(data, protocol)}"
         )
     return kept, short
+
+
+def _episodes(protocol: Protocol) -> str:
+    """What needs so many clips; the classes are the same for all shots."""
+    if len(protocol.shots) == 1:
+        return "an episode needs"
+    return f"{max(protocol.shots)}-shot episodes need; it is left out for every shot"
 
 
 def _way_out(data: Mapping[str, Sequence[Path]], protocol: Protocol) -> str:

@@ -23,14 +23,15 @@ from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
 from a2m2_zoo.backbones import Features
 from a2m2_zoo.data.draws import Draw, draw_episodes, labelled
-from a2m2_zoo.data.index import class_folders
+from a2m2_zoo.data.lists import open_dataset
 from a2m2_zoo.data.plans import EpisodeForm
 from a2m2_zoo.errors import ArgumentError
 from a2m2_zoo.evaluation.baselines import CONTROLS
 from a2m2_zoo.evaluation.bench import Protocol
+from a2m2_zoo.evaluation.dataset import copies, used
 from a2m2_zoo.evaluation.leaving_out import usable
 from a2m2_zoo.evaluation.protocol import Progress, score_draw
-from a2m2_zoo.evaluation.results import Failure
+from a2m2_zoo.evaluation.results import Copies, Failure
 from a2m2_zoo.evaluation.statistics import mean_interval
 from a2m2_zoo.evaluation.warps import KINDS, instants, looked_at
 from a2m2_zoo.features import FeatureCache, default_cache
@@ -157,12 +158,14 @@ class Misalignment:
         curves: One per alignment and kind, the adaptive alignment's first.
         receipt: What it was measured with.
         failures: Clips that cannot be read, and classes that have too few.
+        copies: Clips that are there more than once; None where all differ.
     """
 
     title: str
     curves: tuple[Curve, ...]
     receipt: dict[str, Any]
     failures: tuple[Failure, ...] = ()
+    copies: Copies | None = None
 
 
 @plain()
@@ -209,8 +212,9 @@ def measure_misalignment(
         for amount in amounts:
             instants(1, 1, kind=kind, amount=amount, seed=form.seed)
     tell = progress or Bar()
+    folder = Path(default_cache() if cache is None else cache)
     features = FeatureCache(
-        default_cache() if cache is None else cache,
+        folder,
         backbone=model.backbone,
         backbone_hash=model.backbone_hash,
         preprocess=replace(model.preprocess, frames=DENSE),
@@ -219,7 +223,9 @@ def measure_misalignment(
     )
     fill = partial(features.fill, workers=workers, progress=partial(tell, "encoding frames"))
     protocol = Protocol(form.way, (form.shot,), form.query, form.episodes, form.seed)
-    classes, left_out = usable(class_folders(data), protocol, fill)
+    listing = open_dataset(data)
+    classes, left_out = usable(listing.classes, protocol, fill)
+    measured = used(classes, listing, cache=folder)
     clips, labels = labelled(classes)
     draw = draw_episodes(labels, form)
     encoded = encode_misaligned(
@@ -245,13 +251,14 @@ def measure_misalignment(
             "model": model.id,
             "weights_hash": model.weights_hash,
             "runtime": model.runtime,
+            "people": False,  # features on the dense grid are kept without
             "data": name,
-            "classes": len(classes),
-            "clips": len(clips),
+            **measured.facts,
             "dense_frames": DENSE,
             **asdict(form),
         },
         tuple(left_out),
+        copies(measured),
     )
 
 

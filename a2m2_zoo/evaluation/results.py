@@ -109,14 +109,45 @@ class Failure:
     """What was left out of a comparison, and why.
 
     Attributes:
-        kind: ``"clip"``, ``"class"`` or ``"method"``.
-        name: Which; a clip as ``class/file``.
+        kind: ``"clip"``, ``"class"``, ``"method"``, or ``"list"`` for what a list names and is not there.
+        name: Which; a clip as ``class/file``, a list by its file's name.
         reason: One line.
     """
 
     kind: str
     name: str
     reason: str
+
+    @property
+    def counts(self) -> bool:
+        """Whether something that was meant to be measured was not: clips, or a method that broke."""
+        return self.kind in ("clip", "list") or self.reason.startswith(BREAKS)
+
+    def __str__(self) -> str:
+        of = "of " if self.kind == "list" else ""
+        return f"left out {of}{self.kind} {self.name!r}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Clips that have the same content as another: their episodes are easier, or without an answer.
+
+    Attributes:
+        clips: How many have the same content as another of those measured.
+        across: How many of these have it in another class, too.
+        first: The first two, as ``class/file``.
+    """
+
+    clips: int
+    across: int
+    first: tuple[str, str]
+
+    def __str__(self) -> str:
+        across = f", {self.across:,} of them in different classes" if self.across else ""
+        return (
+            f"{self.clips:,} clips have the same content as another{across}, the first "
+            f"{self.first[0]!r} and {self.first[1]!r}; see `a2m2 bank check`"
+        )
 
 
 @dataclass(frozen=True)
@@ -138,6 +169,7 @@ class Comparison:
             path.
         results: By shots, then by accuracy, best first.
         failures: Clips, classes and methods that were left out.
+        copies: Clips that are there more than once; None where all differ.
     """
 
     title: str
@@ -153,6 +185,7 @@ class Comparison:
     receipt: Mapping[str, Any]
     results: tuple[MethodResult, ...]
     failures: tuple[Failure, ...]
+    copies: Copies | None = None
 
     @property
     def chance(self) -> float:
@@ -188,7 +221,11 @@ class Comparison:
             lists = {key: tuple(raw[key]) for key in ("class_names", "clips", "shots")}
             results = tuple(_result(r) for r in raw["results"])
             failures = tuple(Failure(**failure) for failure in raw["failures"])
-            return cls(**{**raw, **lists, "results": results, "failures": failures})
+            copies = raw.get("copies")
+            if copies is not None:
+                copies = Copies(**{**copies, "first": tuple(copies["first"])})
+            more = {"results": results, "failures": failures, "copies": copies}
+            return cls(**{**raw, **lists, **more})
         except ArgumentError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -210,18 +210,32 @@ def test_the_page_is_written_with_pictures_or_without(
     assert capsys.readouterr().err == f"{complaint}wrote: {page}\n"
 
 
-def test_a_list_of_videos(
-    data: Path, cache: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", ["compare", "evaluate"])
+def test_missing_videos_of_a_list_are_named_and_exit_code_1(
+    command: str, data: Path, cache: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = [f"{c}/{p.stem}" for c in ("right", "back") for p in sorted((data / c).iterdir())]
     file = tmp_path / "test.txt"
-    file.write_text("\n".join([*lines, "right/gone"]) + "\n")
-    more = ["--list", str(file), "--methods", "protonet-lite0", "--json"]
-    assert call("compare", data, cache, *more) == 0
+    file.write_text("\n".join([*lines, "right/gone", *(f"st%ll/s{i}" for i in range(3))]) + "\n")
+    page = tmp_path / "page.html"
+    more = ["--methods", "protonet-lite0", "--html", str(page)] if command == "compare" else []
+    assert call(command, data, cache, "--list", str(file), "--json", "--shot", "1", *more) == 1
     out, err = capsys.readouterr()
-    found = Comparison.from_json(out)
-    assert set(found.class_names) == {"right", "back"}
-    assert err.splitlines() == ["a2m2: 1 listed video is not there, the first is 'right/gone'"]
+    found = json.loads(out)
+    assert found["class_names"] == ["back", "right"]
+    reason = (
+        "4 of 10 listed videos not there: 'right/gone', 'st%ll/s0', 'st%ll/s1' and 1 more; "
+        "1 class without any: 'st%ll'"
+    )
+    assert found["failures"] == [{"kind": "list", "name": "test.txt", "reason": reason}]
+    assert f"a2m2: left out of list 'test.txt': {reason}" in err.splitlines()
+    if command == "compare":
+        assert "1 class without any" in page.read_text(encoding="utf-8")
+    assert call(command, data, cache, "--list", str(file), "--shot", "1", way="3") == 2
+    assert reason in capsys.readouterr().err
+    file.write_text("\n".join(lines))
+    assert call(command, data, cache, "--list", str(file), "--json", "--shot", "1") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_evaluate_says_what_the_comparison_says_of_the_models_own_head(
@@ -253,6 +267,7 @@ def test_evaluate_shows_classes_and_what_is_mixed_up(
     figures = read_figures(file, weights_hash=facts["weights_hash"], method="a2m2")
     assert [figure.accuracy for figure in figures] == [r["accuracy"] for r in found["results"]]
     assert out.startswith("a2m2-lite0 on movements: 2-way")
+    assert "31 episodes only: ± is rough; take 1,000 or more." in out
     lines = [line.split() for line in out.splitlines()]
     first, second = found["results"]
     for i, name in enumerate(found["class_names"]):
@@ -269,3 +284,26 @@ def test_shots_are_whole_numbers() -> None:
     for wrong in ("", "1;5", "1.5", "1,,5"):
         with pytest.raises(ArgumentError, match="expected whole numbers"):
             read_shots(wrong)
+
+
+@pytest.mark.parametrize("episodes", [1, 100])
+def test_evaluate_says_when_the_interval_is_rough_or_none(
+    episodes: int, data: Path, cache: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("evaluate", data, cache, "--shot", "1", "--episodes", str(episodes)) == 0
+    out = capsys.readouterr().out
+    assert ("1 episode only: no ± follows from it; take 1,000 or more." in out) == (episodes == 1)
+    assert "rough" not in out
+    (row,) = [line.split() for line in out.splitlines() if line.strip().startswith("1 ")][:1]
+    assert ("±" in row) == (episodes == 100)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare", "misalign", "episode"])
+@pytest.mark.parametrize("seed", ["-1", str(2**60)])
+def test_a_seed_out_of_bounds_is_refused_as_in_training(
+    command: str, seed: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, str(data), "--seed", seed]) == 2
+    err = capsys.readouterr().err
+    assert "'--seed'" in err
+    assert err.count("\n") == 1

@@ -84,4 +84,10 @@ def test_no_row_is_broken(
 
 def test_few_episodes_are_said_to_be_few(capsys: pytest.CaptureFixture[str]) -> None:
     show(comparison(5))
-    assert "5 episodes only: differences may stay unfound" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "5 episodes only: differences may stay unfound, and ± is rough; take 1,000" in out
+    show(comparison(1))
+    out = capsys.readouterr().out
+    assert "1 episode only: differences may stay unfound, and no ± follows from it; take" in out
+    (row,) = [line for line in out.splitlines() if "a2m2-diagonal" in line]
+    assert "±" not in row

@@ -255,3 +255,27 @@ def test_the_known_leak_is_found(lists: Path, tmp_path: Path) -> None:
     full = read_list(lists / "ssv2_full" / "train_few_shot.txt", root=tmp_path)
     both = shared(small, full)
     assert (len(both.videos), len(both.classes)) == (568, 7)
+
+
+@pytest.mark.parametrize(
+    ("row", "hint"),
+    [
+        ('"right/r{}.mp4"', "in quotes"),
+        ("'test0//right/r{}.mp4'", "below the root, without quotes"),
+        ("right/r{}.mp4 3", "end in a number behind a space or a comma"),
+        ("right/r{}.mp4,3", "end in a number behind a space or a comma"),
+        ("test0//right/r{}.mp4 0", "end in a number behind a space or a comma"),
+        ("left/r{}.mp4", ""),
+    ],
+)
+def test_lines_in_another_format_are_told_where_nothing_is_found(
+    tmp_path: Path, row: str, hint: str
+) -> None:
+    root = touch(tmp_path / "data", "right/r0.mp4", "right/r1.mp4")
+    file = write(tmp_path / "l.txt", *(row.format(i) for i in range(2)))
+    with pytest.raises((EpisodeError, VideoNotFoundError)) as refused:
+        read_list(file, root=root)
+    said = str(refused.value)
+    assert hint in said
+    assert "\n" not in said
+    assert hint or said.endswith("'left/r0.mp4'")

@@ -161,7 +161,9 @@ def test_bad_clips_and_small_classes_are_left_out_by_name(
     assert "lonely" not in found.class_names
     named = {(f.kind, f.name): f.reason for f in found.failures}
     assert set(named) == {("clip", "right/text.mp4"), ("class", "lonely")}
-    assert named["class", "lonely"] == "has 2 of the 4 clips that an episode needs"
+    assert named["class", "lonely"] == (
+        "has 2 of the 4 clips that 2-shot episodes need; it is left out for every shot"
+    )
     assert "\n" not in named["clip", "right/text.mp4"]
     clean = run(model, folder, cache)
     assert found.results[0].confusion == clean.results[0].confusion

@@ -1,0 +1,125 @@
+"""The data of an evaluation: which clips exactly, which are copies, and what of a list is not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from a2m2_zoo._utils.words import counted
+from a2m2_zoo.data.lists import Listing
+from a2m2_zoo.evaluation.results import Copies, Failure
+from a2m2_zoo.features.identity import Identities
+
+_NAMED = 3  # videos, and classes, that a line names
+CONTENTS = "clips.jsonl"  # of a ``FeatureCache``: it remembers what clips hold
+
+
+@dataclass(frozen=True)
+class Used:
+    """The clips that were measured.
+
+    Attributes:
+        names: ``class/file`` of every clip, class by class in the order that the episodes are drawn from.
+        labels: Its class.
+        contents: sha256 of its content, see ``video.content.content_hash``.
+        listing: Where they are from.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    contents: tuple[str, ...]
+    listing: Listing
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a receipt says of them: names no machine and no path."""
+        classes: dict[str, list[str]] = {}
+        for label, content in zip(self.labels, self.contents, strict=True):
+            classes.setdefault(label, []).append(content)
+        names = "\n".join(self.names).encode("utf-8", "surrogateescape")
+        found: dict[str, Any] = {
+            "classes": len(classes),
+            "clips": len(self.names),
+            "names_sha256": hashlib.sha256(names).hexdigest(),
+            "content_sha256": hashlib.sha256(
+                json.dumps(list(classes.items())).encode()
+            ).hexdigest(),
+        }
+        listing = self.listing
+        if listing.list_name is not None:
+            found["lists"] = {listing.list_name: listing.list_hash}
+        if listing.benchmark is not None:
+            found["benchmark"] = listing.benchmark
+        if listing.split is not None:
+            found["split"] = listing.split
+        if listing.missing:
+            found["missing"] = len(listing.missing)
+            found["missing_classes"] = list(listing.absent_classes)
+        return found
+
+
+def copies(clips: Used) -> Copies | None:
+    """Clips that have the same content as another; None where all differ."""
+    places: dict[str, list[int]] = {}
+    for place, content in enumerate(clips.contents):
+        places.setdefault(content, []).append(place)
+    same = [some for some in places.values() if len(some) > 1]
+    if not same:
+        return None
+    across = [some for some in same if len({clips.labels[place] for place in some}) > 1]
+    one, other = (across or same)[0][:2]
+    return Copies(
+        clips=sum(map(len, same)),
+        across=sum(map(len, across)),
+        first=(clips.names[one], clips.names[other]),
+    )
+
+
+def used(classes: Mapping[str, Sequence[Path]], listing: Listing, *, cache: Path) -> Used:
+    """What clips are, by name and content.
+
+    Args:
+        classes: Class name → the clips that are measured, all of them readable.
+        listing: Where they are from.
+        cache: The folder of cached features that they were encoded into: what it knows is not hashed again.
+    """
+    known = Identities(cache / CONTENTS)
+    pairs = [(label, clip) for label, clips in classes.items() for clip in clips]
+    return Used(
+        names=tuple(f"{label}/{clip.name}" for label, clip in pairs),
+        labels=tuple(label for label, _ in pairs),
+        contents=tuple(known.of(clip) for _, clip in pairs),
+        listing=listing,
+    )
+
+
+def as_listing(data: Listing | Mapping[str, Sequence[Path]]) -> Listing:
+    """Clips by class as a listing, of which nothing is missing."""
+    if isinstance(data, Listing):
+        return data
+    return Listing({name: tuple(clips) for name, clips in data.items()})
+
+
+def absent(listing: Listing) -> list[Failure]:
+    """What a list or a benchmark names and is not there, in one line; none where all is."""
+    if not listing.missing:
+        return []
+    gone = listing.absent_classes
+    if listing.list_name is None:  # A benchmark's class folders: nobody says which videos.
+        found = f"{len(gone)} of {len(listing.listed)} classes are not there: {_first(gone)}"
+        return [Failure("list", listing.benchmark or "", found)]
+    count, of = len(listing.missing), sum(map(len, listing.listed.values()))
+    found = f"{count:,} of {counted(of, 'listed video')} not there: {_first(listing.missing)}"
+    if gone:
+        found += f"; {counted(len(gone), 'class')} without any: {_first(gone)}"
+    return [Failure("list", listing.list_name, found)]
+
+
+def _first(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    shown = ", ".join(map(repr, names[:_NAMED]))
+    return f"{shown} and {more:,} more" if more > 0 else shown
