@@ -82,10 +82,9 @@ def compare(
     model = as_model(model)
     tell: Progress = progress or Bar()
     baselines, refused = _baselines(model, methods, seed=protocol.seed)
-    folder = Path(default_cache() if cache is None else cache)
     people = model.pose and any(baseline.method.reads_people for baseline in baselines)
     features = FeatureCache(
-        folder,
+        default_cache() if cache is None else cache,
         backbone=model.backbone,
         backbone_hash=model.backbone_hash,
         preprocess=model.preprocess,
@@ -99,7 +98,7 @@ def compare(
         classes, left_out = usable(listing.classes, protocol, fill)
     except EpisodeError as error:
         raise EpisodeError("; ".join([str(error), *(line.reason for line in gone)])) from None
-    clips = used(classes, listing, cache=folder)
+    clips = used(classes, listing, features.content)
     bench = Bench(model, features, classes, protocol, calibration, workers, tell)
     measured = [_measured(bench, baseline) for baseline in baselines]
     if isinstance(measured[0], Failure):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,8 @@ from typing import Any
 from a2m2_zoo._utils.words import counted
 from a2m2_zoo.data.lists import Listing
 from a2m2_zoo.evaluation.results import Copies, Failure
-from a2m2_zoo.features.identity import Identities
 
 _NAMED = 3  # videos, and classes, that a line names
-CONTENTS = "clips.jsonl"  # of a ``FeatureCache``: it remembers what clips hold
 
 
 @dataclass(frozen=True)
@@ -79,20 +77,21 @@ def copies(clips: Used) -> Copies | None:
     )
 
 
-def used(classes: Mapping[str, Sequence[Path]], listing: Listing, *, cache: Path) -> Used:
+def used(
+    classes: Mapping[str, Sequence[Path]], listing: Listing, content: Callable[[Path], str]
+) -> Used:
     """What clips are, by name and content.
 
     Args:
         classes: Class name → the clips that are measured, all of them readable.
         listing: Where they are from.
-        cache: The folder of cached features that they were encoded into: what it knows is not hashed again.
+        content: The hash of what a clip holds, of the cache that they were encoded into.
     """
-    known = Identities(cache / CONTENTS)
     pairs = [(label, clip) for label, clips in classes.items() for clip in clips]
     return Used(
         names=tuple(f"{label}/{clip.name}" for label, clip in pairs),
         labels=tuple(label for label, _ in pairs),
-        contents=tuple(known.of(clip) for _, clip in pairs),
+        contents=tuple(content(clip) for _, clip in pairs),
         listing=listing,
     )
 

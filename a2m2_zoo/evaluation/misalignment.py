@@ -212,9 +212,8 @@ def measure_misalignment(
         for amount in amounts:
             instants(1, 1, kind=kind, amount=amount, seed=form.seed)
     tell = progress or Bar()
-    folder = Path(default_cache() if cache is None else cache)
     features = FeatureCache(
-        folder,
+        default_cache() if cache is None else cache,
         backbone=model.backbone,
         backbone_hash=model.backbone_hash,
         preprocess=replace(model.preprocess, frames=DENSE),
@@ -225,7 +224,7 @@ def measure_misalignment(
     protocol = Protocol(form.way, (form.shot,), form.query, form.episodes, form.seed)
     listing = open_dataset(data)
     classes, left_out = usable(listing.classes, protocol, fill)
-    measured = used(classes, listing, cache=folder)
+    measured = used(classes, listing, features.content)
     clips, labels = labelled(classes)
     draw = draw_episodes(labels, form)
     encoded = encode_misaligned(

@@ -16,6 +16,7 @@ from a2m2_zoo.cli import main
 from a2m2_zoo.data.lists import Listing, open_dataset
 from a2m2_zoo.evaluation.dataset import absent, used
 from a2m2_zoo.evaluation.results import Comparison, Copies
+from a2m2_zoo.features.identity import Identities
 from a2m2_zoo.video.content import content_hash
 
 pytestmark = pytest.mark.usefixtures("seen_once")
@@ -150,7 +151,7 @@ def test_a_receipt_counts_what_is_missing(tmp_path: Path) -> None:
         list_name="l.txt",
         list_hash="0" * 64,
     )
-    facts = used(listing.classes, listing, cache=tmp_path).facts
+    facts = used(listing.classes, listing, content_hash).facts
     assert (facts["missing"], facts["missing_classes"]) == (2, ["kick"])
     assert (facts["benchmark"], facts["split"]) == ("hmdb51", "test")
     (line,) = absent(listing)
@@ -178,5 +179,5 @@ def test_what_the_cache_knows_is_not_hashed_again(
 
     monkeypatch.setattr("a2m2_zoo.features.identity.digest", hashed)
     listing = open_dataset(original)
-    found = used(listing.classes, listing, cache=cache)
+    found = used(listing.classes, listing, Identities(cache / "clips.jsonl").of)
     assert found.contents[0] == content_hash(original / "back" / "b0.mp4")
