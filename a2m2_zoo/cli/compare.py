@@ -192,6 +192,7 @@ def compare(
         explained = _explained(recogniser, counted, protocol.form(protocol.shots[0]))
         write_page(written.html, found, explained=explained)
         output.wrote(written.html)
+    complain_of_training(model, found)
     complain(found)
 
 
@@ -231,6 +232,14 @@ def progress_bars() -> Iterator[Tell]:
             bar.update(task, completed=done)
 
         yield tell
+
+
+def complain_of_training(model: str, found: Comparison) -> None:
+    """Say that it was measured on classes that the model was trained on."""
+    from a2m2_zoo.evaluation.dataset import trained_on
+
+    if (line := trained_on(model, found.class_names)) is not None:
+        output.complain(line)
 
 
 def complain(found: Comparison | Misalignment) -> None:

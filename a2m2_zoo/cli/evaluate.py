@@ -60,6 +60,7 @@ def evaluate(
         _show(found)
     if out is not None:
         write_json_file(out, format_json.dumps(_plain(found), indent=2, ensure_ascii=False))
+    shared.complain_of_training(model, found)
     shared.complain(found)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from a2m2_zoo._utils.bounded_json import read
 from a2m2_zoo._utils.words import counted
 from a2m2_zoo.data.lists import Listing
 from a2m2_zoo.evaluation.results import Copies, Failure
@@ -93,6 +95,29 @@ def used(
         labels=tuple(label for label, _ in pairs),
         contents=tuple(content(clip) for _, clip in pairs),
         listing=listing,
+    )
+
+
+def trained_on(model: str | os.PathLike[str], classes: Iterable[str]) -> str | None:
+    """One line where a model that lies in the folder of its run was trained on classes it is measured on.
+
+    Args:
+        model: Its name, or the path of its file or folder.
+        classes: Names of the classes.
+    """
+    path = Path(model)
+    try:
+        receipt = read((path if path.is_dir() else path.parent) / "receipt.json")
+        known = {str(name) for name in receipt["trained_on"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    measured = list(classes)
+    both = [name for name in measured if name in known]
+    if not path.exists() or not both:  # a name is no path
+        return None
+    return (
+        f"the model was trained on {len(both)} of these {counted(len(measured), 'class')}, "
+        f"{_first(both)}: that says nothing of new ones"
     )
 
 

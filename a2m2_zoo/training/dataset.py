@@ -317,6 +317,23 @@ def _memory() -> int:
         return 8 << 30
 
 
+def leaked(split: Split, content: Callable[[Path], str]) -> str | None:
+    """One line where clips that are held out are also trained on; None where none is."""
+    parts = {
+        name: [clip for some in p.values() for clip in some] for name, p in split.parts.items()
+    }
+    known = {content(clip): clip for clip in parts.pop("train")}
+    held = [clip for clips in parts.values() for clip in clips]
+    both = [(clip, known[content(clip)]) for clip in held if content(clip) in known]
+    if not both:
+        return None
+    said = "is also trained on" if len(both) == 1 else "are also trained on"
+    return (
+        f"{counted(len(both), 'held-out clip')} {said}, the first {both[0][0]}, which is {both[0][1]}: "
+        "what is measured on them says too much"
+    )
+
+
 def _facts(classes: Classes, content: Callable[[Path], str]) -> dict[str, Any]:
     clips = [(f"{name}/{clip.name}", clip) for name, some in classes.items() for clip in some]
     return {

@@ -14,7 +14,7 @@ from a2m2_zoo.data.plans import EpisodePlan
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.features import FeatureCache
 from a2m2_zoo.methods.base import Method, as_pairwise
-from a2m2_zoo.training.dataset import Split, from_features, validation_of_videos
+from a2m2_zoo.training.dataset import Split, from_features, leaked, validation_of_videos
 from a2m2_zoo.training.distributed import Ranks
 from a2m2_zoo.training.drawing import Drawer, all_blocks, drawn, judged
 from a2m2_zoo.training.finish import MODEL, Calibration, calibrated, rejecting, save_model
@@ -155,6 +155,8 @@ class Session:
         if material.validation is not None:
             result = replace(result, kept=helped and result.best_step > 0)  # 0: it is the start
             add_to_receipt(self.out, {"kept": result.kept})
+        if self.split is not None:
+            add_to_receipt(self.out, {"trained_on": sorted(material.names)})
         if not helped:
             method, table = before, start.rejection
         elif material.calibration is not None:
@@ -232,6 +234,8 @@ class Session:
             fitted = Calibration.of_validation(clips, self.start.config)
             if self.start.cautious:  # what is measured before training is the start itself
                 validation = replace(validation, kept=self.start.finished)
+        if not self.videos and (line := leaked(split, content)) is not None:
+            self.complain(line)
         facts = {**split.facts(content), "left_out": len(self.split.clips) - len(split.clips)}
         if self.start.distortion is not None:
             facts["distortion"] = self.start.distortion.to_dict()

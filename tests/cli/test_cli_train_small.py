@@ -315,3 +315,26 @@ def test_resuming_with_other_clips_another_start_or_precision_is_refused_by_name
     assert "(data.start was 'start " in refused("--model", tmp_path / "other")
     coloured(data / "level0" / "00.avi", (9, 9, 9))  # by the same name
     assert re.search(r"\(data\.\w+\.contents_sha256 was '", refused())
+
+
+def test_what_was_trained_on_and_is_measured_on_is_said(
+    train: Any, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = part_of(place / "blue", tmp_path / "data", levels=6, clips=8)
+    copies = part_of(place / "blue", tmp_path / "copies", levels=2, clips=8)
+    for number in range(2):  # under other names
+        (copies / f"level{number}").rename(copies / f"new{number}")
+    words = ["--method", "trx", "--steps", "1", "--validation", str(copies), "--way", "2"]
+    common = ["train", str(data), "--out", str(tmp_path / "run"), "--cache", str(place / "cache")]
+    common += ["--model", str(place / "start.safetensors"), "--device", "cpu", "--workers", "1"]
+    common += ["--set", "validate_episodes=5", "--set", "validate_shots=[1]", "--set", "query=1"]
+    assert main([*common, *words, "--set", "batch=1"]) == 0
+    said = capsys.readouterr().err
+    assert "16 held-out clips are also trained on, the first " in said
+    assert receipt(tmp_path / "run")["trained_on"] == [f"level{number}" for number in range(6)]
+    measure = ["--model", str(tmp_path / "run"), "--cache", str(place / "cache"), "--way", "2"]
+    measure += ["--shot", "1", "--episodes", "5", "--device", "cpu"]
+    assert main(["evaluate", str(data), *measure]) == 0
+    assert "was trained on 6 of these 6 classes, 'level0', " in capsys.readouterr().err
+    assert main(["evaluate", str(copies), *measure]) == 0
+    assert "was trained on" not in capsys.readouterr().err
