@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from a2m2_zoo.app import view
 from a2m2_zoo.app.archive_search import search
 from a2m2_zoo.app.parts import ANSWER, TIMES, Parts
-from a2m2_zoo.app.session import Session, Sessions
+from a2m2_zoo.app.session import Session
+from a2m2_zoo.app.visits import Sessions
 
 if TYPE_CHECKING:
     from a2m2_zoo.app.engine import Engine

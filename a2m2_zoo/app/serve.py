@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from a2m2_zoo.app.engine import Engine
 from a2m2_zoo.app.layout import MISSING, build, gradio, theme
 from a2m2_zoo.app.limits import AppLimits
-from a2m2_zoo.app.session import Sessions
 from a2m2_zoo.app.view import CSS
+from a2m2_zoo.app.visits import Sessions
 from a2m2_zoo.errors import ArgumentError, DependencyError
 
 if TYPE_CHECKING:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from a2m2_zoo.app.engine import Answer, Engine, Spotted
-from a2m2_zoo.app.store import ANYONE, owner_of
+from a2m2_zoo.app.store import ANYONE
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.recognizer import Recognizer
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     from a2m2_zoo.archive import Hit
 
 _NAME = 60
-_LOST = "this page was left or unused for long, and its clips are deleted; reload it"
+#: What is said to a visitor who was forgotten.
+LOST = "this page was left or unused for long, and its clips are deleted; reload it"
 
 
 class Session:
@@ -248,7 +248,7 @@ class Session:
     def _copy(self, drawn: Path) -> Path:
         """A copy for the browser, in the visitor's own folder."""
         if not self._folder.is_dir():
-            raise ArgumentError(_LOST)
+            raise ArgumentError(LOST)
         copy = self._folder / drawn.name
         if not copy.exists():
             shutil.copyfile(drawn, copy)
@@ -261,83 +261,8 @@ class Session:
             old.unlink(missing_ok=True)
         self._made_files += 1
         if not self._folder.is_dir():
-            raise ArgumentError(_LOST)
+            raise ArgumentError(LOST)
         return self._folder / f"{stem}-{self._made_files}{suffix}"
-
-
-class Sessions:
-    """All visitors.
-
-    Args:
-        engine: What computes for them.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._held: dict[str, Session] = {}
-        self._gone: deque[str] = deque(maxlen=1000)
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def of(self, key: str | None) -> Session:
-        """The session of a visitor, a new one for who is new; whoever was away longest makes room.
-
-        Raises:
-            ArgumentError: The visitor was forgotten.
-        """
-        oldest = None
-        with self._lock:
-            if not key or key in self._gone:
-                raise ArgumentError(_LOST)
-            if key not in self._held:
-                if len(self._held) >= self._engine.limits.sessions:
-                    oldest = min(self._held, key=lambda k: self._held[k].used)
-                self._held[key] = Session(self._engine, key)
-            found = self._held[key]
-            found.used = time.monotonic()
-        self.drop(oldest)
-        return found
-
-    def still(self, key: str | None) -> Session | None:
-        """``of``, and None for a visitor who was forgotten: what the page asks by itself is not an error."""
-        try:
-            return self.of(key)
-        except ArgumentError:
-            return None
-
-    def drop(self, key: str | None) -> None:
-        """Forget a session; with the last one of a visitor goes what they sent and never used."""
-        if not key:
-            return
-        with self._lock:
-            self._gone.append(key)  # what it still asks is answered by nobody
-            session = self._held.pop(key, None)
-        if session is not None:
-            session.close()
-        owner = owner_of(key)
-        with self._lock:
-            here = any(owner_of(other) == owner for other in self._held)
-        # Of no one in particular nobody knows when they are gone: their files go by age.
-        if owner != ANYONE and not here:
-            self._engine.store.forget_unused(owner)
-
-    def sweep(self, now: float | None = None) -> None:
-        """Forget visitors and delete files that nobody touched for long.
-
-        Args:
-            now: Seconds on the clock of files (``time.time``), for those who test.
-        """
-        age = 60 * self._engine.limits.minutes
-        clock = time.time() if now is None else now
-        shift = clock - time.time()
-        with self._lock:
-            late = time.monotonic() + shift - age
-            old = [key for key, session in self._held.items() if session.used < late]
-        for key in old:
-            self.drop(key)
-        self._engine.store.sweep(clock - age)
 
 
 def _share(value: object) -> float:
