@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from a2m2_zoo.app.engine import Answer, Engine, Spotted
-from a2m2_zoo.app.store import ANYONE
+from a2m2_zoo.app.store import ANYONE, path_of
+from a2m2_zoo.data.index import check_class_names
 from a2m2_zoo.errors import ArgumentError, EpisodeError
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.recognizer import Recognizer
@@ -58,25 +59,23 @@ class Session:
 
         Args:
             name: The class.
-            files: What the page says of the files it received; they are deleted once they were read.
+            files: What the page says of the files it received; they are deleted once they were read, and not
+                by a call that is refused before.
 
         Raises:
             ArgumentError: The name or the clips are missing or too many.
             EpisodeError: The name can be mistaken for another.
             VideoError: No clip can be read.
         """
-        paths: list[Path] = []
+        label = " ".join(str(name or "").split())
+        if not label or len(label) > _NAME:
+            raise ArgumentError(f"the class needs a name of 1 to {_NAME} letters; type one above")
+        check_class_names(dict.fromkeys((*(self.bank.class_names if self.bank else ()), label)))
+        paths = [self._take(file) for file in _listed(files)]
+        if not paths:
+            raise ArgumentError(f"there is no clip for {label!r}; drop one or more, then add")
+        self._room(label, len(paths))
         try:
-            given = files if isinstance(files, list) else [files]
-            paths.extend(self._take(file) for file in given if file)
-            label = " ".join(str(name or "").split())
-            if not label or len(label) > _NAME:
-                raise ArgumentError(
-                    f"the class needs a name of 1 to {_NAME} letters; type one above"
-                )
-            if not paths:
-                raise ArgumentError(f"there is no clip for {label!r}; drop one or more, then add")
-            self._room(label, len(paths))
             made, errors = self._engine.encode(label, paths)
             if made is None:
                 raise errors[0]
@@ -88,6 +87,11 @@ class Session:
         if errors:
             said += f" Left out {_count(len(errors), 'clip')}: {self._engine.plain(errors[0])}"
         return said
+
+    def holds(self, files: object) -> bool:
+        """Whether any of these files is still there to be used; ``files`` as for ``add``."""
+        store, key = self._engine.store, self._key
+        return any(store.may_name(path_of(file), key) for file in _listed(files))
 
     def remove(self, name: str) -> str:
         """Take a class away.
@@ -263,6 +267,10 @@ class Session:
         if not self._folder.is_dir():
             raise ArgumentError(LOST)
         return self._folder / f"{stem}-{self._made_files}{suffix}"
+
+
+def _listed(files: object) -> list[object]:
+    return [file for file in (files if isinstance(files, list) else [files]) if file]
 
 
 def _share(value: object) -> float:

@@ -143,7 +143,7 @@ class Store:
         Raises:
             ArgumentError: It is no upload of this session, whatever is there.
         """
-        text = given.get("path") if isinstance(given, dict) else None
+        text = path_of(given)
         with self._lock:
             held = self._upload(text, session)
             if held is None or held.path is None or not _is_plain(held.path):
@@ -225,6 +225,11 @@ class Store:
                     f"the page holds {self._limits.held_mb} MB of files at most; send less"
                 )
             self._bytes += more
+
+
+def path_of(given: object) -> object:
+    """What the page says where a file is; None where it says nothing of the kind."""
+    return given.get("path") if isinstance(given, dict) else None
 
 
 def owner_of(session: str) -> str:

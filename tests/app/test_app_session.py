@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import makers
 import pytest
@@ -12,9 +13,11 @@ from app.sending import arrived, sent, two_classes
 
 from a2m2_zoo import SupportBank, build_bank
 from a2m2_zoo.app.engine import Engine
+from a2m2_zoo.app.events import handlers
 from a2m2_zoo.app.limits import AppLimits
 from a2m2_zoo.app.session import Session
 from a2m2_zoo.app.store import held_bytes
+from a2m2_zoo.app.visits import Sessions
 from a2m2_zoo.errors import (
     A2M2Error,
     ArgumentError,
@@ -160,6 +163,41 @@ def test_nothing_is_computed_after_the_end(model: Model, tmp_path: Path) -> None
             compute(query)
 
 
+def test_a_refused_name_deletes_no_clip(session: Session, shared: Engine) -> None:
+    clip = sent(shared, "q.mp4")
+    session.add("wave", sent(shared, "w.mp4"))
+    for refused in ("", "  ", None, "a" * 61, "WAVE"):
+        with pytest.raises(A2M2Error, match=r"needs a name|same name"):
+            session.add(refused, clip)
+        assert session.holds([clip])
+    assert session.add("kick", [clip]) == "Added 1 clip to kick."
+    assert not session.holds([clip])
+    assert not list(shared.files.rglob("*.mp4"))
+
+
+def test_the_box_shows_what_is_there_to_be_added(model: Model, tmp_path: Path) -> None:
+    engine = Engine(model, tmp_path, limits=AppLimits())
+    gradio = SimpleNamespace(skip=lambda: "keep", update=dict, Request=object)
+    add = handlers(gradio, engine, Sessions(engine)).add
+    visitor = SimpleNamespace(session_hash="her.1")
+
+    def clip(name: str, make=makers.draw_video) -> dict[str, str]:
+        return sent(engine, name, make, owner="her")
+
+    good = [clip("good.mp4")]
+    said, *rest = add("", good, 0, visitor)
+    assert "type one above" in said
+    assert rest == ["keep"] * 3
+    said, *rest = add("kick", good, 0, visitor)
+    assert "Added 1 clip to kick." in said
+    assert rest == ["", None, 1]
+    unread = [clip("text.mp4", makers.BROKEN["text.mp4"])]
+    said, *rest = add("kick", unread, 1, visitor)
+    assert "text.mp4: not a video" in said
+    assert rest == ["keep", None, "keep"]
+    assert add("kick", unread, 1, visitor)[1:] == ("keep", None, "keep")  # gone by now
+
+
 def test_what_is_missing_is_said(session: Session, shared: Engine) -> None:
     with pytest.raises(ArgumentError, match="no clip yet"):
         session.classify(None)
@@ -181,13 +219,15 @@ def test_what_is_missing_is_said(session: Session, shared: Engine) -> None:
 
 
 def test_too_many_are_refused_before_they_are_read(session: Session, shared: Engine) -> None:
+    before = held_bytes(shared.files)
     with pytest.raises(ArgumentError, match="13 clips; the page takes 4 classes and 12 clips"):
         session.add("wave", [sent(shared, "q.mp4", frames=2) for _ in range(13)])
     for name in "abcd":
         session.add(name, sent(shared, "q.mp4", frames=2))
     with pytest.raises(ArgumentError, match="5 classes"):
         session.add("e", sent(shared, "q.mp4", frames=2))
-    assert held_bytes(shared.files) == 0
+    session.close()
+    assert held_bytes(shared.files) == before
 
 
 @pytest.mark.parametrize(
