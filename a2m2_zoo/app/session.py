@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from a2m2_zoo.app.engine import Answer, Engine, Spotted
 from a2m2_zoo.app.store import ANYONE, path_of
 from a2m2_zoo.data.index import check_class_names
-from a2m2_zoo.errors import ArgumentError, EpisodeError
+from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.recognizer import Recognizer
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from a2m2_zoo.archive import Hit
 
 _NAME = 60
+_TOLD = 3  # clips that were left out, of which it is said why
 #: What is said to a visitor who was forgotten.
 LOST = "this page was left or unused for long, and its clips are deleted; reload it"
 
@@ -71,21 +72,28 @@ class Session:
         if not label or len(label) > _NAME:
             raise ArgumentError(f"the class needs a name of 1 to {_NAME} letters; type one above")
         check_class_names(dict.fromkeys((*(self.bank.class_names if self.bank else ()), label)))
-        paths = [self._take(file) for file in _listed(files)]
+        found = [self._look(file) for file in _listed(files)]
+        paths = [path for path in found if isinstance(path, Path)]
+        errors = [error for error in found if isinstance(error, A2M2Error)]
         if not paths:
+            if errors:
+                raise errors[0]
             raise ArgumentError(f"there is no clip for {label!r}; drop one or more, then add")
         self._room(label, len(paths))
         try:
-            made, errors = self._engine.encode(label, paths)
+            made, unread = self._engine.encode(label, paths)
+            errors += unread
             if made is None:
-                raise errors[0]
+                raise unread[0]
             self.bank = self.bank.add(made) if self.bank else made
         finally:
             self._forget(paths)
         self._drawn = False
         said = f"Added {_count(len(made.labels), 'clip')} to {label}."
         if errors:
-            said += f" Left out {_count(len(errors), 'clip')}: {self._engine.plain(errors[0])}"
+            why = [self._engine.plain(error) for error in errors[:_TOLD]]
+            why += [f"and {len(errors) - _TOLD} more"] * (len(errors) > _TOLD)
+            said += f" Left out {_count(len(errors), 'clip')}: {'; '.join(why)}"
         return said
 
     def holds(self, files: object) -> bool:
@@ -199,6 +207,13 @@ class Session:
         path = self._engine.store.claim(given, self._key)
         self._uploads.add(path)
         return path
+
+    def _look(self, given: object) -> Path | A2M2Error:
+        """As ``_take``; the error for a file that is gone."""
+        try:
+            return self._take(given)
+        except ArgumentError as error:
+            return error
 
     def _forget(self, paths: Sequence[Path]) -> None:
         for path in paths:

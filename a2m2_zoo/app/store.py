@@ -22,7 +22,6 @@ _LEAST = 4096  # bytes that a file takes on a disk, however small it is
 _CHUNK = 1 << 20
 _NAME_BYTES = 120
 _NOT_IN_NAMES = frozenset('<>:"/\\|?*#%')  # of files and of addresses
-_GONE = "that file is no longer here; drop it again"
 
 
 @dataclass
@@ -147,7 +146,8 @@ class Store:
         with self._lock:
             held = self._upload(text, session)
             if held is None or held.path is None or not _is_plain(held.path):
-                raise ArgumentError(_GONE)
+                what = clean_name(text) if isinstance(text, str) else "that file"
+                raise ArgumentError(f"{what} is no longer here; drop it again")
             held.session = session
             return held.path
 

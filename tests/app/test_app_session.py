@@ -130,6 +130,10 @@ def test_broken_clips_are_left_out_with_a_line(session: Session, shared: Engine)
     files = [sent(shared, "ok.mp4"), sent(shared, "text.mp4", makers.BROKEN["text.mp4"])]
     said = session.add("right", files)
     assert said.startswith("Added 1 clip to right. Left out 1 clip: text.mp4: not a video")
+    broken = [sent(shared, f"{i}.mp4", makers.BROKEN["text.mp4"]) for i in range(5)]
+    said = session.add("right", [*broken, sent(shared, "fine.mp4")])
+    assert [f"{i}.mp4: not a video" in said for i in range(5)] == [True] * 3 + [False] * 2
+    assert said.endswith("; and 2 more")
     for name in ("empty.mp4", "playlist.mp4", "audio.mp4", "huge.mp4"):
         with pytest.raises(VideoError) as caught:
             session.add("right", sent(shared, name, makers.BROKEN[name]))
@@ -138,7 +142,7 @@ def test_broken_clips_are_left_out_with_a_line(session: Session, shared: Engine)
         assert str(shared.folder) not in line
         assert "\n" not in line
     assert session.bank is not None
-    assert session.bank.counts() == {"right": 1}
+    assert session.bank.counts() == {"right": 2}
     assert not list(shared.files.rglob("*.mp4"))
 
 
@@ -195,7 +199,12 @@ def test_the_box_shows_what_is_there_to_be_added(model: Model, tmp_path: Path) -
     said, *rest = add("kick", unread, 1, visitor)
     assert "text.mp4: not a video" in said
     assert rest == ["keep", None, "keep"]
-    assert add("kick", unread, 1, visitor)[1:] == ("keep", None, "keep")  # gone by now
+    said, *rest = add("kick", unread, 1, visitor)
+    assert "text.mp4 is no longer here; drop it again" in said
+    assert rest == ["keep", None, "keep"]
+    said, *rest = add("kick", [*unread, clip("better.mp4")], 1, visitor)
+    assert "Added 1 clip to kick. Left out 1 clip: text.mp4 is no longer here" in said
+    assert rest == ["", None, 2]
 
 
 def test_what_is_missing_is_said(session: Session, shared: Engine) -> None:
