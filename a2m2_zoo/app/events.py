@@ -141,7 +141,7 @@ def handlers(gr: Any, engine: "Engine", sessions: Sessions) -> Handlers:
     def look(places: Any, count: int, request: gr.Request) -> tuple[Any, ...]:
         def work(session: Session) -> tuple[Any, ...]:
             found = search(engine, session, places)
-            return view.note(f"{len(found)} places found."), count + 1, hidden
+            return view.note(view.found(len(found))), count + 1, hidden
 
         return say_or(request, work, (keep, keep))
 

@@ -28,6 +28,7 @@ from a2m2_zoo.errors import (
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.recognizer import Recognizer
 from a2m2_zoo.synthetic import draw_named, write_video
+from a2m2_zoo.video import Limits
 
 pytestmark = pytest.mark.usefixtures("seen_once")
 
@@ -167,9 +168,38 @@ def test_nothing_is_computed_after_the_end(model: Model, tmp_path: Path) -> None
             compute(query)
 
 
+def test_a_clip_that_is_in_another_class_is_said(session: Session, shared: Engine) -> None:
+    def same(name: str) -> dict[str, str]:
+        return sent(shared, name, frames=20)
+
+    assert session.add("kick", same("a.mp4")) == "Added 1 clip to kick."
+    assert session.add("kick", same("b.mp4")) == "Added 1 clip to kick."  # no other class
+    said = session.add("jump", [same("c.mp4"), sent(shared, "d.mp4", speed=-7)])
+    assert said.startswith("Added 2 clips to jump. The same pictures are in kick, too, ")
+    assert "in jump, kick, too" in session.add("wave", same("e.mp4"))
+    assert session.bank is not None
+    assert session.bank.counts() == {"jump": 2, "kick": 2, "wave": 1}
+
+
+def test_only_what_a_visitor_can_do_is_said(model: Model, tmp_path: Path) -> None:
+    engine = Engine(model, tmp_path, limits=AppLimits(video=Limits(megapixels=0.001)))
+    with pytest.raises(VideoLimitError, match=r"raise Limits\.megapixels") as caught:
+        Session(engine).add("wave", sent(engine, "q.mp4"))
+    assert engine.explain_error(caught.value).endswith("more than 0.001: shrink the clip")
+    for said, shown in (
+        ("a: cut it, give it key frames, or raise Limits.frames", "a: cut it, give it key frames"),
+        (
+            "a: 9 frames, more than 5: raise Limits.frames",
+            "a: 9 frames, more than 5: give a smaller or shorter one",
+        ),
+        ("a: not a video", "a: not a video"),
+    ):
+        assert engine.plain(said) == shown
+
+
 def test_a_refused_name_deletes_no_clip(session: Session, shared: Engine) -> None:
     clip = sent(shared, "q.mp4")
-    session.add("wave", sent(shared, "w.mp4"))
+    session.add("wave", sent(shared, "w.mp4", speed=-7))
     for refused in ("", "  ", None, "a" * 61, "WAVE"):
         with pytest.raises(A2M2Error, match=r"needs a name|same name"):
             session.add(refused, clip)
