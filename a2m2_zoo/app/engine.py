@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from a2m2_zoo.video import Clip
 
 _AT_ONCE = 8  # clips that are read before the next look whether to go on
+# How errors name the limits that programs may raise: after what else can be done, or alone.
+_ELSE, _ALONE = (re.compile(rf"{before} raise Limits\.\w+") for before in (",? or", ":"))
 _SHOTS, _STUDIO = 2, 2  # as in `a2m2 demo`
 _LONG_VIDEO = ("jump", "wave", "squat", "kick")
 
@@ -262,8 +264,9 @@ class Engine:
             return self._drawn
 
     def plain(self, error: object) -> str:
-        """What an error says, without the folders of this machine."""
-        return re.sub(re.escape(str(self.folder)) + r"(?:[\\/][^\\/\s'\"]+)*[\\/]", "", str(error))
+        """What an error says, without the folders of this machine and what no visitor can do."""
+        said = re.sub(re.escape(str(self.folder)) + r"(?:[\\/][^\\/\s'\"]+)*[\\/]", "", str(error))
+        return _ALONE.sub(": give a smaller or shorter one", _ELSE.sub("", said))
 
     def explain_error(self, error: Exception) -> str:
         """One line for the page, whatever went wrong."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from a2m2_zoo.app import view
 from a2m2_zoo.app.archive_search import search
 from a2m2_zoo.app.parts import ANSWER, TIMES, Parts
-from a2m2_zoo.app.session import Session, Sessions
+from a2m2_zoo.app.session import Session
+from a2m2_zoo.app.visits import Sessions
 
 if TYPE_CHECKING:
     from a2m2_zoo.app.engine import Engine
@@ -54,9 +55,14 @@ def attempt(
         with session.lock:
             return work(session)
     except Exception as error:  # the page stays usable, whatever a file does
-        said = engine.explain_error(error)
-        print(f"a2m2: {said}", file=sys.stderr, flush=True)
-        return (view.note(said, bad=True), *rest)
+        return (_complaint(engine, error), *rest)
+
+
+def _complaint(engine: "Engine", error: Exception) -> str:
+    """The line that says why not, for the page; the same for whoever runs it."""
+    said = engine.explain_error(error)
+    print(f"a2m2: {said}", file=sys.stderr, flush=True)
+    return view.note(said, bad=True)
 
 
 def heavy() -> dict[str, Any]:
@@ -78,7 +84,13 @@ def handlers(gr: Any, engine: "Engine", sessions: Sessions) -> Handlers:
 
     def add(name: Any, clips: Any, count: int, request: gr.Request) -> tuple[Any, ...]:
         def work(session: Session) -> tuple[Any, ...]:
-            return view.note(session.add(name, clips)), "", None, count + 1
+            try:
+                said = session.add(name, clips)
+            except Exception as error:
+                # The box shows what is there to be added: nothing that was read or is gone.
+                left = keep if session.holds(clips) else None
+                return _complaint(engine, error), keep, left, keep
+            return view.note(said), "", None, count + 1
 
         return say_or(request, work, (keep,) * 3)
 
@@ -129,7 +141,7 @@ def handlers(gr: Any, engine: "Engine", sessions: Sessions) -> Handlers:
     def look(places: Any, count: int, request: gr.Request) -> tuple[Any, ...]:
         def work(session: Session) -> tuple[Any, ...]:
             found = search(engine, session, places)
-            return view.note(f"{len(found)} places found."), count + 1, hidden
+            return view.note(view.found(len(found))), count + 1, hidden
 
         return say_or(request, work, (keep, keep))
 

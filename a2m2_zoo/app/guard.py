@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from starlette.responses import PlainTextResponse, RedirectResponse
@@ -52,7 +53,8 @@ class Guard:
     Args:
         app: The page.
         store: Where uploads lie.
-        hosts: Names the page may be called by; None for any.
+        hosts: Names the page may be called by, besides that of ``public``; None for any, which is safe behind
+            a proxy alone: what comes from another origin than ``public`` can then change nothing.
         public: Where visitors open it if a proxy stands before it.
     """
 
@@ -61,7 +63,7 @@ class Guard:
         app: ASGIApp,
         *,
         store: Store,
-        hosts: frozenset[str] | None,
+        hosts: Container[str] | None,
         public: PublicOrigin | None = None,
     ) -> None:
         self._app, self._doors = app, Doors(app, store)
@@ -92,11 +94,19 @@ class Guard:
                 await _refuse(scope, receive, answer, error)
 
     def _check_host(self, headers: Headers) -> None:
-        names = self._hosts
-        if names is not None and self._public is not None and self._public.origin.place:
-            names = names | {self._public.origin.place.name}
-        if names is not None and (headers.host is None or headers.host.name not in names):
-            raise Refused(421, "this page is not served under that name")
+        if self._hosts is None:
+            return
+        name = None if headers.host is None else headers.host.name
+        public = None if self._public is None else self._public.origin.place
+        if name is None or not (
+            name in self._hosts or (public is not None and name == public.name)
+        ):
+            called = "no name" if name is None else f"the name {name}"
+            raise Refused(
+                421,
+                f"this page is not served under {called}; open it by its address, or start it with "
+                f"--allow-host {name or 'NAME'}",
+            )
 
     def _check_origin(self, headers: Headers) -> None:
         origin = headers.origin

@@ -153,9 +153,52 @@ class PublicOrigin:
         return cls(f"{parts.scheme}://{parts.netloc.lower()}{path}", origin, path)
 
 
+@dataclass(frozen=True)
+class Names:
+    """What the page may be called: ``name in names``.
+
+    Attributes:
+        names: In lower case.
+        addresses: Whether any IP address is one, too. Nobody can make an address lead elsewhere, as the owner
+            of another site can with its name.
+    """
+
+    names: frozenset[str]
+    addresses: bool
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names or (self.addresses and _is_address(str(name)))
+
+
+def host_name(text: str) -> str:
+    """A host that visitors may call the page by, as ``Place`` has it.
+
+    Raises:
+        ArgumentError: It is no name of a host.
+    """
+    try:
+        place = _place(text)
+    except Malformed:
+        place = None
+    if place is None or place.port is not None:
+        raise ArgumentError(
+            f"the host to allow is {text!r}; expected a name such as clips.example.org, without http:// and "
+            "without a port"
+        )
+    return place.name
+
+
 def new_visitor() -> str:
     """A value for the cookie that nobody can guess."""
     return secrets.token_hex(16)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _place(text: str) -> Place | None:

@@ -11,7 +11,7 @@ from a2m2_zoo.app import view
 from a2m2_zoo.app.archive_search import play
 from a2m2_zoo.app.events import attempt, connect, handlers, heavy
 from a2m2_zoo.app.parts import ArchiveTab, LongVideo, Parts, Query, Supports
-from a2m2_zoo.app.session import Sessions
+from a2m2_zoo.app.visits import Sessions
 from a2m2_zoo.errors import DependencyError
 
 if TYPE_CHECKING:

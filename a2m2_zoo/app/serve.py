@@ -10,17 +10,18 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from a2m2_zoo.app.engine import Engine
+from a2m2_zoo.app.headers import Names, host_name
 from a2m2_zoo.app.layout import MISSING, build, gradio, theme
 from a2m2_zoo.app.limits import AppLimits
-from a2m2_zoo.app.session import Sessions
 from a2m2_zoo.app.view import CSS
+from a2m2_zoo.app.visits import Sessions
 from a2m2_zoo.errors import ArgumentError, DependencyError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def serve(
     limits: AppLimits | None = None,
     public: PublicOrigin | None = None,
     archive: Archive | None = None,
+    allow: Sequence[str] = (),
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the page until Ctrl-C, or until the process is asked to end (then raises ``SystemExit``).
@@ -57,21 +59,23 @@ def serve(
         limits: What visitors may cost.
         public: Where visitors open the page if a proxy stands before it.
         archive: Videos in which visitors may look for their classes, and see what they find.
+        allow: More names than the machine's own that the page may be called by.
         on_ready: Called with the page's address once it answers.
 
     Raises:
         DependencyError: Gradio is not installed.
-        ArgumentError: The address cannot be listened at.
+        ArgumentError: The address cannot be listened at, or a name is none.
         BankError: The supports were encoded by another model.
     """
     limits = limits or AppLimits()
+    hosts = names_of(host, allow, public=public)
     with (
         ending_orderly(),
         tempfile.TemporaryDirectory(prefix="a2m2-app-", ignore_cleanup_errors=True) as folder,
     ):
         engine = Engine(model, Path(folder), limits=limits, start=supports, archive=archive)
         sessions = Sessions(engine)
-        app = application(engine, sessions, hosts=_hosts(host), public=public)
+        app = application(engine, sessions, hosts=hosts, public=public)
         uvicorn: Any = import_module("uvicorn")
         with listening(host, port) as channel, _sweeping(sessions):
             config = uvicorn.Config(
@@ -105,7 +109,7 @@ def application(
     engine: Engine,
     sessions: Sessions,
     *,
-    hosts: frozenset[str] | None,
+    hosts: Container[str] | None,
     public: PublicOrigin | None = None,
 ) -> Guard:
     """The page behind its guard, as an ASGI application.
@@ -206,8 +210,27 @@ def _one_line(record: logging.LogRecord) -> bool:
     return True
 
 
-def _hosts(host: str) -> frozenset[str] | None:
-    return frozenset({"127.0.0.1", "localhost", "::1", host}) if is_loopback(host) else None
+def names_of(
+    host: str, allow: Sequence[str] = (), *, public: PublicOrigin | None = None
+) -> Names | None:
+    """What a page that listens at ``host`` may be called; None for anything.
+
+    Args:
+        host: As for ``serve``.
+        allow: As for ``serve``.
+        public: As for ``serve``.
+
+    Raises:
+        ArgumentError: One of ``allow`` is no name of a host.
+    """
+    more = {host_name(text) for text in allow}
+    names = {"127.0.0.1", "localhost", "::1", host.lower(), *more}
+    if is_loopback(host):
+        return Names(frozenset(names), addresses=False)
+    if public is not None and not more:
+        return None  # proxies on other machines call it as they like
+    own = {socket.gethostname().lower(), socket.getfqdn().lower()}
+    return Names(frozenset(names | own), addresses=True)
 
 
 @contextlib.contextmanager

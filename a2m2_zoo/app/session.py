@@ -5,22 +5,25 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from a2m2_zoo.app.engine import Answer, Engine, Spotted
-from a2m2_zoo.app.store import ANYONE, owner_of
-from a2m2_zoo.errors import ArgumentError, EpisodeError
+from a2m2_zoo.app.store import ANYONE, path_of
+from a2m2_zoo.data.index import check_class_names
+from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.recognition.bank import SupportBank
+from a2m2_zoo.recognition.bank_changes import kept, unlike
 from a2m2_zoo.recognition.recognizer import Recognizer
 
 if TYPE_CHECKING:
     from a2m2_zoo.archive import Hit
 
 _NAME = 60
-_LOST = "this page was left or unused for long, and its clips are deleted; reload it"
+_TOLD = 3  # clips that were left out, of which it is said why
+#: What is said to a visitor who was forgotten.
+LOST = "this page was left or unused for long, and its clips are deleted; reload it"
 
 
 class Session:
@@ -58,36 +61,52 @@ class Session:
 
         Args:
             name: The class.
-            files: What the page says of the files it received; they are deleted once they were read.
+            files: What the page says of the files it received; they are deleted once they were read, and not
+                by a call that is refused before.
 
         Raises:
             ArgumentError: The name or the clips are missing or too many.
             EpisodeError: The name can be mistaken for another.
             VideoError: No clip can be read.
         """
-        paths: list[Path] = []
-        try:
-            given = files if isinstance(files, list) else [files]
-            paths.extend(self._take(file) for file in given if file)
-            label = " ".join(str(name or "").split())
-            if not label or len(label) > _NAME:
-                raise ArgumentError(
-                    f"the class needs a name of 1 to {_NAME} letters; type one above"
-                )
-            if not paths:
-                raise ArgumentError(f"there is no clip for {label!r}; drop one or more, then add")
-            self._room(label, len(paths))
-            made, errors = self._engine.encode(label, paths)
-            if made is None:
+        label = " ".join(str(name or "").split())
+        if not label or len(label) > _NAME:
+            raise ArgumentError(f"the class needs a name of 1 to {_NAME} letters; type one above")
+        check_class_names(dict.fromkeys((*(self.bank.class_names if self.bank else ()), label)))
+        found = [self._look(file) for file in _listed(files)]
+        paths = [path for path in found if isinstance(path, Path)]
+        errors = [error for error in found if isinstance(error, A2M2Error)]
+        if not paths:
+            if errors:
                 raise errors[0]
+            raise ArgumentError(f"there is no clip for {label!r}; drop one or more, then add")
+        self._room(label, len(paths))
+        try:
+            made, unread = self._engine.encode(label, paths)
+            errors += unread
+            if made is None:
+                raise unread[0]
+            known_in = _also_in(made, self.bank) if self.bank else []
             self.bank = self.bank.add(made) if self.bank else made
         finally:
             self._forget(paths)
         self._drawn = False
         said = f"Added {_count(len(made.labels), 'clip')} to {label}."
         if errors:
-            said += f" Left out {_count(len(errors), 'clip')}: {self._engine.plain(errors[0])}"
+            why = [self._engine.plain(error) for error in errors[:_TOLD]]
+            why += [f"and {len(errors) - _TOLD} more"] * (len(errors) > _TOLD)
+            said += f" Left out {_count(len(errors), 'clip')}: {'; '.join(why)}"
+        if known_in:
+            said += (
+                f" The same pictures are in {', '.join(known_in)}, too, which makes answers worse: "
+                "remove one of these classes and add it again without them."
+            )
         return said
+
+    def holds(self, files: object) -> bool:
+        """Whether any of these files is still there to be used; ``files`` as for ``add``."""
+        store, key = self._engine.store, self._key
+        return any(store.may_name(path_of(file), key) for file in _listed(files))
 
     def remove(self, name: str) -> str:
         """Take a class away.
@@ -196,6 +215,13 @@ class Session:
         self._uploads.add(path)
         return path
 
+    def _look(self, given: object) -> Path | A2M2Error:
+        """As ``_take``; the error for a file that is gone."""
+        try:
+            return self._take(given)
+        except ArgumentError as error:
+            return error
+
     def _forget(self, paths: Sequence[Path]) -> None:
         for path in paths:
             self._engine.store.forget(path)
@@ -248,7 +274,7 @@ class Session:
     def _copy(self, drawn: Path) -> Path:
         """A copy for the browser, in the visitor's own folder."""
         if not self._folder.is_dir():
-            raise ArgumentError(_LOST)
+            raise ArgumentError(LOST)
         copy = self._folder / drawn.name
         if not copy.exists():
             shutil.copyfile(drawn, copy)
@@ -261,83 +287,22 @@ class Session:
             old.unlink(missing_ok=True)
         self._made_files += 1
         if not self._folder.is_dir():
-            raise ArgumentError(_LOST)
+            raise ArgumentError(LOST)
         return self._folder / f"{stem}-{self._made_files}{suffix}"
 
 
-class Sessions:
-    """All visitors.
+def _also_in(made: SupportBank, bank: SupportBank) -> list[str]:
+    """The other classes of ``bank`` that hold a clip of the class ``made``."""
+    return [
+        name
+        for label, name in enumerate(bank.class_names)
+        if name not in made.class_names
+        and unlike(made, kept(bank, [n for n, own in enumerate(bank.labels) if own == label]))[1]
+    ]
 
-    Args:
-        engine: What computes for them.
-    """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._held: dict[str, Session] = {}
-        self._gone: deque[str] = deque(maxlen=1000)
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def of(self, key: str | None) -> Session:
-        """The session of a visitor, a new one for who is new; whoever was away longest makes room.
-
-        Raises:
-            ArgumentError: The visitor was forgotten.
-        """
-        oldest = None
-        with self._lock:
-            if not key or key in self._gone:
-                raise ArgumentError(_LOST)
-            if key not in self._held:
-                if len(self._held) >= self._engine.limits.sessions:
-                    oldest = min(self._held, key=lambda k: self._held[k].used)
-                self._held[key] = Session(self._engine, key)
-            found = self._held[key]
-            found.used = time.monotonic()
-        self.drop(oldest)
-        return found
-
-    def still(self, key: str | None) -> Session | None:
-        """``of``, and None for a visitor who was forgotten: what the page asks by itself is not an error."""
-        try:
-            return self.of(key)
-        except ArgumentError:
-            return None
-
-    def drop(self, key: str | None) -> None:
-        """Forget a session; with the last one of a visitor goes what they sent and never used."""
-        if not key:
-            return
-        with self._lock:
-            self._gone.append(key)  # what it still asks is answered by nobody
-            session = self._held.pop(key, None)
-        if session is not None:
-            session.close()
-        owner = owner_of(key)
-        with self._lock:
-            here = any(owner_of(other) == owner for other in self._held)
-        # Of no one in particular nobody knows when they are gone: their files go by age.
-        if owner != ANYONE and not here:
-            self._engine.store.forget_unused(owner)
-
-    def sweep(self, now: float | None = None) -> None:
-        """Forget visitors and delete files that nobody touched for long.
-
-        Args:
-            now: Seconds on the clock of files (``time.time``), for those who test.
-        """
-        age = 60 * self._engine.limits.minutes
-        clock = time.time() if now is None else now
-        shift = clock - time.time()
-        with self._lock:
-            late = time.monotonic() + shift - age
-            old = [key for key, session in self._held.items() if session.used < late]
-        for key in old:
-            self.drop(key)
-        self._engine.store.sweep(clock - age)
+def _listed(files: object) -> list[object]:
+    return [file for file in (files if isinstance(files, list) else [files]) if file]
 
 
 def _share(value: object) -> float:

@@ -22,7 +22,6 @@ _LEAST = 4096  # bytes that a file takes on a disk, however small it is
 _CHUNK = 1 << 20
 _NAME_BYTES = 120
 _NOT_IN_NAMES = frozenset('<>:"/\\|?*#%')  # of files and of addresses
-_GONE = "that file is no longer here; drop it again"
 
 
 @dataclass
@@ -143,11 +142,12 @@ class Store:
         Raises:
             ArgumentError: It is no upload of this session, whatever is there.
         """
-        text = given.get("path") if isinstance(given, dict) else None
+        text = path_of(given)
         with self._lock:
             held = self._upload(text, session)
             if held is None or held.path is None or not _is_plain(held.path):
-                raise ArgumentError(_GONE)
+                what = clean_name(text) if isinstance(text, str) else "that file"
+                raise ArgumentError(f"{what} is no longer here; drop it again")
             held.session = session
             return held.path
 
@@ -225,6 +225,11 @@ class Store:
                     f"the page holds {self._limits.held_mb} MB of files at most; send less"
                 )
             self._bytes += more
+
+
+def path_of(given: object) -> object:
+    """What the page says where a file is; None where it says nothing of the kind."""
+    return given.get("path") if isinstance(given, dict) else None
 
 
 def owner_of(session: str) -> str:

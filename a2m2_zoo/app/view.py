@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo.report.markup import clean, esc, name
 from a2m2_zoo.video.png import data_address
 
@@ -193,13 +194,26 @@ def segments(found: Sequence[Segment]) -> str:
     return f'<table class="a-table"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
 
 
+def found(places: int) -> str:
+    """How many places of an archive were found, and what the figure at each says."""
+    if not places:
+        return "0 places found."
+    return (
+        f"{counted(places, 'place')} found, best first. A figure is the probability of the class against "
+        "what else is in the archive: where most of it shows the class, figures are small, and only the "
+        "order counts."
+    )
+
+
 def place(rank: int, hit: Hit) -> str:
     """A place in the archive: its picture, the action, where it is."""
     clock = f"{_clock(hit.start)} to {_clock(hit.end)}" if hit.end > hit.start else ""
+    # Of very many windows even the best has a small one.
+    share = _percent(hit.score) if hit.score >= 0.01 else "&lt;1%"
     data = base64.b64encode(hit.poster).decode()
     return (
         f'<div class="a-place"><img alt="" src="data:image/jpeg;base64,{data}"><div><b>{rank}. '
-        f"{name(hit.label, 40)}<span>{_percent(hit.score)}</span></b>"
+        f"{name(hit.label, 40)}<span>{share}</span></b>"
         f"<small>{name(Path(hit.uri).name, 60)}<br>{clock}</small></div></div>"
     )
 

@@ -49,17 +49,27 @@ def app(
             help="Where visitors open the page if a proxy stands before it: https://clips.example.org",
         ),
     ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="Another name than this machine's own that visitors call the page by; may be given again.",
+        ),
+    ] = None,
 ) -> None:
     """Serve a page to try it: collect classes, ask about a clip, search a longer video.
 
     Only this machine reaches it unless --host says otherwise. Ctrl-C ends it and deletes what was uploaded.
     """
-    from a2m2_zoo.app.headers import PublicOrigin
+    from a2m2_zoo.app.headers import PublicOrigin, host_name
     from a2m2_zoo.app.limits import AppLimits
     from a2m2_zoo.app.serve import check_installed, is_loopback, serve
 
     check_installed()
     public = None if public_origin is None else PublicOrigin.parse(public_origin)
+    for name in allow_host or ():
+        host_name(name)  # before the model is loaded
     limits = AppLimits(upload_mb=max_upload_mb, held_mb=max(2000, 4 * max_upload_mb))
     chosen = Path() if supports is None else supports
     recogniser = options.open_model_for(model, chosen, machine, pose=pose)
@@ -97,5 +107,6 @@ def app(
         limits=limits,
         public=public,
         archive=opened,
+        allow=allow_host or (),
         on_ready=ready,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import pytest
 pytest.importorskip("starlette", reason="needs gradio: a2m2_zoo[app]")
 
 from app.door import LOCAL, Door
+
+from a2m2_zoo.app.headers import PublicOrigin
+from a2m2_zoo.app.serve import names_of
+from a2m2_zoo.errors import ArgumentError
 
 JOIN = json.dumps({"session_hash": "a", "fn_index": 1, "data": []}).encode()
 
@@ -136,6 +141,47 @@ def test_other_sites_cannot_send_and_other_names_cannot_read(tmp_path: Path) -> 
         assert door.ask("/", host=host) == 421
         assert wide.ask("/", host=host) == 200
     assert door.ask("/", host="LOCALHOST:1") == 200
+
+
+def test_a_page_for_other_machines_is_called_by_its_own_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "Studio")
+    monkeypatch.setattr(socket, "getfqdn", lambda: "studio.example.org")
+    join = "/gradio_api/queue/join"
+    door = Door(tmp_path, hosts=names_of("0.0.0.0", ["Clips.lan"]))
+    own = ("192.0.2.7:7860", "[2001:db8::7]:7860", "localhost", "studio", "STUDIO.example.org")
+    for host in (*own, "clips.lan:7860"):
+        assert door.ask("/", host=host) == 200
+        assert door.ask(join, "POST", JOIN, host=host, origin=f"http://{host}") == 200
+    for host in ("evil.example", "evil.example:7860", "192.0.2.7.evil.example", "studio.evil", ""):
+        assert door.ask("/", host=host) == 421
+        assert door.ask(join, "POST", JOIN, host=host, origin=f"http://{host}") in (400, 421)
+    assert door.ask("/", host="evil.example") == 421
+    assert b"under the name evil.example; " in door.body
+    assert b"--allow-host evil.example" in door.body
+    here = Door(tmp_path, hosts=names_of("127.0.0.1", ["clips.lan"]))
+    found = [here.ask("/", host=host) for host in ("clips.lan", "127.0.0.1", "192.0.2.7", "studio")]
+    assert found == [200, 200, 421, 421]
+
+
+def test_a_proxy_on_another_machine_calls_the_page_as_it_likes() -> None:
+    public = PublicOrigin.parse("https://clips.example.org")
+    assert names_of("0.0.0.0", public=public) is None
+    said = names_of("0.0.0.0", ["page"], public=public)
+    assert said is not None
+    assert "page" in said
+    assert "evil.example" not in said
+    near = names_of("127.0.0.1", public=public)
+    assert near is not None
+    assert "evil.example" not in near
+
+
+@pytest.mark.parametrize("text", ["", "clips.lan:7860", "http://clips.lan", "a b", "*", "[::g]"])
+def test_a_name_to_allow_that_is_none_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(ArgumentError, match="the host to allow is") as caught:
+        names_of("0.0.0.0", [text])
+    assert "\n" not in str(caught.value)
 
 
 HEADERS = [

@@ -17,8 +17,9 @@ from a2m2_zoo import SupportBank
 from a2m2_zoo.app.engine import Engine
 from a2m2_zoo.app.events import handlers
 from a2m2_zoo.app.limits import AppLimits
-from a2m2_zoo.app.session import Session, Sessions
+from a2m2_zoo.app.session import Session
 from a2m2_zoo.app.store import ANYONE
+from a2m2_zoo.app.visits import Sessions
 from a2m2_zoo.errors import (
     ArgumentError,
     BankError,

@@ -41,16 +41,25 @@ def test_a_public_origin_that_is_none_is_refused_in_one_line(text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_command_refuses_a_public_origin_that_is_none() -> None:
+@pytest.mark.parametrize(
+    ("option", "given", "said"),
+    [
+        ("--public-origin", "clips.example.org", "the public origin is 'clips.example.org'"),
+        ("--allow-host", "clips.lan:80", "the host to allow is 'clips.lan:80'"),
+    ],
+)
+def test_the_command_refuses_what_is_no_origin_and_no_name(
+    option: str, given: str, said: str
+) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "a2m2_zoo", "app", "--public-origin", "clips.example.org"],
+        [sys.executable, "-m", "a2m2_zoo", "app", option, given],
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert ran.returncode != 0
-    assert "the public origin is 'clips.example.org'" in " ".join(ran.stderr.split())
+    assert said in " ".join(ran.stderr.split())
     assert "Traceback" not in ran.stderr
 
 

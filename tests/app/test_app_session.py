@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import makers
 import pytest
@@ -12,9 +13,11 @@ from app.sending import arrived, sent, two_classes
 
 from a2m2_zoo import SupportBank, build_bank
 from a2m2_zoo.app.engine import Engine
+from a2m2_zoo.app.events import handlers
 from a2m2_zoo.app.limits import AppLimits
 from a2m2_zoo.app.session import Session
 from a2m2_zoo.app.store import held_bytes
+from a2m2_zoo.app.visits import Sessions
 from a2m2_zoo.errors import (
     A2M2Error,
     ArgumentError,
@@ -25,6 +28,7 @@ from a2m2_zoo.errors import (
 from a2m2_zoo.recognition.model import Model
 from a2m2_zoo.recognition.recognizer import Recognizer
 from a2m2_zoo.synthetic import draw_named, write_video
+from a2m2_zoo.video import Limits
 
 pytestmark = pytest.mark.usefixtures("seen_once")
 
@@ -127,6 +131,10 @@ def test_broken_clips_are_left_out_with_a_line(session: Session, shared: Engine)
     files = [sent(shared, "ok.mp4"), sent(shared, "text.mp4", makers.BROKEN["text.mp4"])]
     said = session.add("right", files)
     assert said.startswith("Added 1 clip to right. Left out 1 clip: text.mp4: not a video")
+    broken = [sent(shared, f"{i}.mp4", makers.BROKEN["text.mp4"]) for i in range(5)]
+    said = session.add("right", [*broken, sent(shared, "fine.mp4")])
+    assert [f"{i}.mp4: not a video" in said for i in range(5)] == [True] * 3 + [False] * 2
+    assert said.endswith("; and 2 more")
     for name in ("empty.mp4", "playlist.mp4", "audio.mp4", "huge.mp4"):
         with pytest.raises(VideoError) as caught:
             session.add("right", sent(shared, name, makers.BROKEN[name]))
@@ -135,7 +143,7 @@ def test_broken_clips_are_left_out_with_a_line(session: Session, shared: Engine)
         assert str(shared.folder) not in line
         assert "\n" not in line
     assert session.bank is not None
-    assert session.bank.counts() == {"right": 1}
+    assert session.bank.counts() == {"right": 2}
     assert not list(shared.files.rglob("*.mp4"))
 
 
@@ -160,6 +168,75 @@ def test_nothing_is_computed_after_the_end(model: Model, tmp_path: Path) -> None
             compute(query)
 
 
+def test_a_clip_that_is_in_another_class_is_said(session: Session, shared: Engine) -> None:
+    def same(name: str) -> dict[str, str]:
+        return sent(shared, name, frames=20)
+
+    assert session.add("kick", same("a.mp4")) == "Added 1 clip to kick."
+    assert session.add("kick", same("b.mp4")) == "Added 1 clip to kick."  # no other class
+    said = session.add("jump", [same("c.mp4"), sent(shared, "d.mp4", speed=-7)])
+    assert said.startswith("Added 2 clips to jump. The same pictures are in kick, too, ")
+    assert "in jump, kick, too" in session.add("wave", same("e.mp4"))
+    assert session.bank is not None
+    assert session.bank.counts() == {"jump": 2, "kick": 2, "wave": 1}
+
+
+def test_only_what_a_visitor_can_do_is_said(model: Model, tmp_path: Path) -> None:
+    engine = Engine(model, tmp_path, limits=AppLimits(video=Limits(megapixels=0.001)))
+    with pytest.raises(VideoLimitError, match=r"raise Limits\.megapixels") as caught:
+        Session(engine).add("wave", sent(engine, "q.mp4"))
+    assert engine.explain_error(caught.value).endswith("more than 0.001: shrink the clip")
+    for said, shown in (
+        ("a: cut it, give it key frames, or raise Limits.frames", "a: cut it, give it key frames"),
+        (
+            "a: 9 frames, more than 5: raise Limits.frames",
+            "a: 9 frames, more than 5: give a smaller or shorter one",
+        ),
+        ("a: not a video", "a: not a video"),
+    ):
+        assert engine.plain(said) == shown
+
+
+def test_a_refused_name_deletes_no_clip(session: Session, shared: Engine) -> None:
+    clip = sent(shared, "q.mp4")
+    session.add("wave", sent(shared, "w.mp4", speed=-7))
+    for refused in ("", "  ", None, "a" * 61, "WAVE"):
+        with pytest.raises(A2M2Error, match=r"needs a name|same name"):
+            session.add(refused, clip)
+        assert session.holds([clip])
+    assert session.add("kick", [clip]) == "Added 1 clip to kick."
+    assert not session.holds([clip])
+    assert not list(shared.files.rglob("*.mp4"))
+
+
+def test_the_box_shows_what_is_there_to_be_added(model: Model, tmp_path: Path) -> None:
+    engine = Engine(model, tmp_path, limits=AppLimits())
+    gradio = SimpleNamespace(skip=lambda: "keep", update=dict, Request=object)
+    add = handlers(gradio, engine, Sessions(engine)).add
+    visitor = SimpleNamespace(session_hash="her.1")
+
+    def clip(name: str, make=makers.draw_video) -> dict[str, str]:
+        return sent(engine, name, make, owner="her")
+
+    good = [clip("good.mp4")]
+    said, *rest = add("", good, 0, visitor)
+    assert "type one above" in said
+    assert rest == ["keep"] * 3
+    said, *rest = add("kick", good, 0, visitor)
+    assert "Added 1 clip to kick." in said
+    assert rest == ["", None, 1]
+    unread = [clip("text.mp4", makers.BROKEN["text.mp4"])]
+    said, *rest = add("kick", unread, 1, visitor)
+    assert "text.mp4: not a video" in said
+    assert rest == ["keep", None, "keep"]
+    said, *rest = add("kick", unread, 1, visitor)
+    assert "text.mp4 is no longer here; drop it again" in said
+    assert rest == ["keep", None, "keep"]
+    said, *rest = add("kick", [*unread, clip("better.mp4")], 1, visitor)
+    assert "Added 1 clip to kick. Left out 1 clip: text.mp4 is no longer here" in said
+    assert rest == ["", None, 2]
+
+
 def test_what_is_missing_is_said(session: Session, shared: Engine) -> None:
     with pytest.raises(ArgumentError, match="no clip yet"):
         session.classify(None)
@@ -181,13 +258,15 @@ def test_what_is_missing_is_said(session: Session, shared: Engine) -> None:
 
 
 def test_too_many_are_refused_before_they_are_read(session: Session, shared: Engine) -> None:
+    before = held_bytes(shared.files)
     with pytest.raises(ArgumentError, match="13 clips; the page takes 4 classes and 12 clips"):
         session.add("wave", [sent(shared, "q.mp4", frames=2) for _ in range(13)])
     for name in "abcd":
         session.add(name, sent(shared, "q.mp4", frames=2))
     with pytest.raises(ArgumentError, match="5 classes"):
         session.add("e", sent(shared, "q.mp4", frames=2))
-    assert held_bytes(shared.files) == 0
+    session.close()
+    assert held_bytes(shared.files) == before
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import torch
 
 from a2m2_zoo import Prediction, SupportBank
 from a2m2_zoo.app import view
+from a2m2_zoo.archive import Hit
 from a2m2_zoo.recognition.episode import Plan
 from a2m2_zoo.spotting import UNKNOWN, Segment
 from a2m2_zoo.video.png import data_address
@@ -114,6 +115,18 @@ def test_segments_are_a_table_in_order() -> None:
     assert "<td>61:40.0</td>" in found
     assert found.count('class="none"') == 1
     assert "None of the classes" in view.segments([])
+
+
+def test_a_place_with_a_small_probability_is_not_nought() -> None:
+    def shown(score: float) -> str:
+        said = view.place(1, Hit("/videos/a.mp4", 1.0, 3.0, "kick", score, "0"))
+        return said.partition("<b>")[2].partition("</b>")[0]
+
+    assert shown(0.004) == shown(0.0) == shown(0.0099) == "1. <bdi>kick</bdi><span>&lt;1%</span>"
+    assert shown(0.01).endswith("<span>1%</span>")
+    assert "only the order counts" in view.found(1)
+    assert view.found(1).startswith("1 place found")
+    assert view.found(0) == "0 places found."
 
 
 def test_thumbnails_are_the_frames(tmp_path: object) -> None:
