@@ -100,13 +100,15 @@ def misalign(
 
 
 def _show(found: Misalignment) -> None:
+    several = found.receipt["episodes"] > 1  # one has no interval
     for kind in dict.fromkeys(curve.kind for curve in found.curves):
         curves = [curve for curve in found.curves if curve.kind == kind]
         heads = [f"{100 * amount:.0f} %" for amount in curves[0].amounts]
         table = output.table("alignment", *heads, right=heads, title=f"{kind}: accuracy, %")
         for curve in curves:
-            cells = zip(curve.accuracy, curve.interval, strict=True)
-            table.add_row(curve.method, *(f"{mean:.1f} ±{half:.1f}" for mean, half in cells))
+            halves = [f" ±{half:.1f}" if several else "" for half in curve.interval]
+            cells = zip(curve.accuracy, halves, strict=True)
+            table.add_row(curve.method, *(f"{mean:.1f}{half}" for mean, half in cells))
         output.stdout().print(table)
 
 

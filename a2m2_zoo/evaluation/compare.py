@@ -16,6 +16,7 @@ import numpy as np
 
 from a2m2_zoo._utils.notebooks import Bar
 from a2m2_zoo._utils.plugins import said
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
 from a2m2_zoo.data.lists import Listing
@@ -120,7 +121,7 @@ def compare(
     counts = tuple(len(clips) for clips in classes.values())
     return Comparison(
         title=f"{name}: {protocol.way}-way {_listed(protocol.shots)}-shot, {len(counts)} classes, "
-        f"{sum(counts):,} clips, {protocol.episodes:,} episodes, seed {protocol.seed}",
+        f"{sum(counts):,} clips, {counted(protocol.episodes, 'episode')}, seed {protocol.seed}",
         reference=baselines[0].name,
         class_names=tuple(classes),
         clips=counts,

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from a2m2_zoo._utils.notebooks import Bar
+from a2m2_zoo._utils.words import counted
 from a2m2_zoo._utils.workers import plain
 from a2m2_zoo._version import __version__
 from a2m2_zoo.backbones import Features
@@ -242,8 +243,8 @@ def measure_misalignment(
     curves = misalignment_curves(methods, encoded, draw, workers=workers, progress=scoring)
     name = Path(data).resolve().name
     return Misalignment(
-        f"{model.id} on {name}: {form.way}-way {form.shot}-shot, {form.episodes:,} episodes, only the query "
-        "is misaligned",
+        f"{model.id} on {name}: {form.way}-way {form.shot}-shot, {counted(form.episodes, 'episode')}, only "
+        "the query is misaligned",
         curves,
         {
             "a2m2_zoo": __version__,
