@@ -13,7 +13,7 @@ from a2m2_zoo.recognition.bank import SupportBank
 from a2m2_zoo.recognition.episode import Episode, Prediction, Queries, Source, Supports
 from a2m2_zoo.recognition.options import QueryOptions, TextOptions, given_queries
 from a2m2_zoo.recognition.recognizer import Recognizer
-from a2m2_zoo.recognition.supports import AnyLimits, AnySupports, encode_supports
+from a2m2_zoo.recognition.supports import READING, AnyLimits, AnySupports, encode_supports
 from a2m2_zoo.zoo.choose import AnyModel, as_model, default_model
 
 if TYPE_CHECKING:
@@ -178,6 +178,6 @@ def _answers(
     given: dict[str, Any] = dict(options)
     check_options("classify", given, Options.__annotations__)
     text = {name: given.pop(name) for name in _TEXT if name in given}
-    reading = {name: given[name] for name in ("workers", "limits", "layout") if name in given}
+    reading = {name: given[name] for name in READING if name in given}
     recognizer = Recognizer(model, supports, **reading, **text)
     return recognizer.iter_classify(queries, **given)

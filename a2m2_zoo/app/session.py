@@ -14,7 +14,7 @@ from a2m2_zoo.app.store import ANYONE, path_of
 from a2m2_zoo.data.index import check_class_names
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.recognition.bank import SupportBank
-from a2m2_zoo.recognition.bank_changes import kept, unlike
+from a2m2_zoo.recognition.bank_changes import also_in
 from a2m2_zoo.recognition.recognizer import Recognizer
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Session:
             errors += unread
             if made is None:
                 raise unread[0]
-            known_in = _also_in(made, self.bank) if self.bank else []
+            known_in = also_in(made, self.bank) if self.bank else []
             self.bank = self.bank.add(made) if self.bank else made
         finally:
             self._forget(paths)
@@ -289,16 +289,6 @@ class Session:
         if not self._folder.is_dir():
             raise ArgumentError(LOST)
         return self._folder / f"{stem}-{self._made_files}{suffix}"
-
-
-def _also_in(made: SupportBank, bank: SupportBank) -> list[str]:
-    """The other classes of ``bank`` that hold a clip of the class ``made``."""
-    return [
-        name
-        for label, name in enumerate(bank.class_names)
-        if name not in made.class_names
-        and unlike(made, kept(bank, [n for n, own in enumerate(bank.labels) if own == label]))[1]
-    ]
 
 
 def _listed(files: object) -> list[object]:

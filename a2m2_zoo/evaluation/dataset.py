@@ -40,11 +40,10 @@ class Used:
         classes: dict[str, list[str]] = {}
         for label, content in zip(self.labels, self.contents, strict=True):
             classes.setdefault(label, []).append(content)
-        names = "\n".join(self.names).encode("utf-8", "surrogateescape")
         found: dict[str, Any] = {
             "classes": len(classes),
             "clips": len(self.names),
-            "names_sha256": hashlib.sha256(names).hexdigest(),
+            "names_sha256": hash_of_lines(self.names),
             "content_sha256": hashlib.sha256(
                 json.dumps(list(classes.items())).encode()
             ).hexdigest(),
@@ -60,6 +59,11 @@ class Used:
             found["missing"] = len(listing.missing)
             found["missing_classes"] = list(listing.absent_classes)
         return found
+
+
+def hash_of_lines(lines: Iterable[str]) -> str:
+    """sha256 of names, or of whatever else stands one to a line."""
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def copies(clips: Used) -> Copies | None:
@@ -106,6 +110,8 @@ def trained_on(model: str | os.PathLike[str], classes: Iterable[str]) -> str | N
         classes: Names of the classes.
     """
     path = Path(model)
+    if not path.exists():  # a name is no path
+        return None
     try:
         receipt = read((path if path.is_dir() else path.parent) / "receipt.json")
         known = {str(name) for name in receipt["trained_on"]}
@@ -113,7 +119,7 @@ def trained_on(model: str | os.PathLike[str], classes: Iterable[str]) -> str | N
         return None
     measured = list(classes)
     both = [name for name in measured if name in known]
-    if not path.exists() or not both:  # a name is no path
+    if not both:
         return None
     return (
         f"the model was trained on {len(both)} of these {counted(len(measured), 'class')}, "

@@ -33,9 +33,6 @@ _SUFFIX = ".safetensors"
 _verified: set[tuple[str, int, int]] = set()
 
 
-_OTHER_HASH = "its content does not have the hash it is named by"
-
-
 class DamagedShardWarning(UserWarning):
     """A file of the cache is not what was written; it was set aside and its clips count as missing."""
 
@@ -64,15 +61,8 @@ class Shards:
     def holds(self, clip: str) -> bool:
         """Whether a clip is there in a shard that is as it was written; one that is damaged is set aside."""
         while clip in self._where:
-            shard = self._where[clip][0]
-            try:
-                if _is_sound(self._path(shard)):
-                    return True
-                self._set_aside(shard, _OTHER_HASH)
-            except FileNotFoundError:
-                self._forget({shard})
-            except OSError as error:
-                raise _unreadable(self._path(shard), error) from error
+            if self._sound(self._where[clip][0]):
+                return True
         return False
 
     def known(self) -> frozenset[bytes]:
@@ -144,10 +134,9 @@ class Shards:
 
     def _load(self, shard: str, clips: Sequence[str]) -> dict[str, dict[str, Tensor]]:
         path = self._path(shard)
+        if not self._sound(shard):
+            return {}
         try:
-            if not _is_sound(path):
-                self._set_aside(shard, _OTHER_HASH)
-                return {}
             positions = {str(self._where[clip][1]): clip for clip in clips}
             found: dict[str, dict[str, Tensor]] = {clip: {} for clip in clips}
             with safe_open(path, framework="pt") as file:
@@ -165,6 +154,19 @@ class Shards:
         else:
             return found
         return {}
+
+    def _sound(self, shard: str) -> bool:
+        """Whether a shard is as it was written; else its clips are missing, and the file is set aside."""
+        path = self._path(shard)
+        try:
+            if _is_sound(path):
+                return True
+            self._set_aside(shard, "its content does not have the hash it is named by")
+        except FileNotFoundError:
+            self._forget({shard})
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        return False
 
     def _open(self, shard: str) -> None:
         """Read a header."""

@@ -38,11 +38,6 @@ def kept(bank: SupportBank, places: list[int]) -> SupportBank:
     )
 
 
-def without_people(bank: SupportBank) -> SupportBank:
-    """The bank as a model makes it that looks for no people."""
-    return replace(bank, descriptors={k: v for k, v in bank.descriptors.items() if k != "people"})
-
-
 def unlike(more: SupportBank, bank: SupportBank) -> tuple[SupportBank | None, list[str]]:
     """What of ``more`` is not in ``bank`` yet, whatever its clips are called, and a line for each that is.
 
@@ -66,6 +61,15 @@ def unlike(more: SupportBank, bank: SupportBank) -> tuple[SupportBank | None, li
             f"from {bank.sources[known]}{where}"
         )
     return (kept(more, new) if new else None), lines
+
+
+def also_in(more: SupportBank, bank: SupportBank) -> list[str]:
+    """The classes of ``bank``, other than those of ``more``, that hold the pictures of one of its clips."""
+    marks = set(_marks(more))
+    found = {n for n, mark in zip(bank.labels, _marks(bank), strict=True) if mark in marks}
+    return [
+        bank.class_names[n] for n in sorted(found) if bank.class_names[n] not in more.class_names
+    ]
 
 
 def without_clips(bank: SupportBank, names: Iterable[str]) -> SupportBank:

@@ -300,7 +300,8 @@ def _places(index: Any, count: int) -> list[int]:
         with suppress(ValueError):  # rows of unequal length, which are refused below
             numbers = np.asarray(numbers)
             numbers = numbers if numbers.size else numbers.astype(int)
-    if getattr(numbers, "dtype", None) in (np.bool_,) and numbers.shape != (count,):
+    is_mask = isinstance(numbers, np.ndarray) and numbers.dtype.kind == "b"
+    if is_mask and numbers.shape != (count,):
         raise ArgumentError(
             f"an index of clips has {numbers.size} truth values; expected {count}, one a clip"
         )

@@ -192,6 +192,10 @@ class Model:
             parts = encoded_pieces(self.method, features)
         return parts, functional.normalize(features.pooled.float(), dim=-1).mean(1).cpu()
 
+    def as_encoded(self, held: Descriptors) -> dict[str, Tensor]:
+        """Descriptors of the same weights as ``encode`` makes them here: without people if not ``pose``."""
+        return {name: value for name, value in held.items() if self.pose or name != "people"}
+
     @apart
     @torch.inference_mode()
     def people(self, clips: Sequence[Clip]) -> Float[Tensor, "b p t 33 3"]:

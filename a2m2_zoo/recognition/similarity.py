@@ -124,8 +124,7 @@ def _descriptors(model: Model, clips: Any, layout: str | None) -> Descriptors:
 
     if isinstance(clips, (Embeddings, SupportBank)):
         clips.check(model)
-        held = clips.descriptors
-        return held if model.pose else {k: v for k, v in held.items() if k != "people"}
+        return model.as_encoded(clips.descriptors)
     return embed(model, clips, layout=layout).descriptors
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from a2m2_zoo._utils.arguments import remote
@@ -13,7 +14,6 @@ from a2m2_zoo._utils.remote.addresses import place
 from a2m2_zoo.data.index import VIDEO_SUFFIXES
 from a2m2_zoo.errors import A2M2Error, ArgumentError, EpisodeError
 from a2m2_zoo.recognition.bank import SupportBank
-from a2m2_zoo.recognition.bank_changes import without_people
 from a2m2_zoo.recognition.episode import Episode, Source, as_mapping
 from a2m2_zoo.video import Clip, read_clips
 from a2m2_zoo.video.images import SUFFIXES
@@ -62,7 +62,7 @@ def resolve_bank(
 ) -> SupportBank:
     """A bank from what ``classify`` takes as supports, without people where the model looks for none."""
     if (bank := saved_bank(supports)) is not None:
-        return bank if model.pose else without_people(bank)
+        return replace(bank, descriptors=model.as_encoded(bank.descriptors))
     given: Any = supports
     return encode_supports(
         given, model, workers=workers, limits=limits, layout=layout, on_clip=on_clip

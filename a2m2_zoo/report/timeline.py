@@ -179,13 +179,8 @@ def _strip(
         return
     width = sum(end - start for start, end in parts) / len(clip.frames)
     for k, frame in enumerate(clip.frames):
-        left, low, high = k * width, *parts[0]
-        for low, high in parts:
-            if left < high - low - 1e-6:
-                break
-            left -= high - low
-        left += low
-        wide = min(width, high - left)
+        left, end = _shown_at(k * width, parts)
+        wide = min(width, end - left)
         axes.imshow(
             _filling(frame, axes, wide, span),
             extent=(left + 0.015 * width, left + wide - 0.015 * width, 0, 1),
@@ -193,6 +188,15 @@ def _strip(
             interpolation="antialiased",
         )
     axes.set_xlim(*span)
+
+
+def _shown_at(offset: float, parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """When so many seconds had been shown, breaks not counted, and the end of the part that lies in."""
+    for start, end in parts:
+        if offset < end - start - 1e-6:
+            return start + offset, end
+        offset -= end - start
+    return parts[-1]
 
 
 def _filling(

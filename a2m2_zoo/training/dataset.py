@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from a2m2_zoo.backbones import Features
 from a2m2_zoo.data.draws import labelled
 from a2m2_zoo.data.plans import uniform
 from a2m2_zoo.errors import ArgumentError, EpisodeError, SaveError
+from a2m2_zoo.evaluation.dataset import hash_of_lines
 from a2m2_zoo.features import FeatureCache
 from a2m2_zoo.training.config import TrainingConfig
 from a2m2_zoo.training.distort import DistortedSource, Distortion
@@ -339,10 +339,6 @@ def _facts(classes: Classes, content: Callable[[Path], str]) -> dict[str, Any]:
     return {
         "classes": len(classes),
         "clips": len(clips),
-        "names_sha256": _hashed(name for name, _ in clips),
-        "contents_sha256": _hashed(content(clip) for _, clip in clips),
+        "names_sha256": hash_of_lines(name for name, _ in clips),
+        "contents_sha256": hash_of_lines(content(clip) for _, clip in clips),
     }
-
-
-def _hashed(lines: Iterable[str]) -> str:
-    return sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -211,7 +211,7 @@ class _Loop:
             at.skipped_in_a_row = 0 if result.overflow else at.skipped_in_a_row + 1
             self._write({"step": at.step, "skipped": f"{result.fault} is not finite"})
         every = at.step == config.steps == at.skipped
-        if at.skipped_in_a_row >= _FAULTS or (every and result.fault is not None):
+        if at.skipped_in_a_row >= _FAULTS or every:
             some = "every step" if every else f"{_FAULTS} steps in a row, up to step {at.step}"
             raise self._diverged(f"{result.fault} was not finite in {some}")
         if result.fault is None and (at.step % config.log_every == 0 or at.step == config.steps):

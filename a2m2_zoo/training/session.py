@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
@@ -146,17 +147,18 @@ class Session:
         """Tell whether training helped, calibrate, and write the model."""
         start, config = self.start, self.start.config
         method, scales, table = start.finished(), dict(start.scales), None
+        facts: dict[str, Any] = {}
         if material.judge is not None:
             self.tell("comparing with the start", 0, 1)
             verdict = compared(before, method, material.judge, config)
-            result = replace(result, verdict=verdict)
-            add_to_receipt(self.out, {"verdict": verdict.to_dict()})
+            result, facts["verdict"] = replace(result, verdict=verdict), verdict.to_dict()
         helped = result.verdict is None or result.verdict.better or not start.cautious
         if material.validation is not None:
             result = replace(result, kept=helped and result.best_step > 0)  # 0: it is the start
-            add_to_receipt(self.out, {"kept": result.kept})
+            facts["kept"] = result.kept
         if self.split is not None:
-            add_to_receipt(self.out, {"trained_on": sorted(material.names)})
+            facts["trained_on"] = sorted(material.names)
+        add_to_receipt(self.out, facts)
         if not helped:
             method, table = before, start.rejection
         elif material.calibration is not None:
@@ -234,6 +236,7 @@ class Session:
             fitted = Calibration.of_validation(clips, self.start.config)
             if self.start.cautious:  # what is measured before training is the start itself
                 validation = replace(validation, kept=self.start.finished)
+        content = functools.cache(content)  # each clip is asked for several times
         if not self.videos and (line := leaked(split, content)) is not None:
             self.complain(line)
         facts = {**split.facts(content), "left_out": len(self.split.clips) - len(split.clips)}
